@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// A device behind one small interface: its memory, its queues and its operations. Chosen once, when
+// a job starts; nothing above kernels/ asks which backend it has.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "kernels/device/stream.h"
+
+namespace halfpipe::ops {
+class Ops;
+}
+
+namespace halfpipe::device {
+
+enum class MemoryKind : std::uint8_t {
+  kDevice,  // where kernels work
+  kPinned,  // host memory that transports and copies reach directly
+};
+
+/// All *_async work is ordered by the stream given.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  Backend() = default;
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+
+  [[nodiscard]] virtual std::string_view name() const = 0;
+  /// At least 64-byte aligned; contents undefined. Throws RuntimeFailure that names the size when
+  /// memory runs out.
+  [[nodiscard]] virtual void* allocate(std::size_t bytes, MemoryKind kind) = 0;
+  virtual void deallocate(void* pointer, MemoryKind kind) noexcept = 0;
+  /// Between device and host or within the device; ranges must not overlap.
+  virtual void copy_async(void* dst, const void* src, std::size_t bytes, Stream& stream) = 0;
+  virtual void fill_async(void* dst, std::byte value, std::size_t bytes, Stream& stream) = 0;
+  [[nodiscard]] virtual std::unique_ptr<Stream> make_stream(std::string_view label) = 0;
+  [[nodiscard]] virtual std::unique_ptr<Event> make_event() = 0;
+  [[nodiscard]] virtual const ops::Ops& ops() const = 0;
+};
+
+}  // namespace halfpipe::device

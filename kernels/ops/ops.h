@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every operation of a backend: one virtual per fused op. Work is ordered by the stream given;
+// nothing is allocated, the host is not blocked, and every result has the same bits on every run
+// and for any number of threads.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/device/stream.h"
+#include "kernels/ops/activation.h"
+#include "kernels/ops/attention.h"
+#include "kernels/ops/cross_entropy.h"
+#include "kernels/ops/embedding.h"
+#include "kernels/ops/matmul.h"
+#include "kernels/ops/norm.h"
+#include "kernels/ops/optimizer.h"
+#include "kernels/ops/reduction.h"
+
+namespace halfpipe::ops {
+
+class Ops {
+ public:
+  virtual ~Ops() = default;
+
+  virtual void embedding_forward(const EmbeddingForward& args, device::Stream& stream) const = 0;
+  virtual void embedding_backward_weight(const EmbeddingBackwardWeight& args,
+                                         device::Stream& stream) const = 0;
+
+  virtual void layer_norm_forward(const LayerNormForward& args, device::Stream& stream) const = 0;
+  virtual void layer_norm_backward_input(const LayerNormBackwardInput& args,
+                                         device::Stream& stream) const = 0;
+  virtual void layer_norm_backward_weight(const LayerNormBackwardWeight& args,
+                                          device::Stream& stream) const = 0;
+
+  virtual void matmul(const Matmul& args, device::Stream& stream) const = 0;
+  /// Pointers in args are not read, only which of them are null, the dims and the flags.
+  [[nodiscard]] virtual std::size_t matmul_scratch_bytes(const Matmul& args) const = 0;
+
+  virtual void gelu_forward(const GeluForward& args, device::Stream& stream) const = 0;
+  virtual void gelu_backward_input(const GeluBackwardInput& args, device::Stream& stream) const = 0;
+
+  virtual void attention_forward(const AttentionForward& args, device::Stream& stream) const = 0;
+  [[nodiscard]] virtual std::size_t attention_forward_scratch_bytes(
+      const AttentionDims& dims) const = 0;
+  virtual void attention_backward_input(const AttentionBackwardInput& args,
+                                        device::Stream& stream) const = 0;
+  [[nodiscard]] virtual std::size_t attention_backward_scratch_bytes(
+      const AttentionDims& dims) const = 0;
+  virtual void attention_decode(const AttentionDecode& args, device::Stream& stream) const = 0;
+
+  virtual void cross_entropy(const CrossEntropy& args, device::Stream& stream) const = 0;
+
+  virtual void adamw(const AdamW& args, device::Stream& stream) const = 0;
+  virtual void sum_of_squares(const SumOfSquares& args, device::Stream& stream) const = 0;
+  [[nodiscard]] virtual std::size_t sum_of_squares_scratch_bytes(std::int64_t count) const = 0;
+  virtual void accumulate(const Accumulate& args, device::Stream& stream) const = 0;
+  virtual void column_sum(const ColumnSum& args, device::Stream& stream) const = 0;
+};
+
+}  // namespace halfpipe::ops

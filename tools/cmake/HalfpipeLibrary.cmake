@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# halfpipe_library(NAME HEADERS ... SOURCES ... [DEPENDS public targets] [PRIVATE_DEPENDS targets])
+# halfpipe_test(NAME SOURCES ... DEPENDS ... [LABELS ...])
+# One target per folder; `halfpipe::NAME` is its alias. Headers are listed, so that each is proved to compile alone
+# (target all_verify_interface_header_sets).
+
+function(halfpipe_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "HEADERS;SOURCES;DEPENDS;PRIVATE_DEPENDS")
+  set(target halfpipe_${name})
+  if(arg_SOURCES)
+    add_library(${target} STATIC)
+    target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${arg_HEADERS}
+                             PRIVATE ${arg_SOURCES})
+    target_link_libraries(${target} PUBLIC ${arg_DEPENDS} PRIVATE halfpipe::warnings ${arg_PRIVATE_DEPENDS})
+  else()
+    add_library(${target} INTERFACE)
+    target_sources(${target} INTERFACE FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${arg_HEADERS})
+    target_link_libraries(${target} INTERFACE ${arg_DEPENDS})
+  endif()
+  set_target_properties(${target} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+  add_library(halfpipe::${name} ALIAS ${target})
+endfunction()
+
+function(halfpipe_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "SOURCES;DEPENDS;LABELS")
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_DEPENDS} GTest::gtest GTest::gtest_main halfpipe::warnings)
+  if(NOT arg_LABELS)
+    set(arg_LABELS unit)
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+endfunction()

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+# Options of the build, each with its default and what it changes; the targets that carry flags.
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+option(HALFPIPE_TESTS "Build the tests" ON)
+option(HALFPIPE_NATIVE "Compile for the CPU of this machine (-march=native)" ON)
+option(HALFPIPE_WERROR "Treat warnings as errors" OFF)
+set(HALFPIPE_SANITIZE "" CACHE STRING "Sanitizers, e.g. 'address,undefined' or 'thread'; empty for none")
+set(HALFPIPE_MPI AUTO CACHE STRING "Transport between processes over MPI: AUTO, ON or OFF")
+set(HALFPIPE_CUDA AUTO CACHE STRING "CUDA backend: AUTO, ON or OFF")
+set_property(CACHE HALFPIPE_MPI HALFPIPE_CUDA PROPERTY STRINGS AUTO ON OFF)
+
+foreach(option HALFPIPE_MPI HALFPIPE_CUDA)
+  if(NOT "${${option}}" MATCHES "^(AUTO|ON|OFF)$")
+    message(FATAL_ERROR "${option} (${${option}}) must be AUTO, ON or OFF")
+  endif()
+endforeach()
+if(HALFPIPE_CUDA STREQUAL "ON")
+  message(FATAL_ERROR "HALFPIPE_CUDA=ON: this version has no CUDA backend yet; use AUTO or OFF")
+endif()
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+# Warnings and code generation, linked PRIVATE by every target of the project.
+add_library(halfpipe_warnings INTERFACE)
+add_library(halfpipe::warnings ALIAS halfpipe_warnings)
+target_compile_options(halfpipe_warnings INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wswitch)
+if(HALFPIPE_WERROR)
+  target_compile_options(halfpipe_warnings INTERFACE -Werror)
+endif()
+if(HALFPIPE_NATIVE)
+  target_compile_options(halfpipe_warnings INTERFACE -march=native)
+endif()
+if(HALFPIPE_SANITIZE)
+  add_compile_options(-fsanitize=${HALFPIPE_SANITIZE} -fno-omit-frame-pointer -g)
+  add_link_options(-fsanitize=${HALFPIPE_SANITIZE})
+endif()
