@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// A whole job: what a YAML file becomes. Sections whose consumer is the trainer itself are declared here, the others
+// beside their consumers.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/data/data_config.h"
+#include "engine/model/transformer_config.h"
+#include "engine/optimizer/optimizer_config.h"
+
+namespace halfpipe::config {
+
+struct TrainConfig {
+  std::int64_t steps = 1000;
+  int micro_batch_size = 4;         // sequences per micro-batch
+  int global_batch_size = 32;       // sequences per optimizer step
+  std::uint64_t seed = 1;
+  std::string precision = "float32";
+  std::int64_t evaluate_every = 100;  // steps; 0 = never
+  int evaluate_batches = 20;          // global batches of the validation split; 0 = the whole split
+  std::string recompute = "none";
+
+  friend bool operator==(const TrainConfig&, const TrainConfig&) = default;
+};
+
+struct ParallelConfig {
+  int data = 1;
+  int tensor = 1;
+  int pipeline = 1;
+  std::optional<std::vector<int>> layers_per_stage;  // one count per stage; absent: balanced by cost
+
+  friend bool operator==(const ParallelConfig&, const ParallelConfig&) = default;
+};
+
+struct ScheduleConfig {
+  std::string name = "v-half";  // gpipe | 1f1b | interleaved | zb-1p | zb-2p | v-min | v-half | v-zb
+  int num_chunks = 2;           // stages per rank, for interleaved only
+
+  friend bool operator==(const ScheduleConfig&, const ScheduleConfig&) = default;
+};
+
+struct DeviceConfig {
+  std::string kind = "cpu";
+  int threads_per_rank = 0;  // 0 = auto: cores of the machine / ranks on it
+
+  friend bool operator==(const DeviceConfig&, const DeviceConfig&) = default;
+};
+
+struct OutputConfig {
+  std::string dir = "runs/default";
+  std::int64_t checkpoint_every = 0;  // steps; 0 = only at the end
+  int keep = 3;                       // newest checkpoints that stay; 0 = all
+  bool trace = false;                 // write the timeline of one step as Chrome trace JSON
+
+  friend bool operator==(const OutputConfig&, const OutputConfig&) = default;
+};
+
+struct DebugConfig {
+  double timeout_seconds = 300.0;  // without progress, until a rank gives up; 0 = never
+
+  friend bool operator==(const DebugConfig&, const DebugConfig&) = default;
+};
+
+struct RunConfig {
+  model::TransformerConfig model;
+  data::DataConfig data;
+  TrainConfig train;
+  optimizer::OptimizerConfig optimizer;
+  ParallelConfig parallel;
+  ScheduleConfig schedule;
+  DeviceConfig device;
+  OutputConfig output;
+  DebugConfig debug;
+
+  /// Micro-batches per optimizer step and data-parallel replica: m.
+  [[nodiscard]] int num_micro_batches() const {
+    return train.global_batch_size / (train.micro_batch_size * parallel.data);
+  }
+  friend bool operator==(const RunConfig&, const RunConfig&) = default;
+};
+
+}  // namespace halfpipe::config

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The shape of a GPT-2 family transformer: section `model` of a configuration.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace halfpipe::model {
+
+struct TransformerConfig {
+  std::string family = "gpt2";  // the only family
+  int num_layers = 12;          // L    blocks
+  int num_heads = 12;           // NH
+  int hidden_size = 768;        // C
+  int seq_len = 1024;           // T    tokens per training sequence; the longest context
+  int vocab_size = 0;           // V    0 = auto: the size of the data's vocabulary
+  bool bias = true;             // biases in linear layers and norms
+  bool tie_embeddings = true;   // the head is the token embedding
+  std::string init_from;        // a Hugging Face GPT-2 directory to start from; empty: random
+
+  [[nodiscard]] int head_size() const { return hidden_size / num_heads; }  // HS
+  [[nodiscard]] int mlp_size() const { return 4 * hidden_size; }           // F
+  /// LayerNorm's epsilon in GPT-2.
+  static constexpr float kNormEpsilon = 1e-5F;
+
+  friend bool operator==(const TransformerConfig&, const TransformerConfig&) = default;
+};
+
+}  // namespace halfpipe::model
