@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fused softmax and cross-entropy on the CPU. Contract: kernels/ops/cross_entropy.h.
+#pragma once
+
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/ops/cross_entropy.h"
+
+namespace halfpipe::cpu {
+
+void cross_entropy(const ops::CrossEntropy& args, ThreadPool& pool);
+
+}  // namespace halfpipe::cpu

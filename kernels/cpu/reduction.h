@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sums with a fixed order on the CPU. Contracts: kernels/ops/reduction.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/ops/reduction.h"
+
+namespace halfpipe::cpu {
+
+void sum_of_squares(const ops::SumOfSquares& args, ThreadPool& pool);
+/// One float64 per block of the sum.
+[[nodiscard]] std::size_t sum_of_squares_scratch_bytes(std::int64_t count);
+void accumulate(const ops::Accumulate& args, ThreadPool& pool);
+void column_sum(const ops::ColumnSum& args, ThreadPool& pool);
+
+}  // namespace halfpipe::cpu
