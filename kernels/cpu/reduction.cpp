@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sums with a fixed order: squares in float64 for the gradient norm, element-wise accumulation, and
+// sums over rows for bias gradients.
+#include "kernels/cpu/reduction.h"
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/core/align.h"
+#include "kernels/cpu/block_loop.h"
+#include "kernels/cpu/column_sums.h"
+#include "kernels/cpu/lanes.h"
+
+namespace halfpipe::cpu {
+
+namespace {
+
+// Elements of one block of sum_of_squares.
+constexpr std::int64_t kSquaresPerBlock = 4096;
+// Within a block the additions form one chain, each waiting for the one before; eight blocks side
+// by side fill that wait.
+constexpr std::int64_t kBlocksTogether = 8;
+
+double sum_of_squares_of_block(const float* x, std::int64_t count) {
+  double total = 0.0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double value = x[i];
+    total += value * value;
+  }
+  return total;
+}
+
+void sum_of_squares_of_full_blocks(const float* x, double* block_sums) {
+  std::array<double, kBlocksTogether> total{};
+  for (std::int64_t i = 0; i < kSquaresPerBlock; ++i) {
+    for (std::size_t b = 0; b < kBlocksTogether; ++b) {
+      const double value = x[static_cast<std::int64_t>(b) * kSquaresPerBlock + i];
+      total[b] += value * value;
+    }
+  }
+  std::copy(total.begin(), total.end(), block_sums);
+}
+
+}  // namespace
+
+std::size_t sum_of_squares_scratch_bytes(std::int64_t count) {
+  return static_cast<std::size_t>(ceil_div(count, kSquaresPerBlock)) * sizeof(double);
+}
+
+void sum_of_squares(const ops::SumOfSquares& args, ThreadPool& pool) {
+  constexpr std::int64_t kElements = kSquaresPerBlock * kBlocksTogether;
+  auto* block_sums = static_cast<double*>(args.scratch);
+  for_each_block(pool, args.count, kElements, [&](std::int64_t begin, std::int64_t end) {
+    double* sums = block_sums + begin / kSquaresPerBlock;
+    if (end - begin == kElements) {
+      sum_of_squares_of_full_blocks(args.x + begin, sums);
+      return;
+    }
+    for (std::int64_t i = begin; i < end; i += kSquaresPerBlock) {
+      *sums++ = sum_of_squares_of_block(args.x + i, std::min(kSquaresPerBlock, end - i));
+    }
+  });
+  double total = 0.0;
+  const std::int64_t num_blocks = ceil_div(args.count, kSquaresPerBlock);
+  for (std::int64_t b = 0; b < num_blocks; ++b) total += block_sums[b];
+  *args.out = total;
+}
+
+void accumulate(const ops::Accumulate& args, ThreadPool& pool) {
+  for_each_element_block(pool, args.count, [&](std::int64_t begin, std::int64_t end) {
+    float* dst = args.dst;
+    const float* src = args.src;
+    for (std::int64_t i = begin; i < end; ++i) dst[i] += src[i];
+  });
+}
+
+void column_sum(const ops::ColumnSum& args, ThreadPool& pool) {
+  for_each_column_block(pool, args.N, args.C, [&](std::int64_t begin, std::int64_t end) {
+    add_column_sums<1>(
+        {args.dst}, args.N, begin, end,
+        [&](std::int64_t n, std::int64_t c, std::int64_t width, LanesOfSums<1>& sums) {
+          sums[0] += load(args.x + n * args.C + c, width);
+        });
+  });
+}
+
+}  // namespace halfpipe::cpu
