@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// GELU (tanh form) on the CPU. With t = 2 sqrt(2/pi) (x + 0.044715 x^3), 0.5 (1 + tanh(t / 2)) is
+// the logistic function of t: gelu(x) = x / (1 + exp(-t)), which loses no digits where tanh is near
+// -1.
+#include "kernels/cpu/activation.h"
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/cpu/block_loop.h"
+#include "kernels/cpu/vector_math.h"
+
+namespace halfpipe::cpu {
+
+namespace {
+
+constexpr float kTwoSqrtTwoOverPi = 1.59576912F;
+constexpr float kCubic = 0.044715F;
+// Beyond this gelu(x) is x or 0 and its derivative 1 or 0 in float32: exp(-|t|) is 0. Polynomials
+// of the clamped x cannot overflow, so no 0 * inf arises.
+constexpr float kLargest = 12.0F;
+
+// NaN goes through.
+inline float clamp(float x) {
+  return std::min(std::max(x, -kLargest), kLargest);
+}
+
+inline float gelu(float x) {
+  const float c = clamp(x);
+  const float t = kTwoSqrtTwoOverPi * c * (1.0F + kCubic * (c * c));
+  return x / (1.0F + exp_approx(-t));
+}
+
+// gelu'(x) = s + x s (1 - s) dt/dx with s the logistic function of t. By e = exp(-|t|), which is at
+// most 1, s (1 - s) = e / (1 + e)^2 on both sides of zero.
+inline float gelu_derivative(float x) {
+  const float c = clamp(x);
+  const float square = c * c;
+  const float t = kTwoSqrtTwoOverPi * c * (1.0F + kCubic * square);
+  const float dt = kTwoSqrtTwoOverPi * (1.0F + 3.0F * kCubic * square);
+  const float e = exp_approx(t < 0.0F ? t : -t);
+  const float s_of_abs = 1.0F / (1.0F + e);
+  const float s = t < 0.0F ? e * s_of_abs : s_of_abs;
+  return s + c * dt * (e * s_of_abs * s_of_abs);
+}
+
+// out[i] = function(i) for i in [begin, end), through a buffer: out may be an operand of function,
+// and only what is written elsewhere can be computed in vectors without asking which case it is.
+template <typename Function>
+void write_through_buffer(float* out,
+                          std::int64_t begin,
+                          std::int64_t end,
+                          const Function& function) {
+  constexpr std::int64_t kChunk = 512;
+  std::array<float, kChunk> buffer;
+  for (std::int64_t first = begin; first < end; first += kChunk) {
+    const std::int64_t count = std::min(kChunk, end - first);
+    for (std::int64_t i = 0; i < count; ++i) {
+      buffer[static_cast<std::size_t>(i)] = function(first + i);
+    }
+    std::copy_n(buffer.data(), count, out + first);
+  }
+}
+
+}  // namespace
+
+void gelu_forward(const ops::GeluForward& args, ThreadPool& pool) {
+  for_each_element_block(pool, args.count, [&](std::int64_t begin, std::int64_t end) {
+    const float* x = args.x;
+    write_through_buffer(args.out, begin, end, [x](std::int64_t i) { return gelu(x[i]); });
+  });
+}
+
+void gelu_backward_input(const ops::GeluBackwardInput& args, ThreadPool& pool) {
+  for_each_element_block(pool, args.count, [&](std::int64_t begin, std::int64_t end) {
+    const float* dout = args.dout;
+    const float* x = args.x;
+    write_through_buffer(args.dx, begin, end,
+                         [x, dout](std::int64_t i) { return dout[i] * gelu_derivative(x[i]); });
+  });
+}
+
+}  // namespace halfpipe::cpu
