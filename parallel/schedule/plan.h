@@ -6,9 +6,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "parallel/schedule/pass.h"
 #include "parallel/schedule/placement.h"
 
 namespace halfpipe::schedule {
@@ -92,8 +94,11 @@ struct Plan {
 /// A readable word for logs: "forward", "backward_input", "wait_recv", ...
 [[nodiscard]] const char* name_of(OpKind kind);
 
+/// The pass that an instruction runs; nothing for the four communication kinds.
+[[nodiscard]] std::optional<PassOp> pass_of(const Instruction& instruction);
+
 /// Whole plan as bytes, the same on every machine of one byte order; `deserialize` throws
-/// InternalError on bytes that `serialize` did not write.
+/// ScheduleError on bytes that `serialize` did not write.
 [[nodiscard]] std::vector<std::byte> serialize(const Plan& plan);
 [[nodiscard]] Plan deserialize(const std::vector<std::byte>& bytes);
 /// 64-bit digest of serialize(plan); ranks compare it before the first step.
