@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// Threads that claim tasks of one job at a time from a shared counter. A worker that wakes up late
+// finds the job closed: nobody ever waits for a thread that has nothing to do, which matters where
+// ranks outnumber cores.
+#include "kernels/cpu/thread_pool.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "kernels/core/error.h"
+
+namespace halfpipe::cpu {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// The gap between two kernels of a layer is a few microseconds, waking a sleeper costs 5-50 us.
+constexpr auto kSpinTime = std::chrono::microseconds(40);
+constexpr std::uint64_t kTaskBits = 32;
+constexpr std::uint64_t kTaskMask = (std::uint64_t{1} << kTaskBits) - 1;
+
+thread_local int current_thread_index = 0;
+
+// Threads of all pools of the process: ranks may be threads, and spinning while another rank has
+// work for the core only takes time away from it.
+std::atomic<int> num_live_threads{0};
+
+void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+/// Spins until done() or for kSpinTime; returns done().
+template <typename Done>
+bool spin_until(Done done) {
+  static const int num_cores = static_cast<int>(std::thread::hardware_concurrency());
+  if (done()) return true;
+  if (num_live_threads.load(std::memory_order_relaxed) > num_cores) return false;
+  const auto deadline = Clock::now() + kSpinTime;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (done()) return true;
+      pause_briefly();
+    }
+  } while (Clock::now() < deadline);
+  return false;
+}
+
+}  // namespace
+
+// `claim` holds the number of the job in its high half and the next task in its low half. The
+// fields of a job are atomics because a late worker may read them while the next job is written; it
+// then fails to claim a task (the job number has changed) and drops what it read. A stale worker is
+// fooled only if exactly 2^32 jobs pass between its two reads.
+struct ThreadPool::State {
+  explicit State(int threads) : num_threads(threads) { num_live_threads += threads; }
+  ~State();
+
+  void open_job(std::int64_t count, const TaskRef* task_body);
+  void run_tasks();
+  void run_worker(int index);
+  void wait_for_tasks();
+
+  const int num_threads;
+  std::vector<std::thread> workers;
+
+  alignas(64) std::atomic<std::uint64_t> claim{0};
+  std::atomic<std::int64_t> num_tasks{0};
+  std::atomic<const TaskRef*> body{nullptr};
+  alignas(64) std::atomic<std::int64_t> num_unfinished{0};
+
+  alignas(64) std::mutex mutex;
+  std::condition_variable job_opened;
+  std::condition_variable job_done;
+  std::atomic<int> num_sleeping{0};       // workers waiting for job_opened
+  std::atomic<bool> caller_waits{false};  // on job_done
+  std::atomic<bool> stop{false};
+};
+
+ThreadPool::State::~State() {
+  {
+    const std::lock_guard lock(mutex);
+    stop = true;
+  }
+  job_opened.notify_all();
+  for (std::thread& worker : workers) worker.join();
+  num_live_threads -= num_threads;
+}
+
+void ThreadPool::State::open_job(std::int64_t count, const TaskRef* task_body) {
+  const std::uint64_t job = claim.load(std::memory_order_relaxed) >> kTaskBits;
+  // Closed before its fields change: else a late worker could pair the old job's counter with the
+  // new job's fields. Release and acquire on the fields keep that order.
+  claim.store((job << kTaskBits) | kTaskMask, std::memory_order_relaxed);
+  body.store(task_body, std::memory_order_release);
+  num_tasks.store(count, std::memory_order_release);
+  num_unfinished.store(count, std::memory_order_relaxed);
+  claim.store((job + 1) << kTaskBits);  // seq_cst, as num_sleeping: one side sees the other
+  if (num_sleeping.load() > 0) {
+    const std::lock_guard lock(mutex);  // a worker is either before its check or inside wait()
+    job_opened.notify_all();
+  }
+}
+
+void ThreadPool::State::run_tasks() {
+  std::uint64_t seen = claim.load(std::memory_order_acquire);
+  while (true) {
+    const std::int64_t count = num_tasks.load(std::memory_order_acquire);
+    const TaskRef* const task_body = body.load(std::memory_order_acquire);
+    const auto task = static_cast<std::int64_t>(seen & kTaskMask);
+    if (task >= count) return;
+    if (!claim.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) continue;
+    (*task_body)(task);
+    if (num_unfinished.fetch_sub(1) == 1 && caller_waits.load()) {
+      const std::lock_guard lock(mutex);
+      job_done.notify_one();
+    }
+    seen = claim.load(std::memory_order_acquire);
+  }
+}
+
+void ThreadPool::State::run_worker(int index) {
+  current_thread_index = index;
+  std::uint64_t last_job = 0;
+  const auto job_is_new = [&] { return (claim.load() >> kTaskBits) != last_job || stop.load(); };
+  while (true) {
+    if (!spin_until(job_is_new)) {
+      std::unique_lock lock(mutex);
+      ++num_sleeping;
+      job_opened.wait(lock, job_is_new);
+      --num_sleeping;
+    }
+    if (stop) return;
+    last_job = claim.load() >> kTaskBits;
+    run_tasks();
+  }
+}
+
+void ThreadPool::State::wait_for_tasks() {
+  const auto all_done = [&] { return num_unfinished.load() == 0; };
+  if (spin_until(all_done)) return;
+  std::unique_lock lock(mutex);
+  caller_waits = true;
+  job_done.wait(lock, all_done);
+  caller_waits = false;
+}
+
+ThreadPool::ThreadPool(int num_threads) {
+  HALFPIPE_CHECK(num_threads >= 1, "a thread pool needs at least one thread");
+  state_ = std::make_unique<State>(num_threads);
+  for (int i = 1; i < num_threads; ++i) {
+    try {
+      state_->workers.emplace_back([state = state_.get(), i] { state->run_worker(i); });
+    } catch (const std::system_error& error) {
+      throw RuntimeFailure("cannot start thread " + std::to_string(i) + " of " +
+                           std::to_string(num_threads) + ": " + error.what());
+    }
+  }
+}
+
+ThreadPool::~ThreadPool() = default;
+
+int ThreadPool::num_threads() const {
+  return state_->num_threads;
+}
+
+void ThreadPool::parallel_for(std::int64_t num_tasks, TaskRef body) {
+  if (state_->num_threads == 1 || num_tasks <= 1) {
+    for (std::int64_t task = 0; task < num_tasks; ++task) body(task);
+    return;
+  }
+  HALFPIPE_CHECK(num_tasks <= static_cast<std::int64_t>(kTaskMask), "too many tasks for one job");
+  state_->open_job(num_tasks, &body);
+  state_->run_tasks();
+  state_->wait_for_tasks();
+}
+
+int ThreadPool::thread_index() {
+  return current_thread_index;
+}
+
+}  // namespace halfpipe::cpu

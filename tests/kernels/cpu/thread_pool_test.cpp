@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every task once, whatever the number of threads, the gaps between jobs and the load.
+#include "kernels/cpu/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "kernels/core/error.h"
+
+namespace halfpipe::cpu {
+namespace {
+
+class ThreadPoolOf : public ::testing::TestWithParam<int> {};
+
+TEST_P(ThreadPoolOf, RunsEveryTaskOnce) {
+  ThreadPool pool(GetParam());
+  EXPECT_EQ(pool.num_threads(), GetParam());
+  for (const std::int64_t num_tasks : {0, 1, 2, 3, 7, 64, 1000}) {
+    std::vector<int> runs(static_cast<std::size_t>(num_tasks), 0);  // plain: tasks never share one
+    pool.parallel_for(num_tasks,
+                      [&](std::int64_t task) { ++runs[static_cast<std::size_t>(task)]; });
+    for (const int count : runs) ASSERT_EQ(count, 1) << num_tasks << " tasks";
+  }
+}
+
+// Back to back jobs of changing sizes: a worker that is late for one job meets the next one.
+TEST_P(ThreadPoolOf, KeepsJobsApart) {
+  ThreadPool pool(GetParam());
+  std::vector<std::int64_t> last_job(9, -1);
+  for (std::int64_t job = 0; job < 3000; ++job) {
+    const std::int64_t num_tasks = 1 + job * 7 % 9;
+    pool.parallel_for(num_tasks, [&last_job, job](std::int64_t task) {
+      ASSERT_LT(last_job[static_cast<std::size_t>(task)], job);
+      last_job[static_cast<std::size_t>(task)] = job;
+    });
+    for (std::int64_t task = 0; task < num_tasks; ++task) {
+      ASSERT_EQ(last_job[static_cast<std::size_t>(task)], job);
+    }
+  }
+}
+
+TEST_P(ThreadPoolOf, WakesSleepingWorkers) {
+  ThreadPool pool(GetParam());
+  for (int round = 0; round < 20; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // far longer than workers spin
+    std::atomic<int> runs{0};
+    pool.parallel_for(16, [&](std::int64_t) { ++runs; });
+    EXPECT_EQ(runs, 16);
+  }
+}
+
+TEST_P(ThreadPoolOf, NumbersItsThreads) {
+  ThreadPool pool(GetParam());
+  EXPECT_EQ(ThreadPool::thread_index(), 0);
+  std::vector<std::atomic<int>> busy(static_cast<std::size_t>(GetParam()));
+  pool.parallel_for(500, [&](std::int64_t) {
+    const int index = ThreadPool::thread_index();
+    ASSERT_GE(index, 0);
+    ASSERT_LT(index, GetParam());
+    ASSERT_EQ(busy[static_cast<std::size_t>(index)]++, 0) << "two threads share index " << index;
+    busy[static_cast<std::size_t>(index)]--;
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolOf, ::testing::Values(1, 2, 3, 8));
+
+TEST(ThreadPool, LetsTwoThreadsWorkAtOnce) {
+  ThreadPool pool(2);
+  std::atomic<int> arrived{0};
+  pool.parallel_for(2, [&](std::int64_t) {  // ends only when both tasks run at the same time
+    ++arrived;
+    while (arrived < 2) std::this_thread::yield();
+  });
+  EXPECT_EQ(arrived, 2);
+}
+
+TEST(ThreadPool, ServesManyRanksAtOnce) {
+  std::atomic<std::int64_t> sum{0};
+  std::vector<std::thread> ranks;
+  for (int rank = 0; rank < 4; ++rank) {
+    ranks.emplace_back([&sum] {
+      ThreadPool pool(2);
+      for (int job = 0; job < 200; ++job) {
+        pool.parallel_for(10, [&](std::int64_t task) { sum += task; });
+      }
+    });
+  }
+  for (std::thread& rank : ranks) rank.join();
+  EXPECT_EQ(sum, 4 * 200 * 45);
+}
+
+TEST(ThreadPool, RefusesToHaveNoThread) {
+  EXPECT_THROW(ThreadPool{0}, InternalError);
+}
+
+}  // namespace
+}  // namespace halfpipe::cpu
