@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole job: what a YAML file becomes. Sections whose consumer is the trainer itself are declared here, the others
-// beside their consumers.
+// A whole job: what a YAML file becomes. Sections whose consumer is the trainer itself are declared
+// here, the others beside their consumers.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ namespace halfpipe::config {
 
 struct TrainConfig {
   std::int64_t steps = 1000;
-  int micro_batch_size = 4;         // sequences per micro-batch
-  int global_batch_size = 32;       // sequences per optimizer step
+  int micro_batch_size = 4;    // sequences per micro-batch
+  int global_batch_size = 32;  // sequences per optimizer step
   std::uint64_t seed = 1;
   std::string precision = "float32";
   std::int64_t evaluate_every = 100;  // steps; 0 = never
@@ -31,14 +31,16 @@ struct ParallelConfig {
   int data = 1;
   int tensor = 1;
   int pipeline = 1;
-  std::optional<std::vector<int>> layers_per_stage;  // one count per stage; absent: balanced by cost
+  /// One count per stage; absent: balanced by cost.
+  std::optional<std::vector<int>> layers_per_stage;
 
   friend bool operator==(const ParallelConfig&, const ParallelConfig&) = default;
 };
 
 struct ScheduleConfig {
-  std::string name = "v-half";  // gpipe | 1f1b | interleaved | zb-1p | zb-2p | v-min | v-half | v-zb
-  int num_chunks = 2;           // stages per rank, for interleaved only
+  /// gpipe | 1f1b | interleaved | zb-1p | zb-2p | v-min | v-half | v-zb
+  std::string name = "v-half";
+  int num_chunks = 2;  // stages per rank, for interleaved only
 
   friend bool operator==(const ScheduleConfig&, const ScheduleConfig&) = default;
 };

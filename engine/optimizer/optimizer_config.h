@@ -11,20 +11,21 @@ enum class LearningRateSchedule : std::uint8_t {
   kConstant,
   kCosine,             // to min_learning_rate at the last step, half a period of a cosine
   kLinear,             // to min_learning_rate at the last step, a straight line
-  kWarmupStableDecay,  // constant, then linear to min_learning_rate over the last decay_fraction of the steps
+  kWarmupStableDecay,  // constant, then linear to min over the last decay_fraction of the steps
 };
 
 struct OptimizerConfig {
   double learning_rate = 6.0e-4;      // peak, after warmup
   double min_learning_rate = 6.0e-5;  // at the last step
   LearningRateSchedule schedule = LearningRateSchedule::kCosine;
-  std::int64_t warmup_steps = 0;      // linear from learning_rate / warmup_steps
-  double decay_fraction = 0.2;        // of train.steps, for kWarmupStableDecay
+  std::int64_t warmup_steps = 0;  // linear from learning_rate / warmup_steps
+  double decay_fraction = 0.2;    // of train.steps, for kWarmupStableDecay
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1.0e-8;
-  double weight_decay = 0.1;          // on matrices and embeddings only, not on biases and norms
-  double clip_grad_norm = 1.0;        // global L2 norm; 0 = no clipping
+  double weight_decay = 0.1;             // on matrices and embeddings only, not on biases and norms
+  double clip_grad_norm = 1.0;           // global L2 norm; 0 = no clipping
+  std::string post_validation = "auto";  // auto | off; both: the norm is known before the step
 
   friend bool operator==(const OptimizerConfig&, const OptimizerConfig&) = default;
 };

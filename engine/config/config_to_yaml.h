@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// The resolved configuration as text: printed at start, stored in every checkpoint.
+#pragma once
+
+#include <string>
+
+#include "engine/config/run_config.h"
+
+namespace halfpipe::config {
+
+/// Every key with its value, one per line below its section; parse_config reads it back to an equal
+/// RunConfig. Keys without a meaning beside the others (schedule.num_chunks) are left out.
+[[nodiscard]] std::string to_yaml(const RunConfig& config);
+
+}  // namespace halfpipe::config

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/config/key_table.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "kernels/core/error.h"
+
+namespace halfpipe::config {
+namespace {
+
+// Far above any model or machine, and low enough that products of two of them fit 64 bits and
+// 4 x hidden_size fits an int.
+constexpr int kLargestSize = 1 << 24;
+constexpr int kMostRanks = 1 << 16;
+
+void add_model_keys(std::vector<Key>& keys) {
+  using model::TransformerConfig;
+  const auto of = [](auto member) { return field(&RunConfig::model, member); };
+  keys.push_back(choice("model.family", of(&TransformerConfig::family), {"gpt2"}, {},
+                        "architecture of the transformer"));
+  keys.push_back(whole_number<int>("model.num_layers", of(&TransformerConfig::num_layers),
+                                   {1, kLargestSize}, "transformer blocks"));
+  keys.push_back(whole_number<int>("model.num_heads", of(&TransformerConfig::num_heads),
+                                   {1, kLargestSize}, "attention heads; divides hidden_size"));
+  keys.push_back(whole_number<int>("model.hidden_size", of(&TransformerConfig::hidden_size),
+                                   {1, kLargestSize}, "width of the residual stream"));
+  keys.push_back(whole_number<int>("model.seq_len", of(&TransformerConfig::seq_len),
+                                   {1, kLargestSize},
+                                   "tokens per training sequence; the longest context"));
+  keys.push_back(whole_number_or_auto("model.vocab_size", of(&TransformerConfig::vocab_size),
+                                      kLargestSize,
+                                      "rows of the token embedding; auto: the data's vocabulary"));
+  keys.push_back(
+      flag("model.bias", of(&TransformerConfig::bias), "biases in linear layers and LayerNorms"));
+  keys.push_back(flag("model.tie_embeddings", of(&TransformerConfig::tie_embeddings),
+                      "the head uses the token embedding's weights"));
+  keys.push_back(text_or_null("model.init_from", of(&TransformerConfig::init_from),
+                              "a Hugging Face GPT-2 directory to start from; null: random"));
+}
+
+void add_data_keys(std::vector<Key>& keys) {
+  using data::DataConfig;
+  const auto of = [](auto member) { return field(&RunConfig::data, member); };
+  keys.push_back(text_list("data.text", of(&DataConfig::text),
+                           "files, folders or globs of plain text; this or data.shards"));
+  keys.push_back(text_or_null("data.shards.train", of(&DataConfig::train_shards),
+                              "glob of token shards (llm.c or nanoGPT files) to train on"));
+  keys.push_back(text_or_null("data.shards.validation", of(&DataConfig::validation_shards),
+                              "glob of token shards to evaluate on"));
+  keys.push_back(text("data.vocabulary", of(&DataConfig::vocabulary),
+                      "bytes, characters, or the path of a vocabulary file"));
+  keys.push_back(real_number("data.validation_fraction", of(&DataConfig::validation_fraction),
+                             {0.0, true, 1.0, false},
+                             "part of the text, taken from its end, kept for evaluation"));
+}
+
+void add_train_keys(std::vector<Key>& keys) {
+  const auto of = [](auto member) { return field(&RunConfig::train, member); };
+  keys.push_back(whole_number<std::int64_t>("train.steps", of(&TrainConfig::steps), {1},
+                                            "optimizer steps of the whole run"));
+  keys.push_back(whole_number<int>("train.micro_batch_size", of(&TrainConfig::micro_batch_size),
+                                   {1, kLargestSize}, "sequences per micro-batch"));
+  keys.push_back(whole_number<int>("train.global_batch_size", of(&TrainConfig::global_batch_size),
+                                   {1, kLargestSize}, "sequences per optimizer step"));
+  keys.push_back(whole_number<std::uint64_t>("train.seed", of(&TrainConfig::seed), {0},
+                                             "of initial weights and of the order of the data"));
+  keys.push_back(choice(
+      "train.precision", of(&TrainConfig::precision), {"float32"},
+      {{"bfloat16", "mixed precision"}, {"float16", "mixed precision"}, {"fp8", "mixed precision"}},
+      "of weights, activations and gradients"));
+  keys.push_back(whole_number<std::int64_t>("train.evaluate_every",
+                                            of(&TrainConfig::evaluate_every), {0},
+                                            "steps between evaluations; 0: never"));
+  keys.push_back(whole_number<int>("train.evaluate_batches", of(&TrainConfig::evaluate_batches),
+                                   {0, kLargestSize},
+                                   "global batches per evaluation; 0: the whole split"));
+  keys.push_back(
+      choice("train.recompute", of(&TrainConfig::recompute), {"none"},
+             {{"full", "activation recomputation"}, {"selective", "activation recomputation"}},
+             "activations to compute again in the backward pass"));
+}
+
+using optimizer::LearningRateSchedule;
+
+constexpr std::array<std::pair<LearningRateSchedule, std::string_view>, 4> kScheduleNames{{
+    {LearningRateSchedule::kConstant, "constant"},
+    {LearningRateSchedule::kCosine, "cosine"},
+    {LearningRateSchedule::kLinear, "linear"},
+    {LearningRateSchedule::kWarmupStableDecay, "warmup-stable-decay"},
+}};
+
+Field<std::string> schedule_name_field() {
+  return {[](const RunConfig& c) -> std::string {
+            for (const auto& [schedule, name] : kScheduleNames) {
+              if (schedule == c.optimizer.schedule) return std::string(name);
+            }
+            fail_check("schedule has a name", "a learning-rate schedule is missing in the table");
+          },
+          [](RunConfig& c, const std::string& given) {
+            for (const auto& [schedule, name] : kScheduleNames) {
+              if (name == given) c.optimizer.schedule = schedule;
+            }
+          }};
+}
+
+void add_optimizer_keys(std::vector<Key>& keys) {
+  using optimizer::OptimizerConfig;
+  const auto of = [](auto member) { return field(&RunConfig::optimizer, member); };
+  keys.push_back(single_value("optimizer.name", "name", "adamw", "another optimizer",
+                              "AdamW with decoupled weight decay (arXiv:1711.05101)"));
+  keys.push_back(real_number("optimizer.learning_rate", of(&OptimizerConfig::learning_rate),
+                             {0.0, false}, "peak, after warmup"));
+  keys.push_back(real_number("optimizer.min_learning_rate", of(&OptimizerConfig::min_learning_rate),
+                             {0.0, true}, "at the last step; not used by schedule constant"));
+  std::vector<std::string> names;
+  for (const auto& [schedule, name] : kScheduleNames) names.emplace_back(name);
+  keys.push_back(choice("optimizer.schedule", schedule_name_field(), names, {},
+                        "course of the learning rate after warmup"));
+  keys.push_back(whole_number<std::int64_t>("optimizer.warmup_steps",
+                                            of(&OptimizerConfig::warmup_steps), {0},
+                                            "steps of linear growth to learning_rate"));
+  keys.push_back(real_number("optimizer.decay_fraction", of(&OptimizerConfig::decay_fraction),
+                             {0.0, false, 1.0, true},
+                             "part of the steps that warmup-stable-decay decays over"));
+  keys.push_back(real_number("optimizer.beta1", of(&OptimizerConfig::beta1),
+                             {0.0, true, 1.0, false}, "decay of the mean of gradients"));
+  keys.push_back(real_number("optimizer.beta2", of(&OptimizerConfig::beta2),
+                             {0.0, true, 1.0, false}, "decay of the mean of squared gradients"));
+  keys.push_back(real_number("optimizer.epsilon", of(&OptimizerConfig::epsilon), {0.0, false},
+                             "added to the root of the mean of squares"));
+  keys.push_back(real_number("optimizer.weight_decay", of(&OptimizerConfig::weight_decay),
+                             {0.0, true}, "on matrices and embeddings only"));
+  keys.push_back(real_number("optimizer.clip_grad_norm", of(&OptimizerConfig::clip_grad_norm),
+                             {0.0, true},
+                             "largest global L2 norm of the gradient; 0: no clipping"));
+  keys.push_back(single_value("optimizer.zero_stage", "whole number", "0",
+                              "an optimizer sharded over replicas",
+                              "optimizer states sharded over data-parallel replicas"));
+  keys.push_back(choice("optimizer.post_validation", of(&OptimizerConfig::post_validation),
+                        {"auto", "off"}, {{"on", "stepping before the norm is known everywhere"}},
+                        "step before the global norm is known, and roll back if needed"));
+}
+
+void add_layout_keys(std::vector<Key>& keys) {
+  const auto in_parallel = [](auto member) { return field(&RunConfig::parallel, member); };
+  keys.push_back(
+      only_default_yet(whole_number<int>("parallel.data", in_parallel(&ParallelConfig::data),
+                                         {1, kMostRanks}, "data-parallel replicas"),
+                       "data parallelism"));
+  keys.push_back(
+      only_default_yet(whole_number<int>("parallel.tensor", in_parallel(&ParallelConfig::tensor),
+                                         {1, kMostRanks}, "ranks that share every matrix"),
+                       "tensor parallelism"));
+  keys.push_back(whole_number<int>("parallel.pipeline", in_parallel(&ParallelConfig::pipeline),
+                                   {1, kMostRanks}, "pipeline ranks: p"));
+  keys.push_back(whole_numbers_or_auto(
+      "parallel.layers_per_stage", in_parallel(&ParallelConfig::layers_per_stage),
+      "blocks of each stage, first to last; auto: balanced by cost"));
+
+  const auto in_schedule = [](auto member) { return field(&RunConfig::schedule, member); };
+  keys.push_back(
+      choice("schedule.name", in_schedule(&ScheduleConfig::name),
+             {"gpipe", "1f1b", "interleaved", "zb-1p", "zb-2p", "v-min", "v-half", "v-zb"},
+             {{"auto", "the search for the best schedule"}}, "pipeline schedule"));
+  Key num_chunks =
+      whole_number<int>("schedule.num_chunks", in_schedule(&ScheduleConfig::num_chunks),
+                        {1, kMostRanks}, "stages per rank of schedule interleaved");
+  num_chunks.applies = [](const RunConfig& c) { return c.schedule.name == "interleaved"; };
+  num_chunks.applies_when = "schedule.name interleaved";
+  keys.push_back(std::move(num_chunks));
+  keys.push_back(single_value("schedule.memory_limit", "null", "null",
+                              "the search for a schedule under a memory limit",
+                              "activation memory that the schedule may take per rank"));
+}
+
+void add_surrounding_keys(std::vector<Key>& keys) {
+  keys.push_back(choice("device.kind", field(&RunConfig::device, &DeviceConfig::kind), {"cpu"},
+                        {{"cuda", "the CUDA backend"}, {"modelled", "the modelled device"}},
+                        "what computes"));
+  keys.push_back(whole_number_or_auto(
+      "device.threads_per_rank", field(&RunConfig::device, &DeviceConfig::threads_per_rank),
+      kMostRanks, "CPU threads of a rank; auto: cores of the machine / ranks on it"));
+
+  const auto in_output = [](auto member) { return field(&RunConfig::output, member); };
+  keys.push_back(text("output.dir", in_output(&OutputConfig::dir),
+                      "directory for logs, metrics and checkpoints; made when missing"));
+  keys.push_back(whole_number<std::int64_t>("output.checkpoint_every",
+                                            in_output(&OutputConfig::checkpoint_every), {0},
+                                            "steps between checkpoints; 0: only at the end"));
+  keys.push_back(whole_number<int>("output.keep", in_output(&OutputConfig::keep), {0},
+                                   "newest checkpoints that stay; 0: all"));
+  keys.push_back(flag("output.trace", in_output(&OutputConfig::trace),
+                      "write the timeline of one step as Chrome trace JSON"));
+
+  keys.push_back(real_number("debug.timeout_seconds",
+                             field(&RunConfig::debug, &DebugConfig::timeout_seconds), {0.0, true},
+                             "seconds without progress until a rank gives up; 0: never"));
+}
+
+std::vector<Key> make_table() {
+  std::vector<Key> keys;
+  add_model_keys(keys);
+  add_data_keys(keys);
+  add_train_keys(keys);
+  add_optimizer_keys(keys);
+  add_layout_keys(keys);
+  add_surrounding_keys(keys);
+  return keys;
+}
+
+}  // namespace
+
+const std::vector<Key>& key_table() {
+  static const std::vector<Key> table = make_table();
+  return table;
+}
+
+std::vector<KeyDoc> key_docs() {
+  std::vector<KeyDoc> docs;
+  for (const Key& key : key_table()) docs.push_back(key.doc);
+  return docs;
+}
+
+std::vector<std::string> section_names() {
+  std::vector<std::string> names;
+  for (const Key& key : key_table()) {
+    std::string section = key.doc.path.substr(0, key.doc.path.find('.'));
+    if (names.empty() || names.back() != section) names.push_back(std::move(section));
+  }
+  return names;
+}
+
+const Key* find_key_or_null(std::string_view path) {
+  for (const Key& key : key_table()) {
+    if (key.doc.path == path) return &key;
+  }
+  return nullptr;
+}
+
+bool is_section(std::string_view path) {
+  return std::any_of(key_table().begin(), key_table().end(), [&](const Key& key) {
+    const std::string_view known = key.doc.path;
+    return known.size() > path.size() && known.starts_with(path) && known[path.size()] == '.';
+  });
+}
+
+}  // namespace halfpipe::config

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/config/load_config.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <system_error>
+
+#include "engine/config/key_table.h"
+#include "engine/config/overrides.h"
+#include "engine/config/scalar_text.h"
+#include "engine/config/unknown_key.h"
+#include "engine/config/validate_config.h"
+#include "engine/config/yaml_reader.h"
+#include "kernels/core/error.h"
+
+namespace halfpipe::config {
+namespace {
+
+/// Where each key that is set was set, by path.
+using Places = std::map<std::string, std::string, std::less<>>;
+
+void read_value(const Key& key, const YamlValue& value, RunConfig& config, Places& places) {
+  if (value.kind == YamlValue::Kind::kNull && !key.null_is_unset) {
+    throw ConfigError(fmt::format("{}: {} has no value; it needs one: {}", value.place,
+                                  key.doc.path, key.doc.type));
+  }
+  key.read(config, value);
+  places[key.doc.path] = value.place;
+}
+
+// "train.steps: 5" would spell the path of another key.
+[[noreturn]] void refuse_dotted_name(const YamlValue& entry, const std::string& path) {
+  throw ConfigError(fmt::format(
+      "{}: {}: a name in a file has no dots; put the key below its section (--set takes dots)",
+      entry.place, path));
+}
+
+void read_section(const YamlValue& section,
+                  const std::string& section_path,
+                  RunConfig& config,
+                  Places& places) {
+  if (section.kind == YamlValue::Kind::kNull) return;
+  if (section.kind != YamlValue::Kind::kMap) {
+    refuse(section, section_path, "a section of keys and values");
+  }
+  for (const YamlValue& entry : section.held) {
+    const std::string path =
+        section_path.empty() ? entry.name : fmt::format("{}.{}", section_path, entry.name);
+    if (entry.name.find('.') != std::string::npos) refuse_dotted_name(entry, path);
+    if (const Key* key = find_key_or_null(path); key != nullptr) {
+      read_value(*key, entry, config, places);
+    } else if (is_section(path)) {
+      read_section(entry, path, config, places);
+    } else {
+      refuse_unknown_key(entry.place, path);
+    }
+  }
+}
+
+/// Settings of the command line come last, so they are what the message should name.
+std::string place_of(const Violation& violation, const Places& places, std::string_view name) {
+  std::string place;
+  for (const std::string& key : violation.keys) {
+    const auto found = places.find(key);
+    if (found == places.end()) continue;
+    if (found->second.starts_with("--set ")) return found->second;
+    if (place.empty()) place = found->second;
+  }
+  return place.empty() ? std::string(name) : place;
+}
+
+void check(const RunConfig& config, const Places& places, std::string_view name) {
+  if (const auto violation = find_violation(config)) {
+    throw ConfigError(
+        fmt::format("{}: {}", place_of(*violation, places, name), violation->sentence));
+  }
+  for (const Key& key : key_table()) {
+    const auto place = places.find(key.doc.path);
+    if (place == places.end() || !key.applies || key.applies(config)) continue;
+    throw ConfigError(fmt::format("{}: {} ({}) has a meaning with {} only", place->second,
+                                  key.doc.path, key.write(config), key.applies_when));
+  }
+}
+
+std::string read_file(const std::filesystem::path& file) {
+  constexpr std::uintmax_t kLargest = 1 << 20;  // bytes; a configuration has a few thousand
+  std::error_code error;
+  const auto status = std::filesystem::status(file, error);
+  if (!std::filesystem::exists(status)) {
+    throw FileError(file.string() + ": no such configuration file");
+  }
+  if (std::filesystem::is_directory(status)) {
+    throw FileError(file.string() + ": is a directory; a configuration is a YAML file");
+  }
+  if (std::filesystem::is_regular_file(status) &&
+      std::filesystem::file_size(file, error) > kLargest) {
+    throw FileError(file.string() + ": is larger than 1 MiB; a configuration is a short YAML file");
+  }
+  std::ifstream stream(file, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+  if (!stream.good() && !stream.eof()) {
+    throw FileError(file.string() + ": cannot be read");
+  }
+  return text;
+}
+
+}  // namespace
+
+RunConfig load_config(const std::filesystem::path& file, std::span<const std::string> overrides) {
+  return parse_config(read_file(file), file.string(), overrides);
+}
+
+RunConfig parse_config(std::string_view yaml_text,
+                       std::string_view name_for_messages,
+                       std::span<const std::string> overrides) {
+  YamlValue root = parse_yaml(yaml_text, {std::string(name_for_messages)});
+  if (root.kind == YamlValue::Kind::kNull && overrides.empty()) {
+    throw ConfigError(
+        fmt::format("{}: is empty; a configuration names its data at least: "
+                    "data: {{text: [FILE]}}",
+                    name_for_messages));
+  }
+  if (root.kind == YamlValue::Kind::kScalar || root.kind == YamlValue::Kind::kList) {
+    throw ConfigError(
+        fmt::format("{}: a configuration is a map of sections (model:, data:, ...), "
+                    "not {}",
+                    root.place, root.kind == YamlValue::Kind::kList ? "a list" : "one value"));
+  }
+  apply_overrides(root, overrides);
+  RunConfig config;
+  Places places;
+  read_section(root, "", config, places);
+  check(config, places, name_for_messages);
+  return config;
+}
+
+}  // namespace halfpipe::config

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// A YAML file and settings of the command line become a RunConfig.
+#pragma once
+
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "engine/config/run_config.h"
+
+namespace halfpipe::config {
+
+/// Reads `file`, applies `overrides` ("section.key=value", as given to --set) and checks every rule
+/// of validate_config.h. Throws FileError when the file cannot be read, and ConfigError with one
+/// message that begins with the place of the mistake: `run.yaml:12: ` or `--set train.steps=0: `.
+[[nodiscard]] RunConfig load_config(const std::filesystem::path& file,
+                                    std::span<const std::string> overrides);
+
+/// The same for a text; `name_for_messages` stands for the file.
+[[nodiscard]] RunConfig parse_config(std::string_view yaml_text,
+                                     std::string_view name_for_messages,
+                                     std::span<const std::string> overrides);
+
+}  // namespace halfpipe::config

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/config/validate_config.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cstdint>
+#include <numeric>
+
+#include "engine/config/key_table.h"
+#include "kernels/core/error.h"
+
+namespace halfpipe::config {
+namespace {
+
+using Finding = std::optional<Violation>;
+
+Finding single_keys(const RunConfig& config) {
+  static const RunConfig defaults;
+  for (const Key& key : key_table()) {
+    if (auto sentence = key.violation(config)) return Violation{{key.doc.path}, *sentence};
+    const bool idle = key.applies && !key.applies(config);
+    const std::string value = key.write(config);
+    if (idle && value != key.write(defaults)) {
+      return Violation{
+          {key.doc.path},
+          fmt::format("{} ({}) has a meaning with {} only", key.doc.path, value, key.applies_when)};
+    }
+  }
+  return std::nullopt;
+}
+
+Finding heads(const RunConfig& config) {
+  const model::TransformerConfig& model = config.model;
+  if (model.hidden_size % model.num_heads == 0) return std::nullopt;
+  return Violation{{"model.hidden_size", "model.num_heads"},
+                   fmt::format("model.hidden_size ({}) must be a multiple of model.num_heads ({})",
+                               model.hidden_size, model.num_heads)};
+}
+
+Finding corpus(const RunConfig& config) {
+  const data::DataConfig& data = config.data;
+  const bool shards = !data.train_shards.empty() || !data.validation_shards.empty();
+  if (data.text.empty() && !shards) {
+    return Violation{{}, "data.text or data.shards is missing: name files to train on"};
+  }
+  if (!data.text.empty() && shards) {
+    return Violation{{"data.shards.train", "data.shards.validation", "data.text"},
+                     "data.text and data.shards are both set; exactly one of them is the corpus"};
+  }
+  if (shards && data.train_shards.empty()) {
+    return Violation{{"data.shards.validation"},
+                     "data.shards.train is missing: name token shards to train on"};
+  }
+  return std::nullopt;
+}
+
+Finding vocabulary(const RunConfig& config) {
+  constexpr int kBytes = 256;
+  const int size = config.model.vocab_size;
+  const bool bytes = !config.data.text.empty() && config.data.vocabulary == "bytes";
+  if (!bytes || size == 0 || size >= kBytes) return std::nullopt;
+  return Violation{{"model.vocab_size", "data.vocabulary"},
+                   fmt::format("model.vocab_size ({}) must be at least {}, the number of tokens of "
+                               "data.vocabulary bytes",
+                               size, kBytes)};
+}
+
+Finding evaluation(const RunConfig& config) {
+  const std::int64_t every = config.train.evaluate_every;
+  if (every == 0) return std::nullopt;
+  const bool from_text = !config.data.text.empty();
+  if (from_text && config.data.validation_fraction == 0.0) {
+    return Violation{{"data.validation_fraction", "train.evaluate_every"},
+                     fmt::format("data.validation_fraction (0) must be above 0, since "
+                                 "train.evaluate_every ({}) asks for evaluations; 0 there for none",
+                                 every)};
+  }
+  if (!from_text && config.data.validation_shards.empty()) {
+    return Violation{{"train.evaluate_every", "data.shards.train"},
+                     fmt::format("data.shards.validation is missing, and train.evaluate_every ({}) "
+                                 "asks for evaluations; 0 there for none",
+                                 every)};
+  }
+  return std::nullopt;
+}
+
+Finding batch(const RunConfig& config) {
+  const TrainConfig& train = config.train;
+  const std::int64_t unit = std::int64_t{train.micro_batch_size} * config.parallel.data;
+  if (train.global_batch_size % unit == 0) return std::nullopt;
+  return Violation{
+      {"train.global_batch_size", "train.micro_batch_size", "parallel.data"},
+      fmt::format("train.global_batch_size ({}) must be a multiple of train.micro_batch_size ({}) "
+                  "x parallel.data ({})",
+                  train.global_batch_size, train.micro_batch_size, config.parallel.data)};
+}
+
+Finding learning_rate(const RunConfig& config) {
+  const optimizer::OptimizerConfig& optimizer = config.optimizer;
+  const bool decays = optimizer.schedule != optimizer::LearningRateSchedule::kConstant;
+  if (decays && optimizer.min_learning_rate > optimizer.learning_rate) {
+    return Violation{{"optimizer.min_learning_rate", "optimizer.learning_rate"},
+                     fmt::format("optimizer.min_learning_rate ({}) must be at most "
+                                 "optimizer.learning_rate ({})",
+                                 optimizer.min_learning_rate, optimizer.learning_rate)};
+  }
+  if (optimizer.warmup_steps > config.train.steps) {
+    return Violation{{"optimizer.warmup_steps", "train.steps"},
+                     fmt::format("optimizer.warmup_steps ({}) must be at most train.steps ({})",
+                                 optimizer.warmup_steps, config.train.steps)};
+  }
+  return std::nullopt;
+}
+
+std::int64_t stages_per_rank(const ScheduleConfig& schedule) {
+  if (schedule.name == "interleaved") return schedule.num_chunks;
+  return schedule.name.starts_with("v-") ? 2 : 1;
+}
+
+Finding stages(const RunConfig& config) {
+  if (!config.parallel.layers_per_stage) return std::nullopt;
+  const std::vector<int>& layers = *config.parallel.layers_per_stage;
+  const std::int64_t num_stages = config.parallel.pipeline * stages_per_rank(config.schedule);
+  if (static_cast<std::int64_t>(layers.size()) != num_stages) {
+    return Violation{
+        {"parallel.layers_per_stage", "schedule.name", "parallel.pipeline", "schedule.num_chunks"},
+        fmt::format("parallel.layers_per_stage has {} numbers and must have {}: schedule.name {} "
+                    "cuts the model into {} per rank on {} pipeline ranks",
+                    layers.size(), num_stages, config.schedule.name,
+                    stages_per_rank(config.schedule), config.parallel.pipeline)};
+  }
+  const std::int64_t sum = std::accumulate(layers.begin(), layers.end(), std::int64_t{0});
+  if (sum != config.model.num_layers) {
+    return Violation{{"parallel.layers_per_stage", "model.num_layers"},
+                     fmt::format("parallel.layers_per_stage sums to {} and must sum to "
+                                 "model.num_layers ({})",
+                                 sum, config.model.num_layers)};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Violation> find_violation(const RunConfig& config) {
+  // Single keys first: the others divide by sizes that are known to be positive then.
+  constexpr std::array kRules{single_keys, heads, corpus,        vocabulary,
+                              evaluation,  batch, learning_rate, stages};
+  for (const auto rule : kRules) {
+    if (Finding violation = rule(config)) return violation;
+  }
+  return std::nullopt;
+}
+
+void validate(const RunConfig& config) {
+  if (const auto violation = find_violation(config)) throw ConfigError(violation->sentence);
+}
+
+}  // namespace halfpipe::config
