@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/model/layer.h"
+
+namespace halfpipe::model {
+
+namespace {
+
+float* value_or_null(const ParameterSet& parameters, int index) {
+  return index < 0 ? nullptr : parameters[index].value;
+}
+
+float* gradient_or_null(const ParameterSet& parameters, int index) {
+  return index < 0 ? nullptr : parameters[index].gradient;
+}
+
+}  // namespace
+
+void run_matmul(PassContext& ctx, ops::Matmul args) {
+  const device::ArenaScope scope(ctx.workspace);
+  const std::size_t bytes = ctx.ops.matmul_scratch_bytes(args);
+  args.scratch = bytes == 0 ? nullptr : ctx.workspace.take_bytes(bytes);
+  if (!ctx.counting()) ctx.ops.matmul(args, ctx.stream);
+}
+
+void linear_forward(PassContext& ctx,
+                    const ParameterSet& parameters,
+                    const Linear& linear,
+                    float* y,
+                    const float* x,
+                    const float* residual_or_null) {
+  run_matmul(ctx, {.c = y,
+                   .a = x,
+                   .b = parameters[linear.weight].value,
+                   .bias_or_null = value_or_null(parameters, linear.bias_or_none),
+                   .residual_or_null = residual_or_null,
+                   .M = ctx.N(),
+                   .N = linear.out,
+                   .K = linear.in,
+                   .transpose_a = false,
+                   .transpose_b = false,
+                   .accumulate = false,
+                   .scratch = nullptr});
+}
+
+void linear_backward_input(PassContext& ctx,
+                           const ParameterSet& parameters,
+                           const Linear& linear,
+                           float* dx,
+                           const float* dy) {
+  run_matmul(ctx, {.c = dx,
+                   .a = dy,
+                   .b = parameters[linear.weight].value,
+                   .bias_or_null = nullptr,
+                   .residual_or_null = nullptr,
+                   .M = ctx.N(),
+                   .N = linear.in,
+                   .K = linear.out,
+                   .transpose_a = false,
+                   .transpose_b = true,
+                   .accumulate = false,
+                   .scratch = nullptr});
+}
+
+void linear_backward_weight(PassContext& ctx,
+                            const ParameterSet& parameters,
+                            const Linear& linear,
+                            const float* x,
+                            const float* dy) {
+  run_matmul(ctx, {.c = parameters[linear.weight].gradient,
+                   .a = x,
+                   .b = dy,
+                   .bias_or_null = nullptr,
+                   .residual_or_null = nullptr,
+                   .M = linear.in,
+                   .N = linear.out,
+                   .K = ctx.N(),
+                   .transpose_a = true,
+                   .transpose_b = false,
+                   .accumulate = true,
+                   .scratch = nullptr});
+  if (linear.bias_or_none >= 0 && !ctx.counting()) {
+    ctx.ops.column_sum(
+        {.dst = parameters[linear.bias_or_none].gradient, .x = dy, .N = ctx.N(), .C = linear.out},
+        ctx.stream);
+  }
+}
+
+void norm_forward(PassContext& ctx,
+                  const ParameterSet& parameters,
+                  const Norm& norm,
+                  float* out,
+                  float* mean,
+                  float* rstd,
+                  const float* x) {
+  if (ctx.counting()) return;
+  ctx.ops.layer_norm_forward({.out = out,
+                              .mean = mean,
+                              .rstd = rstd,
+                              .x = x,
+                              .weight = parameters[norm.weight].value,
+                              .bias_or_null = value_or_null(parameters, norm.bias_or_none),
+                              .N = ctx.N(),
+                              .C = norm.C,
+                              .eps = TransformerConfig::kNormEpsilon},
+                             ctx.stream);
+}
+
+void norm_backward(PassContext& ctx,
+                   const ParameterSet& parameters,
+                   const Norm& norm,
+                   float* dx,
+                   const NormGradientInputs& inputs,
+                   const float* residual_or_null) {
+  if (ctx.counting()) return;
+  ctx.ops.layer_norm_backward_weight(
+      {.dweight = parameters[norm.weight].gradient,
+       .dbias_or_null = gradient_or_null(parameters, norm.bias_or_none),
+       .dout = inputs.dout,
+       .x = inputs.x,
+       .mean = inputs.mean,
+       .rstd = inputs.rstd,
+       .N = ctx.N(),
+       .C = norm.C},
+      ctx.stream);
+  ctx.ops.layer_norm_backward_input({.dx = dx,
+                                     .dout = inputs.dout,
+                                     .x = inputs.x,
+                                     .mean = inputs.mean,
+                                     .rstd = inputs.rstd,
+                                     .weight = parameters[norm.weight].value,
+                                     .residual_or_null = residual_or_null,
+                                     .N = ctx.N(),
+                                     .C = norm.C},
+                                    ctx.stream);
+}
+
+}  // namespace halfpipe::model

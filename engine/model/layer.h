@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a layer's passes run with, and the linear map that layers share.
+//
+// A layer has three passes for each micro-batch:
+//   forward           reads its input, writes its output, saves what the backward passes need
+//   backward_input    reads the gradient of its output, writes that of its input, releases what
+//   only it needed backward_weight   accumulates the gradients of its matrices and their biases,
+//   releases the rest
+// Any number of other passes may run between the three. Gradients that cost next to nothing and
+// would have to be kept alive for it (norms, embeddings) are accumulated by backward_input already;
+// a plan runs both passes of a stage in micro-batch order, so their sums have one order on every
+// schedule.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/model/parameter.h"
+#include "kernels/device/arena.h"
+#include "kernels/device/stream.h"
+#include "kernels/ops/ops.h"
+
+namespace halfpipe::model {
+
+/// Layers know nothing of ranks, stages or micro-batch numbers: this is all they are given.
+struct PassContext {
+  const ops::Ops& ops;
+  device::Stream& stream;
+  device::Arena& workspace;  // scratch, free again when the pass ends
+  std::int64_t B;            // sequences in the micro-batch
+  std::int64_t T;            // tokens in each, at most the model's seq_len
+
+  [[nodiscard]] std::int64_t N() const { return B * T; }
+  /// A counting workspace means that only sizes are wanted: no kernel runs.
+  [[nodiscard]] bool counting() const { return workspace.is_counting(); }
+};
+
+/// A weight matrix [in, out] and its optional bias, by index into the rank's parameters.
+struct Linear {
+  int weight = -1;
+  int bias_or_none = -1;
+  std::int64_t in = 0;
+  std::int64_t out = 0;
+};
+
+/// y = x W + b + residual;  y [N, out], x [N, in].
+void linear_forward(PassContext& ctx,
+                    const ParameterSet& parameters,
+                    const Linear& linear,
+                    float* y,
+                    const float* x,
+                    const float* residual_or_null);
+/// dx = dy W^T. Overwrites dx.
+void linear_backward_input(PassContext& ctx,
+                           const ParameterSet& parameters,
+                           const Linear& linear,
+                           float* dx,
+                           const float* dy);
+/// dW += x^T dy;  db += column sums of dy.
+void linear_backward_weight(PassContext& ctx,
+                            const ParameterSet& parameters,
+                            const Linear& linear,
+                            const float* x,
+                            const float* dy);
+/// Runs a matrix product with scratch from the workspace.
+void run_matmul(PassContext& ctx, ops::Matmul args);
+
+/// Scale and shift of a norm, by index into the rank's parameters.
+struct Norm {
+  int weight = -1;
+  int bias_or_none = -1;
+  std::int64_t C = 0;
+};
+
+/// out, mean, rstd of LayerNormForward.
+void norm_forward(PassContext& ctx,
+                  const ParameterSet& parameters,
+                  const Norm& norm,
+                  float* out,
+                  float* mean,
+                  float* rstd,
+                  const float* x);
+/// What both gradients of a norm read.
+struct NormGradientInputs {
+  const float* dout;
+  const float* x;
+  const float* mean;
+  const float* rstd;
+};
+/// Accumulates the gradients of scale and shift, then overwrites dx (which may be x) with the
+/// gradient of the input plus residual.
+void norm_backward(PassContext& ctx,
+                   const ParameterSet& parameters,
+                   const Norm& norm,
+                   float* dx,
+                   const NormGradientInputs& inputs,
+                   const float* residual_or_null);
+
+}  // namespace halfpipe::model

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/model/model_cost.h"
+
+#include "engine/model/stage.h"
+#include "parallel/schedule/partition.h"
+
+namespace halfpipe::model {
+
+BlockFlops block_flops(const TransformerConfig& config, std::int64_t B) {
+  const auto C = static_cast<double>(config.hidden_size);
+  const auto F = static_cast<double>(config.mlp_size());
+  const auto T = static_cast<double>(config.seq_len);
+  const double tokens = static_cast<double>(B) * T;
+  const double linear = 2.0 * tokens * (4.0 * C * C + 2.0 * C * F);
+  // Scores and values, two products of T^2 C each, half of them masked; their gradients are five
+  // products.
+  const double attention = 2.0 * tokens * T * C;
+  return {linear + attention, linear + 2.5 * attention, linear};
+}
+
+double head_forward_flops(const TransformerConfig& config, std::int64_t B) {
+  return 2.0 * static_cast<double>(B) * config.seq_len * static_cast<double>(config.hidden_size) *
+         config.vocab_size;
+}
+
+std::int64_t num_parameters(const TransformerConfig& config) {
+  std::int64_t count = 0;
+  for (const ParameterSpec& spec : all_parameters(config)) count += spec.shape.num_elements();
+  return count;
+}
+
+double model_flops_per_token(const TransformerConfig& config) {
+  const auto C = static_cast<double>(config.hidden_size);
+  const auto T = static_cast<double>(config.seq_len);
+  const auto tables =
+      static_cast<std::int64_t>(config.seq_len) * config.hidden_size +
+      (config.tie_embeddings ? 0
+                             : static_cast<std::int64_t>(config.vocab_size) * config.hidden_size);
+  const auto N = static_cast<double>(num_parameters(config) - tables);
+  return 6.0 * N + 6.0 * config.num_layers * C * T;
+}
+
+std::vector<int> balanced_blocks_per_stage(const TransformerConfig& config,
+                                           const schedule::Placement& placement,
+                                           std::int64_t B) {
+  // The embedding is a look-up: nothing beside a block. The head has one product forward and two
+  // backward.
+  return schedule::partition_blocks(placement, config.num_layers, block_flops(config, B).total(),
+                                    0.0, 3.0 * head_forward_flops(config, B));
+}
+
+schedule::CostModel estimate_costs(const TransformerConfig& config,
+                                   const std::vector<StageLayers>& stage_map,
+                                   std::int64_t B) {
+  const BlockFlops block = block_flops(config, B);
+  const double head = head_forward_flops(config, B) / block.forward;
+  const std::vector<ParameterSpec> model = all_parameters(config);
+  schedule::CostModel costs;
+  for (const StageLayers& layers : stage_map) {
+    ParameterSet parameters;
+    const Stage stage(config, model, layers, B, parameters);
+    const double blocks = layers.num_blocks;
+    schedule::StageCost cost;
+    cost.forward_seconds = blocks + (layers.has_head ? head : 0.0);
+    cost.backward_input_seconds =
+        blocks * block.backward_input / block.forward + (layers.has_head ? 2.0 * head : 0.0);
+    cost.backward_weight_seconds = blocks * block.backward_weight / block.forward;
+    const auto bytes = [&](Lifetime lifetime) {
+      return static_cast<std::int64_t>(stage.layout().bytes(lifetime));
+    };
+    cost.forward_to_backward_input_bytes = bytes(Lifetime::kForwardToBackwardInput);
+    cost.forward_to_backward_weight_bytes = bytes(Lifetime::kForwardToBackwardWeight);
+    cost.backward_input_to_backward_weight_bytes = bytes(Lifetime::kBackwardInputToBackwardWeight);
+    costs.stages.push_back(cost);
+  }
+  costs.message_bytes =
+      B * config.seq_len * config.hidden_size * static_cast<std::int64_t>(sizeof(float));
+  return costs;
+}
+
+}  // namespace halfpipe::model

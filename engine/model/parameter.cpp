@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/model/parameter.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/core/align.h"
+#include "kernels/core/error.h"
+#include "kernels/core/philox.h"
+
+namespace halfpipe::model {
+
+namespace {
+
+// GPT-2's initializer_range.
+constexpr float kInitialDeviation = 0.02F;
+
+class SpecList {
+ public:
+  explicit SpecList(bool bias) : bias_(bias) {}
+
+  void normal(std::string name, Shape shape, float deviation) {
+    specs_.push_back({std::move(name), shape, Initialisation::kNormal, deviation, true});
+  }
+  void norm(const std::string& name, std::int64_t C) {
+    specs_.push_back({name + ".weight", {C}, Initialisation::kOne, 0.0F, false});
+    add_bias(name, C);
+  }
+  void linear(const std::string& name, std::int64_t in, std::int64_t out, float deviation) {
+    normal(name + ".weight", {in, out}, deviation);
+    add_bias(name, out);
+  }
+  [[nodiscard]] std::vector<ParameterSpec> take() { return std::move(specs_); }
+
+ private:
+  void add_bias(const std::string& name, std::int64_t count) {
+    if (bias_) specs_.push_back({name + ".bias", {count}, Initialisation::kZero, 0.0F, false});
+  }
+
+  bool bias_;
+  std::vector<ParameterSpec> specs_;
+};
+
+}  // namespace
+
+std::vector<ParameterSpec> all_parameters(const TransformerConfig& config) {
+  const std::int64_t C = config.hidden_size;
+  const std::int64_t F = config.mlp_size();
+  // Radford et al. 2019, section 2.3: residual projections are scaled by 1 / sqrt(number of
+  // residual layers).
+  const float residual_deviation =
+      kInitialDeviation / std::sqrt(2.0F * static_cast<float>(config.num_layers));
+  SpecList list(config.bias);
+  list.normal(kTokenEmbeddingName, {config.vocab_size, C}, kInitialDeviation);
+  list.normal("transformer.wpe.weight", {config.seq_len, C}, kInitialDeviation);
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    const std::string prefix = "transformer.h." + std::to_string(layer) + ".";
+    list.norm(prefix + "ln_1", C);
+    list.linear(prefix + "attn.c_attn", C, 3 * C, kInitialDeviation);
+    list.linear(prefix + "attn.c_proj", C, C, residual_deviation);
+    list.norm(prefix + "ln_2", C);
+    list.linear(prefix + "mlp.c_fc", C, F, kInitialDeviation);
+    list.linear(prefix + "mlp.c_proj", F, C, residual_deviation);
+  }
+  list.norm("transformer.ln_f", C);
+  if (!config.tie_embeddings) {
+    list.normal("lm_head.weight", {config.vocab_size, C}, kInitialDeviation);
+  }
+  return list.take();
+}
+
+int ParameterSet::add(const std::vector<ParameterSpec>& model, const std::string& name) {
+  HALFPIPE_CHECK(values_.bytes() == 0, "parameters were added after allocation");
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (parameters_[i].spec.name == name) return static_cast<int>(i);
+  }
+  const auto found = std::find_if(model.begin(), model.end(),
+                                  [&](const ParameterSpec& spec) { return spec.name == name; });
+  HALFPIPE_CHECK(found != model.end(), "the model has no parameter " + name);
+  Parameter parameter;
+  parameter.spec = *found;
+  parameter.global_index = static_cast<int>(found - model.begin());
+  parameters_.push_back(std::move(parameter));
+  return static_cast<int>(parameters_.size()) - 1;
+}
+
+ParameterBytes parameter_bytes(const std::vector<Parameter>& parameters) {
+  ParameterBytes bytes{0, 0};
+  for (const Parameter& parameter : parameters) {
+    const std::size_t padded =
+        padded_bytes(static_cast<std::size_t>(parameter.count()) * sizeof(float));
+    bytes.values += padded;
+    bytes.gradients += parameter.has_head_gradient ? 2 * padded : padded;
+  }
+  return bytes;
+}
+
+void ParameterSet::allocate(device::Backend& backend) {
+  const ParameterBytes bytes = parameter_bytes(parameters_);
+  values_ = device::Buffer(backend, bytes.values);
+  gradients_ = device::Buffer(backend, bytes.gradients);
+  std::byte* value = values_.bytes_pointer();
+  std::byte* gradient = gradients_.bytes_pointer();
+  for (Parameter& parameter : parameters_) {
+    const std::size_t padded =
+        padded_bytes(static_cast<std::size_t>(parameter.count()) * sizeof(float));
+    parameter.value = reinterpret_cast<float*>(value);
+    value += padded;
+    parameter.gradient = reinterpret_cast<float*>(gradient);
+    gradient += padded;
+    if (parameter.has_head_gradient) {
+      parameter.head_gradient = reinterpret_cast<float*>(gradient);
+      gradient += padded;
+    }
+  }
+}
+
+Parameter* ParameterSet::find(const std::string& name) {
+  for (Parameter& parameter : parameters_) {
+    if (parameter.spec.name == name) return &parameter;
+  }
+  return nullptr;
+}
+
+void initialise(const ParameterSpec& spec, std::uint64_t seed, float* out) {
+  const std::int64_t count = spec.shape.num_elements();
+  switch (spec.initialisation) {
+    case Initialisation::kZero:
+      std::fill_n(out, count, 0.0F);
+      return;
+    case Initialisation::kOne:
+      std::fill_n(out, count, 1.0F);
+      return;
+    case Initialisation::kNormal:
+      break;
+  }
+  const std::uint64_t stream = hash_name(spec.name);
+  for (std::int64_t i = 0; i < count; i += 2) {
+    const auto words = philox(seed, static_cast<std::uint64_t>(i / 2), stream);
+    const double deviation = spec.standard_deviation;
+    out[i] = static_cast<float>(deviation * standard_normal(words[0], words[1]));
+    if (i + 1 < count) {
+      out[i + 1] = static_cast<float>(deviation * standard_normal(words[2], words[3]));
+    }
+  }
+}
+
+}  // namespace halfpipe::model

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parameters that one rank holds: values, gradient accumulators and how they start.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/model/transformer_config.h"
+#include "kernels/core/tensor.h"
+#include "kernels/device/buffer.h"
+
+namespace halfpipe::model {
+
+enum class Initialisation : std::uint8_t { kZero, kOne, kNormal };
+
+/// One parameter of the whole model, in the names and layouts of Hugging Face's GPT-2 (linear
+/// weights are [in, out]).
+struct ParameterSpec {
+  std::string name;
+  Shape shape;
+  Initialisation initialisation;
+  float standard_deviation = 0.0F;  // for kNormal
+  bool decay = false;               // weight decay applies: matrices and embeddings
+
+  friend bool operator==(const ParameterSpec&, const ParameterSpec&) = default;
+};
+
+/// The name of the token embedding, which a tied head uses too.
+inline constexpr const char* kTokenEmbeddingName = "transformer.wte.weight";
+
+/// Every parameter of the model in its canonical order: embeddings, blocks from first to last,
+/// final norm, untied head. The position in this list is the parameter's global index, the order of
+/// every reduction over parameters.
+[[nodiscard]] std::vector<ParameterSpec> all_parameters(const TransformerConfig& config);
+
+/// A parameter on this rank. Pointers are device memory, valid after ParameterSet::allocate.
+struct Parameter {
+  ParameterSpec spec;
+  int global_index = -1;
+  bool owned =
+      true;  // false for the copy of a tied embedding on the last rank of a linear placement
+  float* value = nullptr;     // [spec.shape]
+  float* gradient = nullptr;  // float32 accumulator over the micro-batches of a step
+  // A tied embedding is used twice and accumulates each use apart, so that the sum of both has the
+  // same bits wherever the two uses run: gradient is the embedding's use, head_gradient the head's.
+  bool has_head_gradient = false;
+  float* head_gradient = nullptr;
+
+  [[nodiscard]] std::int64_t count() const { return spec.shape.num_elements(); }
+};
+
+/// Owns the memory of all parameters of a rank and of their gradients.
+class ParameterSet {
+ public:
+  /// Adds a parameter of the model by name; returns its index in this set. Adding a name twice
+  /// returns the first.
+  int add(const std::vector<ParameterSpec>& model, const std::string& name);
+  /// Takes the memory; nothing may be added afterwards. Contents are undefined until initialise or
+  /// a load.
+  void allocate(device::Backend& backend);
+
+  [[nodiscard]] Parameter& operator[](int index) {
+    return parameters_[static_cast<std::size_t>(index)];
+  }
+  [[nodiscard]] const Parameter& operator[](int index) const {
+    return parameters_[static_cast<std::size_t>(index)];
+  }
+  [[nodiscard]] std::vector<Parameter>& all() { return parameters_; }
+  [[nodiscard]] const std::vector<Parameter>& all() const { return parameters_; }
+  [[nodiscard]] Parameter* find(const std::string& name);
+
+  [[nodiscard]] std::size_t value_bytes() const { return values_.bytes(); }
+  [[nodiscard]] std::size_t gradient_bytes() const { return gradients_.bytes(); }
+  /// All gradient accumulators at once, to be cleared before a step.
+  [[nodiscard]] device::Buffer& gradients() { return gradients_; }
+
+ private:
+  std::vector<Parameter> parameters_;
+  device::Buffer values_;
+  device::Buffer gradients_;
+};
+
+/// Bytes that ParameterSet::allocate would take for parameters of these counts.
+struct ParameterBytes {
+  std::size_t values;
+  std::size_t gradients;
+};
+[[nodiscard]] ParameterBytes parameter_bytes(const std::vector<Parameter>& parameters);
+
+/// Fills host memory with the initial values of a parameter. They depend on (seed, name, element)
+/// alone.
+void initialise(const ParameterSpec& spec, std::uint64_t seed, float* out);
+
+}  // namespace halfpipe::model

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/optimizer/adamw.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/core/align.h"
+#include "kernels/ops/ops.h"
+
+namespace halfpipe::optimizer {
+
+AdamW::AdamW(const OptimizerConfig& config,
+             model::ParameterSet& parameters,
+             device::Backend& backend)
+    : config_(config),
+      parameters_(parameters),
+      backend_(backend),
+      memory_(backend, 2 * parameters.value_bytes()) {
+  std::byte* place = memory_.bytes_pointer();
+  for (const model::Parameter& parameter : parameters.all()) {
+    const std::size_t bytes =
+        padded_bytes(static_cast<std::size_t>(parameter.count()) * sizeof(float));
+    moments_.push_back({reinterpret_cast<float*>(place), reinterpret_cast<float*>(place + bytes)});
+    place += 2 * bytes;
+  }
+  const auto stream = backend.make_stream("optimizer");
+  if (memory_.bytes() > 0) {
+    backend.fill_async(memory_.bytes_pointer(), std::byte{0}, memory_.bytes(), *stream);
+  }
+  stream->synchronize();
+}
+
+void AdamW::step(std::int64_t step,
+                 double learning_rate,
+                 double grad_scale,
+                 device::Stream& stream) {
+  const double correction1 = 1.0 - std::pow(config_.beta1, static_cast<double>(step));
+  const double correction2 = 1.0 - std::pow(config_.beta2, static_cast<double>(step));
+  for (std::size_t i = 0; i < moments_.size(); ++i) {
+    const model::Parameter& parameter = parameters_.all()[i];
+    backend_.ops().adamw(
+        {.param = parameter.value,
+         .m = moments_[i].first,
+         .v = moments_[i].second,
+         .grad = parameter.gradient,
+         .count = parameter.count(),
+         .learning_rate = static_cast<float>(learning_rate),
+         .beta1 = static_cast<float>(config_.beta1),
+         .beta2 = static_cast<float>(config_.beta2),
+         .epsilon = static_cast<float>(config_.epsilon),
+         .weight_decay = parameter.spec.decay ? static_cast<float>(config_.weight_decay) : 0.0F,
+         .grad_scale = static_cast<float>(grad_scale),
+         .bias_correction1 = static_cast<float>(correction1),
+         .bias_correction2 = static_cast<float>(correction2)},
+        stream);
+  }
+}
+
+void gradient_squares(const model::ParameterSet& parameters,
+                      device::Backend& backend,
+                      device::Arena& workspace,
+                      device::Stream& stream,
+                      std::vector<double>& sums) {
+  for (const model::Parameter& parameter : parameters.all()) {
+    if (!parameter.owned) continue;
+    const device::ArenaScope scope(workspace);
+    const std::size_t bytes = backend.ops().sum_of_squares_scratch_bytes(parameter.count());
+    backend.ops().sum_of_squares({.out = &sums[static_cast<std::size_t>(parameter.global_index)],
+                                  .x = parameter.gradient,
+                                  .count = parameter.count(),
+                                  .scratch = workspace.take_bytes(bytes)},
+                                 stream);
+  }
+}
+
+double clip_factor(double norm, double clip_grad_norm) {
+  if (clip_grad_norm <= 0.0) return 1.0;
+  return std::min(1.0, clip_grad_norm / (norm + 1e-6));
+}
+
+}  // namespace halfpipe::optimizer

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/executor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+namespace halfpipe::runtime {
+
+namespace {
+
+std::size_t arena_bytes_for(const Job& job, int rank) {
+  const auto index = static_cast<std::size_t>(rank);
+  return static_cast<std::size_t>(
+      std::max(job.training.ranks[index].arena_bytes, job.evaluation.ranks[index].arena_bytes));
+}
+
+int num_buffers_for(const Job& job, int rank) {
+  const auto index = static_cast<std::size_t>(rank);
+  return std::max(job.training.ranks[index].num_message_buffers,
+                  job.evaluation.ranks[index].num_message_buffers);
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+Executor::Executor(const Job& job,
+                   int pipeline_rank,
+                   const RankModel& model,
+                   device::Backend& backend,
+                   transport::Transport& transport,
+                   device::Stream& stream)
+    : job_(job),
+      pipeline_rank_(pipeline_rank),
+      model_(model),
+      backend_(backend),
+      transport_(transport),
+      stream_(stream),
+      links_(backend,
+             transport,
+             stream,
+             job.training.message_bytes,
+             num_buffers_for(job, pipeline_rank)),
+      arena_(backend, arena_bytes_for(job, pipeline_rank)),
+      workspace_memory_(backend, model.workspace_bytes(backend)),
+      workspace_(workspace_memory_.bytes_pointer(), workspace_memory_.bytes()) {
+  const auto index = static_cast<std::size_t>(pipeline_rank);
+  links_.prepare(job.training);
+  links_.prepare(job.evaluation);
+  times_.reserve(std::max(job.training.ranks[index].instructions.size(),
+                          job.evaluation.ranks[index].instructions.size()));
+}
+
+void Executor::run(const schedule::Plan& plan, const StepTensors& tensors, std::int64_t step) {
+  using enum schedule::OpKind;
+  const schedule::RankPlan& program = plan.ranks[static_cast<std::size_t>(pipeline_rank_)];
+  const auto start = std::chrono::steady_clock::now();
+  times_.resize(program.instructions.size());
+  live_.reset_peak();
+  for (std::size_t i = 0; i < program.instructions.size(); ++i) {
+    const schedule::Instruction& instruction = program.instructions[i];
+    publish(plan, i, step);
+    times_[i].start = seconds_since(start);
+    switch (instruction.kind) {  // no default: -Wswitch finds a missing kind
+      case kForward:
+      case kBackwardInput:
+      case kBackwardWeight:
+        run_pass(instruction, program, tensors, plan.forward_only);
+        break;
+      case kPostRecv:
+        links_.post_recv(plan, instruction);
+        break;
+      case kWaitRecv:
+        links_.wait_recv(instruction);
+        break;
+      case kSend:
+        links_.send(plan, instruction);
+        break;
+      case kWaitSend:
+        links_.wait_send(instruction);
+        break;
+    }
+    times_[i].end = seconds_since(start);
+  }
+}
+
+model::SavedTensors Executor::saved_tensors(const schedule::Instruction& instruction,
+                                            const schedule::RankPlan& program) {
+  const schedule::SavedSlot& slot = program.saved[static_cast<std::size_t>(instruction.saved_slot)];
+  std::byte* base = arena_.bytes_pointer();
+  return {
+      model_.stage(instruction.chunk).layout(),
+      {base + slot.forward_to_backward_input_offset, base + slot.forward_to_backward_weight_offset,
+       base + slot.backward_input_to_backward_weight_offset},
+      live_};
+}
+
+void Executor::run_pass(const schedule::Instruction& instruction,
+                        const schedule::RankPlan& program,
+                        const StepTensors& tensors,
+                        bool forward_only) {
+  const model::Stage& stage = model_.stage(instruction.chunk);
+  const model::ParameterSet& parameters = model_.parameters();
+  const std::int64_t B = job_.config.train.micro_batch_size;
+  const std::int64_t T = job_.config.model.seq_len;
+  const std::int64_t first_token = instruction.micro_batch * B * T;
+  const bool first = stage.layers().has_embedding;
+  const bool last = stage.layers().has_head;
+  const device::ArenaScope scope(workspace_);
+  model::PassContext ctx{backend_.ops(), stream_, workspace_, B, T};
+  model::SavedTensors saved = saved_tensors(instruction, program);
+  const model::StageIo io{.input = links_.buffer(instruction.input_buffer),
+                          .output = links_.buffer(instruction.output_buffer),
+                          .tokens = first ? tensors.tokens + first_token : nullptr,
+                          .loss = {.targets = last ? tensors.targets + first_token : nullptr,
+                                   .losses = last ? tensors.losses + first_token : nullptr,
+                                   .scale = tensors.loss_scale}};
+  switch (instruction.kind) {
+    case schedule::OpKind::kForward:
+      stage.forward(ctx, parameters, io, saved, backend_);
+      if (forward_only) stage.discard(saved);
+      return;
+    case schedule::OpKind::kBackwardInput:
+      stage.backward_input(ctx, parameters, io, saved, backend_);
+      return;
+    case schedule::OpKind::kBackwardWeight:
+      stage.backward_weight(ctx, parameters, saved);
+      return;
+    case schedule::OpKind::kPostRecv:
+    case schedule::OpKind::kWaitRecv:
+    case schedule::OpKind::kSend:
+    case schedule::OpKind::kWaitSend:
+      break;
+  }
+  HALFPIPE_CHECK(false, "not a pass");
+}
+
+void Executor::publish(const schedule::Plan& plan, std::size_t index, std::int64_t step) {
+  const schedule::Instruction& instruction =
+      plan.ranks[static_cast<std::size_t>(pipeline_rank_)].instructions[index];
+  transport::RankStatus status;
+  status.step = step;
+  status.instruction = static_cast<std::int32_t>(index);
+  if (instruction.message == schedule::kNone) {
+    std::snprintf(status.text, sizeof(status.text), "%s of micro-batch %d on stage %d",
+                  schedule::name_of(instruction.kind), instruction.micro_batch, instruction.stage);
+  } else {
+    const schedule::Message& message = plan.messages[static_cast<std::size_t>(instruction.message)];
+    status.peer = message.src_rank == pipeline_rank_ ? message.dst_rank : message.src_rank;
+    std::snprintf(status.text, sizeof(status.text), "%s (%s of micro-batch %d, stage %d to %d)",
+                  schedule::name_of(instruction.kind),
+                  message.is_gradient ? "gradient" : "activation", message.micro_batch,
+                  message.from_stage, message.to_stage);
+  }
+  transport_.publish(status);
+}
+
+}  // namespace halfpipe::runtime

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs a rank's program: a loop and a switch. Everything was decided in the plan.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/model/saved_tensors.h"
+#include "engine/runtime/message_links.h"
+#include "engine/runtime/rank_model.h"
+#include "kernels/device/arena.h"
+
+namespace halfpipe::runtime {
+
+/// When an instruction of a program ran, in seconds since run() began.
+struct InstructionTime {
+  double start = 0.0;
+  double end = 0.0;
+};
+
+/// What the passes of one step read and write beside the stages' own memory. Arrays of all
+/// micro-batches, back to back; null where this rank has no first or last stage.
+struct StepTensors {
+  const std::int32_t* tokens;   // [m, B, T]
+  const std::int32_t* targets;  // [m, B, T]
+  float* losses;                // [m, B, T]
+  float loss_scale;             // of the gradient; 0 in evaluation
+};
+
+class Executor {
+ public:
+  /// Takes the activation arena and the workspace, as large as the job's plans need.
+  Executor(const Job& job,
+           int pipeline_rank,
+           const RankModel& model,
+           device::Backend& backend,
+           transport::Transport& transport,
+           device::Stream& stream);
+
+  /// Runs this rank's part of the plan for one step; returns when all its work is enqueued. Throws
+  /// what transport.wait throws when a peer is lost.
+  void run(const schedule::Plan& plan, const StepTensors& tensors, std::int64_t step);
+
+  /// Of the last run, one per instruction of this rank's program.
+  [[nodiscard]] const std::vector<InstructionTime>& times() const { return times_; }
+  [[nodiscard]] const model::LiveBytes& live_bytes() const { return live_; }
+  [[nodiscard]] std::size_t arena_bytes() const { return arena_.bytes(); }
+  [[nodiscard]] std::size_t communication_bytes() const { return links_.bytes(); }
+  [[nodiscard]] device::Arena& workspace() { return workspace_; }
+  [[nodiscard]] std::size_t workspace_bytes() const { return workspace_memory_.bytes(); }
+
+ private:
+  void run_pass(const schedule::Instruction& instruction,
+                const schedule::RankPlan& program,
+                const StepTensors& tensors,
+                bool forward_only);
+  [[nodiscard]] model::SavedTensors saved_tensors(const schedule::Instruction& instruction,
+                                                  const schedule::RankPlan& program);
+  void publish(const schedule::Plan& plan, std::size_t index, std::int64_t step);
+
+  const Job& job_;
+  int pipeline_rank_;
+  const RankModel& model_;
+  device::Backend& backend_;
+  transport::Transport& transport_;
+  device::Stream& stream_;
+  MessageLinks links_;
+  device::Buffer arena_;
+  device::Buffer workspace_memory_;
+  device::Arena workspace_;
+  model::LiveBytes live_;
+  std::vector<InstructionTime> times_;
+};
+
+}  // namespace halfpipe::runtime

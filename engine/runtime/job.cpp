@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/job.h"
+
+#include <algorithm>
+
+#include "engine/model/model_cost.h"
+#include "engine/model/parameter.h"
+#include "engine/runtime/rank_model.h"
+#include "kernels/core/align.h"
+#include "kernels/core/error.h"
+#include "parallel/schedule/build_plan.h"
+#include "parallel/schedule/catalogue.h"
+
+namespace halfpipe::runtime {
+
+namespace {
+
+struct Layout {
+  schedule::Placement placement;
+  std::vector<model::StageLayers> stage_map;
+  schedule::CostModel costs;
+};
+
+Layout lay_out(const config::RunConfig& config) {
+  const schedule::Placement placement = schedule::placement_for(
+      config.schedule.name, config.parallel.pipeline, config.schedule.num_chunks);
+  const int B = config.train.micro_batch_size;
+  const std::vector<int> blocks =
+      config.parallel.layers_per_stage
+          ? *config.parallel.layers_per_stage
+          : model::balanced_blocks_per_stage(config.model, placement, B);
+  std::vector<model::StageLayers> stage_map = model::make_stage_map(config.model, blocks);
+  schedule::CostModel costs = model::estimate_costs(config.model, stage_map, B);
+  return {placement, std::move(stage_map), std::move(costs)};
+}
+
+}  // namespace
+
+Job make_job(const config::RunConfig& config) {
+  Layout layout = lay_out(config);
+  const int m = config.num_micro_batches();
+  const schedule::StageOrders orders = schedule::make_orders(
+      config.schedule.name, config.parallel.pipeline, m, config.schedule.num_chunks, layout.costs);
+  schedule::Plan training = schedule::build_plan(orders, layout.costs);
+  schedule::Plan evaluation = schedule::build_forward_plan(layout.placement, m, layout.costs);
+  return {config,
+          layout.placement,
+          std::move(layout.stage_map),
+          std::move(layout.costs),
+          std::move(training),
+          std::move(evaluation)};
+}
+
+Job agree_on_job(const config::RunConfig& config, transport::Transport& transport) {
+  std::vector<std::byte> training;
+  std::vector<std::byte> evaluation;
+  if (transport.rank() == 0) {
+    const Job job = make_job(config);
+    training = schedule::serialize(job.training);
+    evaluation = schedule::serialize(job.evaluation);
+  }
+  transport.broadcast(training, 0);
+  transport.broadcast(evaluation, 0);
+  Layout layout = lay_out(config);
+  Job job{config,
+          layout.placement,
+          std::move(layout.stage_map),
+          std::move(layout.costs),
+          schedule::deserialize(training),
+          schedule::deserialize(evaluation)};
+
+  const std::uint64_t hash =
+      schedule::hash_of(job.training) ^ (3 * schedule::hash_of(job.evaluation));
+  const auto* bytes = reinterpret_cast<const std::byte*>(&hash);
+  const auto hashes = transport.all_gather({bytes, sizeof(hash)});
+  for (const std::vector<std::byte>& other : hashes) {
+    HALFPIPE_CHECK(std::equal(other.begin(), other.end(), bytes, bytes + sizeof(hash)),
+                   "ranks hold different plans");
+  }
+  return job;
+}
+
+std::vector<RankMemory> plan_memory(const Job& job, device::Backend& backend) {
+  std::vector<RankMemory> ranks;
+  const int p = job.placement.num_pipeline_ranks();
+  for (int rank = 0; rank < p; ++rank) {
+    RankModel model(job, rank);
+    const model::ParameterBytes bytes = model::parameter_bytes(model.parameters().all());
+    const schedule::RankPlan& training = job.training.ranks[static_cast<std::size_t>(rank)];
+    const schedule::RankPlan& evaluation = job.evaluation.ranks[static_cast<std::size_t>(rank)];
+    RankMemory memory;
+    memory.parameters = static_cast<std::int64_t>(bytes.values);
+    memory.gradients = static_cast<std::int64_t>(bytes.gradients);
+    memory.optimizer = 2 * memory.parameters;
+    memory.activations = training.peak_activation_bytes;
+    memory.activations_arena = std::max(training.arena_bytes, evaluation.arena_bytes);
+    const int buffers = std::max(training.num_message_buffers, evaluation.num_message_buffers);
+    memory.communication = buffers * static_cast<std::int64_t>(padded_bytes(
+                                         static_cast<std::size_t>(job.training.message_bytes)));
+    memory.workspace = static_cast<std::int64_t>(model.workspace_bytes(backend));
+    memory.batch = model.batch_bytes();
+    ranks.push_back(memory);
+  }
+  return ranks;
+}
+
+}  // namespace halfpipe::runtime

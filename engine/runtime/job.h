@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything about a job that is decided before its first step: which layers run where, in which
+// order, with how much memory.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/config/run_config.h"
+#include "engine/model/stage_map.h"
+#include "kernels/device/backend.h"
+#include "parallel/schedule/cost_model.h"
+#include "parallel/schedule/plan.h"
+#include "parallel/transport/transport.h"
+
+namespace halfpipe::runtime {
+
+struct Job {
+  config::RunConfig config;  // model.vocab_size is resolved
+  schedule::Placement placement;
+  std::vector<model::StageLayers> stage_map;  // [num_stages]
+  schedule::CostModel costs;
+  schedule::Plan training;
+  schedule::Plan evaluation;  // forward passes only
+};
+
+/// Builds and validates both plans. Pure: no device, no transport. Throws ScheduleError when none
+/// exists.
+[[nodiscard]] Job make_job(const config::RunConfig& config);
+
+/// The same on every rank of a transport: rank 0 plans, the others receive its plans, and all
+/// compare their hashes.
+[[nodiscard]] Job agree_on_job(const config::RunConfig& config, transport::Transport& transport);
+
+/// Bytes of one rank by kind. A plan's figures and measured ones have the same shape, to be held
+/// side by side.
+struct RankMemory {
+  std::int64_t parameters = 0;
+  std::int64_t gradients = 0;
+  std::int64_t optimizer = 0;
+  std::int64_t activations = 0;  // peak of live saved tensors
+  std::int64_t activations_arena =
+      0;  // what is taken for them; more than the peak only where the packing has gaps
+  std::int64_t communication = 0;  // message buffers
+  std::int64_t workspace = 0;      // scratch of the hungriest pass
+  std::int64_t batch = 0;          // tokens, targets and losses of a step
+
+  [[nodiscard]] std::int64_t total() const {
+    return parameters + gradients + optimizer + activations_arena + communication + workspace +
+           batch;
+  }
+  friend bool operator==(const RankMemory&, const RankMemory&) = default;
+};
+
+/// Planned bytes of every pipeline rank. The backend is asked for scratch sizes only.
+[[nodiscard]] std::vector<RankMemory> plan_memory(const Job& job, device::Backend& backend);
+
+}  // namespace halfpipe::runtime

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/message_links.h"
+
+#include <algorithm>
+
+#include "kernels/core/align.h"
+
+namespace halfpipe::runtime {
+
+MessageLinks::MessageLinks(device::Backend& backend,
+                           transport::Transport& transport,
+                           device::Stream& compute,
+                           std::int64_t message_bytes,
+                           int num_buffers)
+    : transport_(transport),
+      compute_(compute),
+      communication_(backend.make_stream("communication")),
+      produced_(backend.make_event()),
+      message_bytes_(static_cast<std::size_t>(message_bytes)),
+      stride_(padded_bytes(message_bytes_)),
+      memory_(backend, stride_ * static_cast<std::size_t>(num_buffers)) {}
+
+void MessageLinks::prepare(const schedule::Plan& plan) {
+  requests_.resize(std::max(requests_.size(), plan.messages.size()));
+}
+
+float* MessageLinks::buffer(int index) const {
+  return index == schedule::kNone ? nullptr : reinterpret_cast<float*>(bytes_of(index));
+}
+
+void MessageLinks::post_recv(const schedule::Plan& plan, const schedule::Instruction& instruction) {
+  const schedule::Message& message = plan.messages[static_cast<std::size_t>(instruction.message)];
+  request(instruction.message) =
+      transport_.post_recv({bytes_of(instruction.output_buffer), message_bytes_}, message.src_rank);
+}
+
+void MessageLinks::wait_recv(const schedule::Instruction& instruction) {
+  transport_.wait(request(instruction.message), compute_);
+}
+
+void MessageLinks::send(const schedule::Plan& plan, const schedule::Instruction& instruction) {
+  const schedule::Message& message = plan.messages[static_cast<std::size_t>(instruction.message)];
+  compute_.record(*produced_);
+  communication_->wait_for(*produced_);
+  request(instruction.message) = transport_.send(
+      {bytes_of(instruction.input_buffer), message_bytes_}, message.dst_rank, *communication_);
+}
+
+void MessageLinks::wait_send(const schedule::Instruction& instruction) {
+  transport_.wait(request(instruction.message), compute_);
+}
+
+}  // namespace halfpipe::runtime

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/pipeline_trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/checkpoint/digest.h"
+#include "kernels/core/align.h"
+#include "kernels/core/error.h"
+#include "kernels/ops/ops.h"
+
+namespace halfpipe::runtime {
+
+namespace {
+
+/// What every rank contributes to the one sum of a step. Entries that a rank does not own are zero,
+/// and x + 0 is exact, so the sum is a gather: each value arrives with the bits that its owner
+/// computed.
+struct ReductionLayout {
+  std::size_t num_parameters;
+  std::size_t num_ranks;
+
+  [[nodiscard]] std::size_t loss() const { return num_parameters; }
+  [[nodiscard]] std::size_t stop() const { return num_parameters + 1; }
+  [[nodiscard]] std::size_t span(std::size_t rank) const { return num_parameters + 2 + 2 * rank; }
+  [[nodiscard]] std::size_t busy(std::size_t rank) const { return span(rank) + 1; }
+  [[nodiscard]] std::size_t size() const { return num_parameters + 2 + 2 * num_ranks; }
+};
+
+struct SpanAndWork {
+  double span = 0.0;
+  double busy = 0.0;
+};
+
+/// From the start of the first pass to the end of the last one, and the time spent in passes.
+SpanAndWork measure(const std::vector<schedule::Instruction>& instructions,
+                    const std::vector<InstructionTime>& times) {
+  SpanAndWork result;
+  double first = -1.0;
+  double last = 0.0;
+  for (std::size_t i = 0; i < instructions.size(); ++i) {
+    if (instructions[i].message != schedule::kNone) continue;
+    if (first < 0.0) first = times[i].start;
+    last = times[i].end;
+    result.busy += times[i].end - times[i].start;
+  }
+  result.span = last - std::max(first, 0.0);
+  return result;
+}
+
+double longest_span_bubble(const std::vector<double>& sums, const ReductionLayout& layout) {
+  std::size_t slowest = 0;
+  for (std::size_t rank = 1; rank < layout.num_ranks; ++rank) {
+    if (sums[layout.span(rank)] > sums[layout.span(slowest)]) slowest = rank;
+  }
+  const double span = sums[layout.span(slowest)];
+  return span > 0.0 ? 1.0 - sums[layout.busy(slowest)] / span : 0.0;
+}
+
+}  // namespace
+
+PipelineTrainer::PipelineTrainer(const Job& job,
+                                 device::Backend& backend,
+                                 transport::Transport& transport)
+    : job_(job),
+      backend_(backend),
+      transport_(transport),
+      stream_(backend.make_stream("compute")),
+      model_(job, transport.rank()) {
+  model_.allocate(backend);
+  optimizer_ =
+      std::make_unique<optimizer::AdamW>(job.config.optimizer, model_.parameters(), backend);
+  executor_ =
+      std::make_unique<Executor>(job, transport.rank(), model_, backend, transport, *stream_);
+  const auto count = static_cast<std::size_t>(model_.tokens_per_step());
+  if (model_.has_first_stage()) tokens_ = device::Buffer(backend, count * sizeof(std::int32_t));
+  if (model_.has_last_stage()) {
+    targets_ = device::Buffer(backend, count * sizeof(std::int32_t));
+    losses_ = device::Buffer(backend, count * sizeof(float));
+    host_losses_.resize(count);
+  }
+  const ReductionLayout layout{model::all_parameters(job.config.model).size(),
+                               static_cast<std::size_t>(transport.world_size())};
+  reduction_.resize(layout.size());
+}
+
+void PipelineTrainer::initialise_parameters(std::uint64_t seed) {
+  std::vector<float> host;
+  for (model::Parameter& parameter : model_.parameters().all()) {
+    host.resize(static_cast<std::size_t>(parameter.count()));
+    model::initialise(parameter.spec, seed, host.data());
+    backend_.copy_async(parameter.value, host.data(), host.size() * sizeof(float), *stream_);
+    stream_->synchronize();
+  }
+}
+
+void PipelineTrainer::load_batch(const HostBatch& batch) {
+  const auto copy = [&](device::Buffer& to, const std::vector<std::int32_t>& from) {
+    if (to.bytes() == 0) return;
+    HALFPIPE_CHECK(from.size() * sizeof(std::int32_t) == to.bytes(), "a batch has the wrong size");
+    backend_.copy_async(to.bytes_pointer(), from.data(), to.bytes(), *stream_);
+  };
+  copy(tokens_, batch.inputs);
+  copy(targets_, batch.targets);
+}
+
+StepTensors PipelineTrainer::tensors(float loss_scale) const {
+  return {tokens_.as<std::int32_t>(), targets_.as<std::int32_t>(), losses_.as<float>(), loss_scale};
+}
+
+double PipelineTrainer::sum_of_losses(std::int64_t count) {
+  if (!model_.has_last_stage()) return 0.0;
+  backend_.copy_async(host_losses_.data(), losses_.bytes_pointer(), losses_.bytes(), *stream_);
+  stream_->synchronize();
+  double sum = 0.0;
+  for (std::int64_t i = 0; i < count; ++i) sum += host_losses_[static_cast<std::size_t>(i)];
+  return sum;
+}
+
+StepResult PipelineTrainer::step(std::int64_t step,
+                                 double learning_rate,
+                                 const HostBatch& batch,
+                                 bool stop_requested) {
+  load_batch(batch);
+  device::Buffer& gradients = model_.parameters().gradients();
+  if (gradients.bytes() > 0) {
+    backend_.fill_async(gradients.bytes_pointer(), std::byte{0}, gradients.bytes(), *stream_);
+  }
+  const auto tokens = static_cast<double>(model_.tokens_per_step());
+  executor_->run(job_.training, tensors(static_cast<float>(1.0 / tokens)), step);
+  HALFPIPE_CHECK(executor_->live_bytes().current() == 0, "a step left saved tensors alive");
+  measured_activations_ = static_cast<std::int64_t>(executor_->live_bytes().peak());
+  combine_tied_gradients();
+
+  const auto rank = static_cast<std::size_t>(transport_.rank());
+  const ReductionLayout layout{
+      reduction_.size() - 2 - 2 * static_cast<std::size_t>(transport_.world_size()),
+      static_cast<std::size_t>(transport_.world_size())};
+  std::fill(reduction_.begin(), reduction_.end(), 0.0);
+  optimizer::gradient_squares(model_.parameters(), backend_, executor_->workspace(), *stream_,
+                              reduction_);
+  reduction_[layout.loss()] = sum_of_losses(model_.tokens_per_step());
+  reduction_[layout.stop()] = stop_requested ? 1.0 : 0.0;
+  stream_->synchronize();
+  const SpanAndWork measured = measure(job_.training.ranks[rank].instructions, executor_->times());
+  reduction_[layout.span(rank)] = measured.span;
+  reduction_[layout.busy(rank)] = measured.busy;
+  transport_.all_reduce_sum(reduction_);
+
+  double squares = 0.0;
+  for (std::size_t i = 0; i < layout.num_parameters; ++i) squares += reduction_[i];
+  const StepResult result{reduction_[layout.loss()] / tokens, std::sqrt(squares),
+                          longest_span_bubble(reduction_, layout), reduction_[layout.stop()] > 0.0};
+  if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm)) {
+    throw RuntimeFailure(
+        fmt::format("step {}: the loss ({}) or the gradient norm ({}) is not finite; "
+                    "lower optimizer.learning_rate or go back to an earlier checkpoint",
+                    step + 1, result.loss, result.grad_norm));
+  }
+  const double factor =
+      optimizer::clip_factor(result.grad_norm, job_.config.optimizer.clip_grad_norm);
+  optimizer_->step(step + 1, learning_rate, factor, *stream_);
+  stream_->synchronize();
+  return result;
+}
+
+void PipelineTrainer::combine_tied_gradients() {
+  if (!job_.config.model.tie_embeddings) return;
+  model::Parameter* table = model_.parameters().find(model::kTokenEmbeddingName);
+  if (table == nullptr) return;
+  const std::size_t bytes = static_cast<std::size_t>(table->count()) * sizeof(float);
+  if (model_.exchanges_tied_gradient()) {
+    const int first = job_.placement.rank_of(0);
+    const int last = job_.placement.rank_of(job_.placement.num_stages() - 1);
+    const bool has_embedding = transport_.rank() == first;
+    const int peer = has_embedding ? last : first;
+    float* mine = has_embedding ? table->gradient : table->head_gradient;
+    float* theirs = has_embedding ? table->head_gradient : table->gradient;
+    const transport::Request receive =
+        transport_.post_recv({reinterpret_cast<std::byte*>(theirs), bytes}, peer);
+    const transport::Request send =
+        transport_.send({reinterpret_cast<const std::byte*>(mine), bytes}, peer, *stream_);
+    transport_.wait(receive, *stream_);
+    transport_.wait(send, *stream_);
+  }
+  backend_.ops().accumulate(
+      {.dst = table->gradient, .src = table->head_gradient, .count = table->count()}, *stream_);
+}
+
+double PipelineTrainer::evaluate(const HostBatch& batch,
+                                 std::int64_t num_targets,
+                                 std::int64_t step) {
+  load_batch(batch);
+  executor_->run(job_.evaluation, tensors(0.0F), step);
+  double sum = sum_of_losses(num_targets);
+  transport_.all_reduce_sum({&sum, 1});
+  return sum;
+}
+
+std::string PipelineTrainer::parameter_hash() {
+  // One record per parameter: its global index and the digest of its bytes.
+  std::vector<float> host;
+  std::vector<std::string> digests(model::all_parameters(job_.config.model).size());
+  std::vector<std::byte> mine;
+  for (const model::Parameter& parameter : model_.parameters().all()) {
+    if (!parameter.owned) continue;
+    host.resize(static_cast<std::size_t>(parameter.count()));
+    backend_.copy_async(host.data(), parameter.value, host.size() * sizeof(float), *stream_);
+    stream_->synchronize();
+    const std::string line =
+        fmt::format("{} {}\n", parameter.global_index,
+                    checkpoint::digest_of(
+                        {reinterpret_cast<const char*>(host.data()), host.size() * sizeof(float)}));
+    const auto* bytes = reinterpret_cast<const std::byte*>(line.data());
+    mine.insert(mine.end(), bytes, bytes + line.size());
+  }
+  for (const std::vector<std::byte>& part : transport_.all_gather(mine)) {
+    const std::string text(reinterpret_cast<const char*>(part.data()), part.size());
+    std::size_t at = 0;
+    while (at < text.size()) {
+      const std::size_t space = text.find(' ', at);
+      const std::size_t end = text.find('\n', space);
+      digests[std::stoul(text.substr(at, space - at))] = text.substr(space + 1, end - space - 1);
+      at = end + 1;
+    }
+  }
+  std::string all;
+  for (const std::string& digest : digests) {
+    HALFPIPE_CHECK(!digest.empty(), "no rank holds one of the parameters");
+    all += digest;
+  }
+  return checkpoint::digest_of(all);
+}
+
+RankMemory PipelineTrainer::measured_memory() const {
+  RankMemory memory;
+  memory.parameters = static_cast<std::int64_t>(model_.parameters().value_bytes());
+  memory.gradients = static_cast<std::int64_t>(model_.parameters().gradient_bytes());
+  memory.optimizer = static_cast<std::int64_t>(optimizer_->bytes());
+  memory.activations = measured_activations_;
+  memory.activations_arena = static_cast<std::int64_t>(executor_->arena_bytes());
+  memory.communication = static_cast<std::int64_t>(executor_->communication_bytes());
+  memory.workspace = static_cast<std::int64_t>(executor_->workspace_bytes());
+  memory.batch =
+      static_cast<std::int64_t>(padded_bytes(tokens_.bytes()) + padded_bytes(targets_.bytes()) +
+                                padded_bytes(losses_.bytes()));
+  return memory;
+}
+
+}  // namespace halfpipe::runtime

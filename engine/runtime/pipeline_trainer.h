@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// One pipeline rank of a training job: its memory, and the optimizer step and evaluation that it
+// runs with the others.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/optimizer/adamw.h"
+#include "engine/runtime/executor.h"
+#include "engine/runtime/job.h"
+#include "engine/runtime/rank_model.h"
+
+namespace halfpipe::runtime {
+
+/// Token ids of one global batch: inputs and, shifted by one, targets. Both [m * B, T] on the host;
+/// what a rank has no stage for may be empty.
+struct HostBatch {
+  std::vector<std::int32_t> inputs;
+  std::vector<std::int32_t> targets;
+};
+
+/// The same on every rank.
+struct StepResult {
+  double loss;             // nats per token, before the update
+  double grad_norm;        // before clipping
+  double bubble_fraction;  // measured on the rank with the longest span
+  bool stop_requested;     // by any rank
+};
+
+class PipelineTrainer {
+ public:
+  /// Takes all memory of this rank; parameters are undefined until initialise_parameters or a load.
+  /// job, backend and transport must outlive this. transport.rank() is the pipeline rank.
+  PipelineTrainer(const Job& job, device::Backend& backend, transport::Transport& transport);
+
+  void initialise_parameters(std::uint64_t seed);
+
+  /// One optimizer step on a global batch. `step` counts from 0 and decides the learning rate and
+  /// Adam's bias correction. Collective. stop_requested is passed on to every rank. Throws
+  /// RuntimeFailure when loss or norm are not finite; the parameters are then those before the
+  /// step.
+  StepResult step(std::int64_t step,
+                  double learning_rate,
+                  const HostBatch& batch,
+                  bool stop_requested);
+
+  /// Sum of the losses of the first num_targets tokens of the batch, in nats; the rest is padding.
+  /// Collective; the same on every rank.
+  double evaluate(const HostBatch& batch, std::int64_t num_targets, std::int64_t step);
+
+  /// Digest of all parameters of the model, whatever the layout of ranks. Collective.
+  [[nodiscard]] std::string parameter_hash();
+
+  /// Bytes taken, and the measured peak of live saved tensors of the last training step.
+  [[nodiscard]] RankMemory measured_memory() const;
+  [[nodiscard]] bool has_first_stage() const { return model_.has_first_stage(); }
+  [[nodiscard]] bool has_last_stage() const { return model_.has_last_stage(); }
+  [[nodiscard]] model::ParameterSet& parameters() { return model_.parameters(); }
+  [[nodiscard]] const model::Stage& stage(int chunk) const { return model_.stage(chunk); }
+  [[nodiscard]] optimizer::AdamW& optimizer() { return *optimizer_; }
+  [[nodiscard]] device::Backend& backend() { return backend_; }
+  [[nodiscard]] device::Stream& stream() { return *stream_; }
+  /// Of the last run: one entry per instruction of this rank's training program.
+  [[nodiscard]] const std::vector<InstructionTime>& instruction_times() const {
+    return executor_->times();
+  }
+
+ private:
+  void load_batch(const HostBatch& batch);
+  /// Adds the two gradients of a tied embedding, after fetching the one that another rank
+  /// accumulated.
+  void combine_tied_gradients();
+  [[nodiscard]] double sum_of_losses(std::int64_t count);
+  [[nodiscard]] StepTensors tensors(float loss_scale) const;
+
+  const Job& job_;
+  device::Backend& backend_;
+  transport::Transport& transport_;
+  std::unique_ptr<device::Stream> stream_;
+  RankModel model_;
+  std::unique_ptr<optimizer::AdamW> optimizer_;
+  std::unique_ptr<Executor> executor_;
+  device::Buffer tokens_, targets_, losses_;  // [m, B, T]
+  std::vector<float> host_losses_;
+  std::vector<double> reduction_;
+  std::int64_t measured_activations_ = 0;
+};
+
+}  // namespace halfpipe::runtime

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The part of the model that one pipeline rank hosts: its stages, their parameters, and what a step
+// feeds them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/model/parameter.h"
+#include "engine/model/stage.h"
+#include "engine/runtime/job.h"
+
+namespace halfpipe::runtime {
+
+class RankModel {
+ public:
+  /// No memory is taken before allocate().
+  RankModel(const Job& job, int pipeline_rank);
+  void allocate(device::Backend& backend) { parameters_.allocate(backend); }
+
+  [[nodiscard]] model::ParameterSet& parameters() { return parameters_; }
+  [[nodiscard]] const model::ParameterSet& parameters() const { return parameters_; }
+  [[nodiscard]] const model::Stage& stage(int chunk) const {
+    return stages_[static_cast<std::size_t>(chunk)];
+  }
+  [[nodiscard]] const std::vector<model::Stage>& stages() const { return stages_; }
+  [[nodiscard]] bool has_first_stage() const { return has_first_stage_; }
+  [[nodiscard]] bool has_last_stage() const { return has_last_stage_; }
+  /// The embedding is tied and its two uses are on different ranks, this one being one of them.
+  [[nodiscard]] bool exchanges_tied_gradient() const { return exchanges_tied_gradient_; }
+
+  /// Scratch of the hungriest pass of any stage, or of the optimizer step.
+  [[nodiscard]] std::size_t workspace_bytes(device::Backend& backend) const;
+  /// Tokens (first stage), targets and losses (last stage) of all micro-batches of a step.
+  [[nodiscard]] std::int64_t batch_bytes() const;
+  [[nodiscard]] std::int64_t tokens_per_step() const { return tokens_per_step_; }
+
+ private:
+  model::ParameterSet parameters_;
+  std::vector<model::Stage> stages_;  // [num_chunks]
+  std::int64_t B_;
+  std::int64_t tokens_per_step_;
+  bool has_first_stage_;
+  bool has_last_stage_;
+  bool exchanges_tied_gradient_;
+};
+
+}  // namespace halfpipe::runtime

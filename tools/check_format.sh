@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Every C++ file is formatted as .clang-format says, and every source file names its licence.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mapfile -t sources < <(git ls-files '*.h' '*.cpp')
+clang-format --dry-run --Werror "${sources[@]}"
+mapfile -t licensed < <(git ls-files '*.h' '*.cpp' '*.sh' '*.py' '*.cmake' '*CMakeLists.txt')
+if missing=$(grep -L 'SPDX-License-Identifier: Apache-2.0' "${licensed[@]}"); then
+  echo "halfpipe: error: no licence line in: $missing" >&2
+  exit 1
+fi
+echo "format: ${#sources[@]} files clean"
