@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/checkpoint/trainer_state.h"
+
+#include "engine/checkpoint/mapped_file.h"
+#include "engine/checkpoint/output_file.h"
+#include "kernels/core/error.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace halfpipe::checkpoint {
+namespace {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+constexpr const char* kFileName = "trainer.json";
+constexpr int kVersion = 1;
+
+/// The value under `key` once it is known to be of the right kind.
+const json& member(const json& root,
+                   const char* key,
+                   bool (*is_right)(const json&),
+                   const char* rule,
+                   const std::string& file_name) {
+  if (!root.contains(key)) throw FileError(fmt::format("{}: key '{}' is missing", file_name, key));
+  const json& value = root[key];
+  if (!is_right(value)) {
+    throw FileError(fmt::format("{}: {} ({}) must be {}", file_name, key, value.dump(), rule));
+  }
+  return value;
+}
+
+bool is_unsigned(const json& value) {
+  return value.is_number_unsigned();
+}
+bool is_count(const json& value) {
+  return value.is_number_unsigned() &&
+         value.get<std::uint64_t>() <= static_cast<std::uint64_t>(INT64_MAX);
+}
+bool is_text(const json& value) {
+  return value.is_string();
+}
+
+json parse_object(const std::string& text, const std::string& file_name) {
+  try {
+    json root = json::parse(text);
+    if (root.is_object()) return root;
+  } catch (const json::exception& error) {
+    throw FileError(fmt::format("{}: not JSON ({})", file_name, error.what()));
+  }
+  throw FileError(file_name + ": must hold a JSON object");
+}
+
+}  // namespace
+
+void write_trainer_state(const std::filesystem::path& directory, const TrainerState& state) {
+  ordered_json root;
+  root["version"] = kVersion;
+  root["step"] = state.step;
+  root["tokens_seen"] = state.tokens_seen;
+  root["sequences_consumed"] = state.sequences_consumed;
+  root["seed"] = state.seed;
+  root["parameter_hash"] = state.parameter_hash;
+  root["config"] = state.config;
+  // A configuration may hold a file name that is not UTF-8, which JSON cannot: better altered there
+  // than no checkpoint.
+  write_file(directory / kFileName,
+             root.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+}
+
+TrainerState read_trainer_state(const std::filesystem::path& directory) {
+  const std::string name = (directory / kFileName).string();
+  const json root = parse_object(read_text_file(directory / kFileName), name);
+  const auto count = [&](const char* key) {
+    return member(root, key, is_count, "a whole number of at most 63 bits", name)
+        .get<std::int64_t>();
+  };
+  const auto text = [&](const char* key) {
+    return member(root, key, is_text, "a string", name).get<std::string>();
+  };
+  if (const std::int64_t version = count("version"); version != kVersion) {
+    throw FileError(fmt::format("{}: version ({}) must be {}", name, version, kVersion));
+  }
+  TrainerState state;
+  state.step = count("step");
+  state.tokens_seen = count("tokens_seen");
+  state.sequences_consumed = count("sequences_consumed");
+  state.seed = member(root, "seed", is_unsigned, "a whole number of at most 64 bits", name)
+                   .get<std::uint64_t>();
+  state.parameter_hash = text("parameter_hash");
+  state.config = text("config");
+  return state;
+}
+
+}  // namespace halfpipe::checkpoint

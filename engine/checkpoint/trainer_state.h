@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// trainer.json: what a run needs besides tensors to go on exactly where it stopped.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace halfpipe::checkpoint {
+
+struct TrainerState {
+  std::int64_t step = 0;                // optimizer steps done
+  std::int64_t tokens_seen = 0;         // trained on, all replicas
+  std::int64_t sequences_consumed = 0;  // position in the sampler's order of the training data
+  std::uint64_t seed =
+      0;  // of initialisation and sampling; both are counter-based, so it is all their state
+  std::string parameter_hash;  // parameter_hash() of the model beside it
+  std::string config;          // the resolved configuration, as YAML text
+
+  friend bool operator==(const TrainerState&, const TrainerState&) = default;
+};
+
+/// Writes `trainer.json` into a checkpoint.
+void write_trainer_state(const std::filesystem::path& directory, const TrainerState& state);
+
+/// FileError that names the file, the key and the rule.
+[[nodiscard]] TrainerState read_trainer_state(const std::filesystem::path& directory);
+
+}  // namespace halfpipe::checkpoint
