@@ -18,10 +18,9 @@ namespace {
 
 // Two receives and two sends per channel: one moves while the other is used.
 constexpr int kSmallestDepth = 2;
-// Beyond this, buffers are spent only to end a deadlock, not to gain time.
-constexpr int kLargestDepthForSpeed = 8;
-// Waiting for a buffer may lengthen the step by this fraction before more buffers are taken.
-constexpr double kToleratedSlowdown = 1e-3;
+// Waiting for a buffer may lengthen the step by this fraction before more buffers are taken: one
+// message is small beside what a stage saves for a micro-batch, but not nothing.
+constexpr double kToleratedSlowdown = 1e-2;
 
 void require_cost_per_stage(const Placement& placement,
                             int num_micro_batches,
@@ -47,7 +46,7 @@ void insert_communication_as_deep_as_needed(const StageOrders& orders,
     if (!ideal.finished || depth >= num_hand_overs) return;  // validate says what is wrong
     const Replay real = replay(plan, costs, SendRule::kRendezvous);
     const bool fast = real.last_pass_end <= ideal.last_pass_end * (1.0 + kToleratedSlowdown);
-    if (real.finished && (fast || depth >= kLargestDepthForSpeed)) return;
+    if (real.finished && fast) return;
   }
 }
 
