@@ -11,9 +11,11 @@
 
 namespace halfpipe::cpu {
 
-/// Rows that are summed before their sum joins the total: the rounding error of N rows grows like
-/// kRowsPerPartialSum + N / kRowsPerPartialSum, not like N.
-inline constexpr std::int64_t kRowsPerPartialSum = 128;
+/// Rows that are summed in float32 before their sum joins a float64 total: the rounding error stays
+/// that of so many additions however many rows there are, at little cost.
+inline constexpr std::int64_t kRowsPerPartialSum = 32;
+
+using Float64Lanes [[gnu::vector_size(128)]] = double;
 
 /// One Lanes for each of several sums that walk the rows together.
 template <std::size_t kSums>
@@ -26,7 +28,7 @@ void add_column_group_sums(const std::array<float*, kSums>& dst_or_null,
                            std::int64_t column,
                            std::int64_t width,
                            const AddRow& add_row) {
-  std::array<LanesOfSums<kSums>, kGroups> total{};
+  std::array<std::array<Float64Lanes, kSums>, kGroups> total{};
   for (std::int64_t first = 0; first < N; first += kRowsPerPartialSum) {
     std::array<LanesOfSums<kSums>, kGroups> partial{};
     const std::int64_t last = std::min(N, first + kRowsPerPartialSum);
@@ -36,7 +38,8 @@ void add_column_group_sums(const std::array<float*, kSums>& dst_or_null,
       }
     }
     for (std::size_t g = 0; g < kGroups; ++g) {
-      for (std::size_t s = 0; s < kSums; ++s) total[g][s] += partial[g][s];
+      for (std::size_t s = 0; s < kSums; ++s)
+        total[g][s] += __builtin_convertvector(partial[g][s], Float64Lanes);
     }
   }
   for (std::size_t s = 0; s < kSums; ++s) {
@@ -44,7 +47,9 @@ void add_column_group_sums(const std::array<float*, kSums>& dst_or_null,
     for (std::int64_t g = 0; g < kGroups; ++g) {
       float* dst = dst_or_null[s] + column + g * kLanes;
       const std::int64_t rest = width - g * kLanes;
-      store(dst, load(dst, rest) + total[static_cast<std::size_t>(g)][s], rest);
+      const Float64Lanes sums = __builtin_convertvector(load(dst, rest), Float64Lanes) +
+                                total[static_cast<std::size_t>(g)][s];
+      store(dst, __builtin_convertvector(sums, Lanes), rest);
     }
   }
 }

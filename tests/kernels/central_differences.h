@@ -3,13 +3,18 @@
 // the derivative of its forward reference.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <vector>
 
 namespace halfpipe::testing {
 
+/// Ten times the error that the step below leaves for values around 1.
+inline constexpr double kCentralDifferenceTolerance = 1e-8;
+
 /// d/dx[i] of sum_j dout[j] * function(x)[j], for every i. The step of 1e-5 balances the method's
-/// error (step^2 = 1e-10) against float64 rounding (1e-16 / step = 1e-11) for values around 1.
+/// error (step^2 = 1e-10, times the third derivative) against rounding (1e-16 / step = 1e-11).
 template <typename Function>
 std::vector<double> central_differences(const Function& function,
                                         std::vector<double> x,

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// GELU on the CPU against the float64 reference.
+#include "kernels/cpu/activation.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "tests/kernels/central_differences.h"
+#include "tests/kernels/compare.h"
+#include "tests/kernels/cpu/thread_counts.h"
+#include "tests/kernels/guarded_buffer.h"
+#include "tests/kernels/random_values.h"
+#include "tests/kernels/reference.h"
+
+namespace halfpipe::cpu {
+namespace {
+
+using testing::GuardedBuffer;
+using testing::near_reference;
+using testing::random_values;
+using testing::to_float64;
+using Results = std::vector<std::vector<float>>;
+
+// A handful of float32 roundings (6e-8 each) per element.
+constexpr double kTolerance = 5e-7;
+
+class Gelu : public ::testing::TestWithParam<std::int64_t> {
+ protected:
+  std::int64_t count = GetParam();
+  std::vector<float> x = random_values("x", count, /*deviation=*/2.0);
+  std::vector<float> dout = random_values("dout", count);
+
+  Results forward(ThreadPool& pool, bool in_place) const {
+    const GuardedBuffer<float> x_buffer(x);
+    const GuardedBuffer<float> out(count);
+    const GuardedBuffer<float>& target = in_place ? x_buffer : out;
+    gelu_forward({target.get(), x_buffer.get(), count}, pool);
+    return {target.values()};
+  }
+
+  Results backward(ThreadPool& pool, bool over_x, bool over_dout) const {
+    const GuardedBuffer<float> x_buffer(x);
+    const GuardedBuffer<float> dout_buffer(dout);
+    const GuardedBuffer<float> dx(count);
+    const GuardedBuffer<float>& target = over_x ? x_buffer : over_dout ? dout_buffer : dx;
+    gelu_backward_input({target.get(), dout_buffer.get(), x_buffer.get(), count}, pool);
+    return {target.values()};
+  }
+};
+
+TEST_P(Gelu, ForwardMatchesReference) {
+  const Results actual =
+      testing::run_with_any_threads([&](ThreadPool& pool) { return forward(pool, false); });
+  EXPECT_TRUE(near_reference(actual[0], reference::gelu(to_float64(x)), kTolerance));
+}
+
+TEST_P(Gelu, BackwardMatchesReference) {
+  const Results actual =
+      testing::run_with_any_threads([&](ThreadPool& pool) { return backward(pool, false, false); });
+  EXPECT_TRUE(near_reference(actual[0], reference::gelu_backward(to_float64(dout), to_float64(x)),
+                             kTolerance));
+}
+
+TEST_P(Gelu, MayOverwriteItsOperands) {
+  ThreadPool pool(2);
+  EXPECT_EQ(forward(pool, true), forward(pool, false));
+  EXPECT_EQ(backward(pool, true, false), backward(pool, false, false));
+  EXPECT_EQ(backward(pool, false, true), backward(pool, false, false));
+}
+
+INSTANTIATE_TEST_SUITE_P(Counts, Gelu, ::testing::Values(1, 3, 17, 513, 16384, 16385, 130'001));
+
+std::vector<float> gelu_of(const std::vector<float>& x) {
+  std::vector<float> out(x.size());
+  ThreadPool pool(1);
+  gelu_forward({out.data(), x.data(), static_cast<std::int64_t>(x.size())}, pool);
+  return out;
+}
+
+std::vector<float> gelu_derivative_of(const std::vector<float>& x) {
+  std::vector<float> dx(x.size());
+  const std::vector<float> ones(x.size(), 1.0F);
+  ThreadPool pool(1);
+  gelu_backward_input({dx.data(), ones.data(), x.data(), static_cast<std::int64_t>(x.size())},
+                      pool);
+  return dx;
+}
+
+// Element by element. A relative error of t is, times |t|, one of exp(-t), and t collects four
+// roundings; for negative x that is the error of gelu, where gelu itself is small (-1e-3 at x =
+// -3.2 with t = -7.5).
+TEST(GeluForward, IsAccurateElementByElement) {
+  std::vector<float> x;
+  for (int i = -9000; i <= 9000; ++i) x.push_back(static_cast<float>(i) * 1e-3F);
+  const std::vector<float> out = gelu_of(x);
+  const std::vector<double> expected = reference::gelu(to_float64(x));
+  constexpr double kRounding = std::numeric_limits<float>::epsilon() / 2;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double t = 1.6 * std::abs(x[i]) * (1.0 + 0.045 * x[i] * x[i]);
+    const double allowed = 4.0 + (x[i] < 0.0F ? 4.0 * t : 0.0);
+    EXPECT_LE(std::abs(out[i] - expected[i]), allowed * kRounding * std::abs(expected[i]) + 1e-40)
+        << "x = " << x[i];
+  }
+}
+
+TEST(GeluForward, IsTheIdentityOrZeroFarOut) {
+  const std::vector<float> x{-1e30F, -1e4F, -20.0F, 0.0F, 20.0F, 1e4F, 1e30F};
+  EXPECT_EQ(gelu_of(x), (std::vector<float>{0.0F, 0.0F, 0.0F, 0.0F, 20.0F, 1e4F, 1e30F}));
+}
+
+TEST(GeluForward, PassesNanOn) {
+  EXPECT_TRUE(std::isnan(gelu_of({std::nanf("")})[0]));
+  EXPECT_TRUE(std::isnan(gelu_derivative_of({std::nanf("")})[0]));
+}
+
+TEST(GeluBackwardInput, IsOneOrZeroFarOut) {
+  const std::vector<float> x{-1e30F, -1e4F, -20.0F, 20.0F, 1e4F, 1e30F};
+  EXPECT_EQ(gelu_derivative_of(x), (std::vector<float>{0.0F, 0.0F, 0.0F, 1.0F, 1.0F, 1.0F}));
+}
+
+TEST(GeluReference, BackwardIsTheDerivativeOfForward) {
+  const auto x = to_float64(random_values("x", 60, 2.0));
+  const auto dout = to_float64(random_values("dout", 60));
+  EXPECT_LT(testing::largest_difference(reference::gelu_backward(dout, x),
+                                        testing::central_differences(reference::gelu, x, dout)),
+            testing::kCentralDifferenceTolerance);
+}
+
+}  // namespace
+}  // namespace halfpipe::cpu

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fused softmax and cross-entropy on the CPU against the float64 reference.
+#include "kernels/cpu/cross_entropy.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <tuple>
+#include <vector>
+
+#include "tests/kernels/central_differences.h"
+#include "tests/kernels/compare.h"
+#include "tests/kernels/cpu/thread_counts.h"
+#include "tests/kernels/guarded_buffer.h"
+#include "tests/kernels/random_values.h"
+#include "tests/kernels/reference.h"
+
+namespace halfpipe::cpu {
+namespace {
+
+using testing::GuardedBuffer;
+using testing::near_reference;
+using testing::random_values;
+using testing::to_float64;
+using Results = std::vector<std::vector<float>>;
+
+// One rounding of logit - maximum (up to 8 at these logits: 5e-7 there, less on average), two ulp
+// of exp and two roundings.
+constexpr double kTolerance = 5e-7;
+constexpr float kScale = 0.125F;
+
+// {losses, logits after the call}
+Results run(const std::vector<float>& logits,
+            const std::vector<std::int32_t>& targets,
+            float scale,
+            ThreadPool& pool) {
+  const auto N = static_cast<std::int64_t>(targets.size());
+  const auto V = static_cast<std::int64_t>(logits.size() / targets.size());
+  const GuardedBuffer<float> losses(N);
+  const GuardedBuffer<float> logits_buffer(logits);
+  const GuardedBuffer<std::int32_t> targets_buffer(targets);
+  cross_entropy({losses.get(), logits_buffer.get(), targets_buffer.get(), N, V, scale}, pool);
+  return {losses.values(), logits_buffer.values()};
+}
+
+Results run_on_one_thread(const std::vector<float>& logits,
+                          const std::vector<std::int32_t>& targets,
+                          float scale) {
+  ThreadPool pool(1);
+  return run(logits, targets, scale, pool);
+}
+
+class CrossEntropy : public ::testing::TestWithParam<std::tuple<std::int64_t, std::int64_t>> {
+ protected:
+  CrossEntropy() {
+    targets.front() = 0;
+    targets.back() = static_cast<std::int32_t>(V - 1);
+  }
+
+  std::int64_t N = std::get<0>(GetParam());
+  std::int64_t V = std::get<1>(GetParam());
+  std::vector<float> logits = random_values("logits", N* V, /*deviation=*/2.0);
+  std::vector<std::int32_t> targets = testing::random_indices("targets", N, V);
+};
+
+TEST_P(CrossEntropy, MatchesReference) {
+  const Results actual = testing::run_with_any_threads(
+      [&](ThreadPool& pool) { return run(logits, targets, kScale, pool); });
+  EXPECT_TRUE(
+      near_reference(actual[0], reference::cross_entropy(to_float64(logits), targets, V), 2e-7));
+  EXPECT_TRUE(near_reference(
+      actual[1], reference::cross_entropy_backward(to_float64(logits), targets, V, kScale),
+      kTolerance));
+}
+
+TEST_P(CrossEntropy, LeavesLogitsUntouchedAtScaleZero) {
+  const Results trained = run_on_one_thread(logits, targets, kScale);
+  const Results evaluated = run_on_one_thread(logits, targets, 0.0F);
+  EXPECT_TRUE(testing::same_bits(evaluated[0], trained[0]));
+  EXPECT_TRUE(testing::same_bits(evaluated[1], logits));
+}
+
+INSTANTIATE_TEST_SUITE_P(RowsAndVocabularies,
+                         CrossEntropy,
+                         ::testing::Combine(::testing::Values(1, 3, 17, 130),
+                                            ::testing::Values(1, 2, 65, 1000)));
+INSTANTIATE_TEST_SUITE_P(Gpt2Vocabulary,
+                         CrossEntropy,
+                         ::testing::Combine(::testing::Values(1, 17), ::testing::Values(50257)));
+
+TEST(CrossEntropyExtremes, HugeLogitsStayFinite) {
+  std::vector<float> logits(3 * 65, -1e4F);
+  logits[0] = 1e4F;        // row 0: all probability on the target
+  logits[65 + 64] = 1e4F;  // row 1: all on another class
+  const Results actual = run_on_one_thread(logits, {0, 0, 64}, 1.0F);
+  EXPECT_EQ(actual[0][0], 0.0F);
+  EXPECT_EQ(actual[0][1], 2e4F);
+  EXPECT_NEAR(actual[0][2], std::log(65.0), 1e-6);  // row 2: uniform
+  EXPECT_EQ(actual[1][0], 0.0F);
+  EXPECT_EQ(actual[1][65], -1.0F);
+  EXPECT_EQ(actual[1][65 + 64], 1.0F);
+  EXPECT_NEAR(actual[1][2 * 65], 1.0 / 65.0, 1e-8);
+}
+
+TEST(CrossEntropyExtremes, ExcludedClassesHaveNoGradient) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const Results actual = run_on_one_thread({-kInfinity, 0.0F, 0.0F}, {1}, 1.0F);
+  EXPECT_NEAR(actual[0][0], std::log(2.0), 1e-7);
+  EXPECT_EQ(actual[1], (std::vector<float>{0.0F, -0.5F, 0.5F}));
+}
+
+TEST(CrossEntropyExtremes, NanReachesLossAndGradient) {
+  std::vector<float> logits(65, 0.0F);
+  logits[40] = std::nanf("");
+  const Results actual = run_on_one_thread(logits, {3}, 1.0F);
+  EXPECT_TRUE(std::isnan(actual[0][0]));
+  EXPECT_TRUE(std::isnan(actual[1][0]));
+  EXPECT_TRUE(std::isnan(actual[1][3]));
+}
+
+// A model that is sure and right: loss and gradient are tiny and keep their digits.
+TEST(CrossEntropyExtremes, SmallLossesAreAccurate) {
+  for (const float lead : {5.0F, 10.0F, 15.0F, 20.0F}) {
+    std::vector<float> logits = random_values("sure", 1000, 0.5);
+    logits[500] = lead;
+    const auto exact_logits = to_float64(logits);
+    const Results actual = run_on_one_thread(logits, {500}, 1.0F);
+    const double loss = reference::cross_entropy(exact_logits, {500}, 1000)[0];
+    const double gradient = reference::cross_entropy_backward(exact_logits, {500}, 1000, 1.0)[500];
+    // exp_approx: 2 ulp; lead - logit rounds to 1 ulp of the difference.
+    const double tolerance = (2.0 + lead) * std::numeric_limits<float>::epsilon();
+    EXPECT_NEAR(actual[0][0] / loss, 1.0, tolerance);
+    EXPECT_NEAR(actual[1][500] / gradient, 1.0, tolerance);
+  }
+}
+
+TEST(CrossEntropyReference, BackwardIsTheDerivativeOfForward) {
+  const std::vector<std::int32_t> targets{4, 0, 2};
+  const auto logits = to_float64(random_values("logits", 15));
+  auto losses = [&](const reference::Values& v) { return reference::cross_entropy(v, targets, 5); };
+  const std::vector<double> scales(3, 0.25);
+  EXPECT_LT(testing::largest_difference(reference::cross_entropy_backward(logits, targets, 5, 0.25),
+                                        testing::central_differences(losses, logits, scales)),
+            testing::kCentralDifferenceTolerance);
+}
+
+}  // namespace
+}  // namespace halfpipe::cpu

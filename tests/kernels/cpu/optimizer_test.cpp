@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// AdamW on the CPU against the float64 reference.
+#include "kernels/cpu/optimizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "tests/kernels/compare.h"
+#include "tests/kernels/cpu/thread_counts.h"
+#include "tests/kernels/guarded_buffer.h"
+#include "tests/kernels/random_values.h"
+#include "tests/kernels/reference.h"
+
+namespace halfpipe::cpu {
+namespace {
+
+using testing::GuardedBuffer;
+using testing::near_reference;
+using testing::random_values;
+using testing::to_float64;
+using Results = std::vector<std::vector<float>>;
+
+struct Hyperparameters {
+  float learning_rate = 0.02F;
+  float beta1 = 0.9F;
+  float beta2 = 0.95F;
+  float epsilon = 1e-8F;
+  float weight_decay = 0.1F;
+  float grad_scale = 1.0F;
+};
+
+// The reference takes the float32 values: 0.95F is not 0.95, and that is the caller's rounding.
+reference::AdamWHyperparameters to_float64(const Hyperparameters& h) {
+  return {h.learning_rate, h.beta1, h.beta2, h.epsilon, h.weight_decay, h.grad_scale};
+}
+
+ops::AdamW arguments(float* param,
+                     float* m,
+                     float* v,
+                     const float* grad,
+                     std::int64_t count,
+                     const Hyperparameters& h,
+                     int step) {
+  return {.param = param,
+          .m = m,
+          .v = v,
+          .grad = grad,
+          .count = count,
+          .learning_rate = h.learning_rate,
+          .beta1 = h.beta1,
+          .beta2 = h.beta2,
+          .epsilon = h.epsilon,
+          .weight_decay = h.weight_decay,
+          .grad_scale = h.grad_scale,
+          .bias_correction1 = static_cast<float>(1.0 - std::pow(double{h.beta1}, step)),
+          .bias_correction2 = static_cast<float>(1.0 - std::pow(double{h.beta2}, step))};
+}
+
+class AdamW : public ::testing::TestWithParam<std::int64_t> {
+ protected:
+  static constexpr int kSteps = 3;
+  std::int64_t count = GetParam();
+  std::vector<float> param = random_values("param", count);
+  std::vector<std::vector<float>> grads{random_values("grad 1", count),
+                                        random_values("grad 2", count, 0.1),
+                                        random_values("grad 3", count, 10.0)};
+
+  // {param, m, v} after kSteps steps
+  Results run(ThreadPool& pool, const Hyperparameters& h) const {
+    const GuardedBuffer<float> param_buffer(param);
+    const GuardedBuffer<float> m(std::vector<float>(param.size(), 0.0F));
+    const GuardedBuffer<float> v(std::vector<float>(param.size(), 0.0F));
+    for (int step = 1; step <= kSteps; ++step) {
+      const std::vector<float>& grad = grads[static_cast<std::size_t>(step - 1)];
+      const GuardedBuffer<float> grad_buffer(grad);
+      adamw(arguments(param_buffer.get(), m.get(), v.get(), grad_buffer.get(), count, h, step),
+            pool);
+      EXPECT_TRUE(testing::same_bits(grad_buffer.values(), grad));
+    }
+    return {param_buffer.values(), m.values(), v.values()};
+  }
+
+  void expect_reference(const Hyperparameters& h) const {
+    reference::AdamWState state{testing::to_float64(param), reference::Values(param.size()),
+                                reference::Values(param.size())};
+    for (int step = 1; step <= kSteps; ++step) {
+      reference::adamw(state, testing::to_float64(grads[static_cast<std::size_t>(step - 1)]),
+                       to_float64(h), step);
+    }
+    const Results actual =
+        testing::run_with_any_threads([&](ThreadPool& pool) { return run(pool, h); });
+    // A few float32 roundings (6e-8 each) per step.
+    EXPECT_TRUE(near_reference(actual[0], state.param, 5e-7));
+    EXPECT_TRUE(near_reference(actual[1], state.m, 5e-7));
+    EXPECT_TRUE(near_reference(actual[2], state.v, 5e-7));
+  }
+};
+
+TEST_P(AdamW, MatchesReference) {
+  expect_reference({});
+}
+TEST_P(AdamW, MatchesReferenceWithoutDecay) {
+  expect_reference({.weight_decay = 0.0F});
+}
+TEST_P(AdamW, ScalesGradients) {
+  expect_reference({.grad_scale = 0.03125F});
+}
+TEST_P(AdamW, AddsEpsilonAfterTheRoot) {
+  expect_reference({.epsilon = 0.5F});
+}
+
+INSTANTIATE_TEST_SUITE_P(Counts, AdamW, ::testing::Values(1, 3, 17, 130, 16385, 50257));
+
+TEST(AdamWStep, FirstStepMovesByTheLearningRateAgainstTheSign) {
+  std::vector<float> param{1.0F, 1.0F, 1.0F};
+  std::vector<float> m(3, 0.0F);
+  std::vector<float> v(3, 0.0F);
+  const std::vector<float> grad{1e-3F, -1e3F, 0.0F};
+  ThreadPool pool(1);
+  const Hyperparameters h{.weight_decay = 0.0F};
+  adamw(arguments(param.data(), m.data(), v.data(), grad.data(), 3, h, 1), pool);
+  EXPECT_NEAR(param[0], 1.0F - h.learning_rate, 1e-6);
+  EXPECT_NEAR(param[1], 1.0F + h.learning_rate, 1e-6);
+  EXPECT_EQ(param[2], 1.0F);
+}
+
+TEST(AdamWStep, DecayIsDecoupledFromTheGradient) {
+  std::vector<float> param{2.0F};
+  std::vector<float> m{0.0F};
+  std::vector<float> v{0.0F};
+  const std::vector<float> grad{0.0F};
+  ThreadPool pool(1);
+  const Hyperparameters h{.learning_rate = 0.5F, .weight_decay = 0.25F};
+  adamw(arguments(param.data(), m.data(), v.data(), grad.data(), 1, h, 1), pool);
+  EXPECT_EQ(param[0], 1.75F);
+  EXPECT_EQ(m[0], 0.0F);
+  EXPECT_EQ(v[0], 0.0F);
+}
+
+}  // namespace
+}  // namespace halfpipe::cpu
