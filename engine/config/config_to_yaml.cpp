@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/config/config_to_yaml.h"
 
+#include "engine/config/key_table.h"
+
 #include <string_view>
 #include <vector>
-
-#include "engine/config/key_table.h"
 
 namespace halfpipe::config {
 namespace {

@@ -2,9 +2,9 @@
 // The resolved configuration as text: printed at start, stored in every checkpoint.
 #pragma once
 
-#include <string>
-
 #include "engine/config/run_config.h"
+
+#include <string>
 
 namespace halfpipe::config {
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/config/key.h"
 
+#include "engine/config/nearest_name.h"
+#include "engine/config/scalar_text.h"
+#include "kernels/core/error.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-
-#include "engine/config/nearest_name.h"
-#include "engine/config/scalar_text.h"
-#include "kernels/core/error.h"
 
 namespace halfpipe::config {
 namespace {

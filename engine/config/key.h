@@ -3,15 +3,15 @@
 // are made here; key_table.cpp lists them all.
 #pragma once
 
+#include "engine/config/run_config.h"
+#include "engine/config/yaml_value.h"
+
 #include <functional>
 #include <limits>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "engine/config/run_config.h"
-#include "engine/config/yaml_value.h"
 
 namespace halfpipe::config {
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/config/key_table.h"
 
+#include "kernels/core/error.h"
+
 #include <algorithm>
 #include <array>
 #include <utility>
-
-#include "kernels/core/error.h"
 
 namespace halfpipe::config {
 namespace {
@@ -140,7 +140,7 @@ void add_optimizer_keys(std::vector<Key>& keys) {
                               "optimizer states sharded over data-parallel replicas"));
   keys.push_back(choice("optimizer.post_validation", of(&OptimizerConfig::post_validation),
                         {"auto", "off"}, {{"on", "stepping before the norm is known everywhere"}},
-                        "step before the global norm is known, and roll back if needed"));
+                        "off: steps wait for the global norm; auto: the same, so far"));
 }
 
 void add_layout_keys(std::vector<Key>& keys) {

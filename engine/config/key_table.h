@@ -3,11 +3,11 @@
 // checks, the search for the nearest name and docs/configuration.md share this table.
 #pragma once
 
+#include "engine/config/key.h"
+
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "engine/config/key.h"
 
 namespace halfpipe::config {
 

@@ -1,14 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/config/load_config.h"
 
-#include <fmt/format.h>
-
-#include <fstream>
-#include <functional>
-#include <iterator>
-#include <map>
-#include <system_error>
-
 #include "engine/config/key_table.h"
 #include "engine/config/overrides.h"
 #include "engine/config/scalar_text.h"
@@ -16,6 +8,14 @@
 #include "engine/config/validate_config.h"
 #include "engine/config/yaml_reader.h"
 #include "kernels/core/error.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <system_error>
 
 namespace halfpipe::config {
 namespace {

@@ -2,12 +2,12 @@
 // A YAML file and settings of the command line become a RunConfig.
 #pragma once
 
+#include "engine/config/run_config.h"
+
 #include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
-
-#include "engine/config/run_config.h"
 
 namespace halfpipe::config {
 

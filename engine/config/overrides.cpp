@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/config/overrides.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <string_view>
-#include <utility>
-
 #include "engine/config/key_table.h"
 #include "engine/config/scalar_text.h"
 #include "engine/config/unknown_key.h"
 #include "engine/config/yaml_reader.h"
 #include "kernels/core/error.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
 
 namespace halfpipe::config {
 namespace {

@@ -2,10 +2,10 @@
 // Settings of the command line (`--set section.key=value`) put into a configuration's tree.
 #pragma once
 
+#include "engine/config/yaml_value.h"
+
 #include <span>
 #include <string>
-
-#include "engine/config/yaml_value.h"
 
 namespace halfpipe::config {
 

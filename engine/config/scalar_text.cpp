@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/config/scalar_text.h"
 
+#include "kernels/core/error.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <system_error>
-
-#include "kernels/core/error.h"
 
 namespace halfpipe::config {
 namespace {

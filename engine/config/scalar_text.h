@@ -3,11 +3,11 @@
 // ConfigError of the form `run.yaml:12: train.steps (abc) must be a whole number`.
 #pragma once
 
+#include "engine/config/yaml_value.h"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
-
-#include "engine/config/yaml_value.h"
 
 namespace halfpipe::config {
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/config/unknown_key.h"
 
+#include "engine/config/key_table.h"
+#include "engine/config/nearest_name.h"
+#include "kernels/core/error.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -9,10 +13,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "engine/config/key_table.h"
-#include "engine/config/nearest_name.h"
-#include "kernels/core/error.h"
 
 namespace halfpipe::config {
 namespace {

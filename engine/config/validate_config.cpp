@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/config/validate_config.h"
 
+#include "engine/config/key_table.h"
+#include "kernels/core/error.h"
+
 #include <fmt/format.h>
 
 #include <array>
 #include <cstdint>
 #include <numeric>
-
-#include "engine/config/key_table.h"
-#include "kernels/core/error.h"
 
 namespace halfpipe::config {
 namespace {
@@ -51,6 +51,11 @@ Finding corpus(const RunConfig& config) {
   if (shards && data.train_shards.empty()) {
     return Violation{{"data.shards.validation"},
                      "data.shards.train is missing: name token shards to train on"};
+  }
+  if (shards && data.vocabulary == "characters") {
+    return Violation{{"data.vocabulary"},
+                     "data.vocabulary (characters) must be a vocabulary file or absent with "
+                     "data.shards; characters are found in data.text"};
   }
   return std::nullopt;
 }

@@ -3,11 +3,11 @@
 // value, what this version can do, and what keys ask of each other.
 #pragma once
 
+#include "engine/config/run_config.h"
+
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "engine/config/run_config.h"
 
 namespace halfpipe::config {
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/config/yaml_reader.h"
 
+#include "kernels/core/error.h"
+
 #include <fmt/format.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
@@ -10,10 +12,12 @@
 #include <sstream>
 #include <utility>
 
-#include "kernels/core/error.h"
-
 namespace halfpipe::config {
 namespace {
+
+constexpr std::string_view kNoAliases =
+    "YAML anchors and aliases are not used here; a value that begins with & or * (a glob) needs "
+    "quotes";
 
 std::string place_of(const YamlSource& source, int zero_based_line) {
   if (!source.with_lines || zero_based_line < 0) return source.name;
@@ -88,11 +92,7 @@ class TreeBuilder final : public YAML::EventHandler {
   [[noreturn]] void refuse(const YAML::Mark& mark, std::string_view sentence) const {
     throw ConfigError(fmt::format("{}: {}", place_of(source_, mark.line), sentence));
   }
-  [[noreturn]] void refuse_alias(const YAML::Mark& mark) const {
-    refuse(mark,
-           "YAML anchors and aliases are not used here; a value that begins with & or * (a glob) "
-           "needs quotes");
-  }
+  [[noreturn]] void refuse_alias(const YAML::Mark& mark) const { refuse(mark, kNoAliases); }
   void refuse_anchor(const YAML::Mark& mark, YAML::anchor_t anchor) const {
     if (anchor != 0) refuse_alias(mark);
   }
@@ -131,7 +131,8 @@ class TreeBuilder final : public YAML::EventHandler {
              YamlValue::Kind kind) {
     refuse_anchor(mark, anchor);
     refuse_tag(mark, tag);
-    if (expects_key()) refuse(mark, "a key must be text, not a list or a map");
+    if (expects_key())
+      refuse(mark, "a key must be text, not a list or a map; is a bracket left open?");
     open_.push_back({make(mark, kind), false, {}, {}});
   }
 
@@ -172,9 +173,8 @@ void refuse_tab_indentation(std::string_view text, const YamlSource& source) {
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
     const std::string_view row = text.substr(0, end);
-    const std::size_t first = row.find_first_not_of(" \t\r");
-    const bool blank = first == std::string_view::npos || row[first] == '#';
-    if (!blank && row.substr(0, first).find('\t') != std::string_view::npos) {
+    const std::size_t first = row.find_first_not_of(" \t");
+    if (row.substr(0, first).find('\t') != std::string_view::npos) {
       throw ConfigError(fmt::format("{}: a tab indents this line; YAML allows spaces only",
                                     place_of(source, line)));
     }
@@ -198,8 +198,10 @@ YamlValue parse_yaml(std::string_view text, const YamlSource& source) {
     while (parser.HandleNextDocument(builder)) {
     }
   } catch (const YAML::Exception& error) {
-    throw ConfigError(
-        fmt::format("{}: broken YAML: {}", place_of(source, error.mark.line), error.msg));
+    // An alias without its anchor never reaches the builder.
+    const bool alias = error.msg.find("anchor") != std::string::npos;
+    throw ConfigError(fmt::format("{}: broken YAML: {}", place_of(source, error.mark.line),
+                                  alias ? kNoAliases : error.msg));
   }
   YamlValue root = builder.take_root();
   if (root.place.empty()) root.place = source.name;

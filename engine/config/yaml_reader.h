@@ -2,10 +2,10 @@
 // Text to YamlValue, through yaml-cpp; the one file of the project that includes that library.
 #pragma once
 
+#include "engine/config/yaml_value.h"
+
 #include <string>
 #include <string_view>
-
-#include "engine/config/yaml_value.h"
 
 namespace halfpipe::config {
 
