@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # halfpipe_library(NAME HEADERS ... SOURCES ... [DEPENDS public targets] [PRIVATE_DEPENDS targets])
 # halfpipe_test(NAME SOURCES ... DEPENDS ... [LABELS ...])
+# halfpipe_mpi_test(NAME TARGET executable RANKS n [LAUNCHER_ARGS ...] [TIMEOUT seconds])
 # One target per folder; `halfpipe::NAME` is its alias. Headers are listed, so that each is proved to compile alone
 # (target all_verify_interface_header_sets).
 
@@ -33,4 +34,17 @@ function(halfpipe_test name)
   endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+endfunction()
+
+# Runs an executable on RANKS processes; Open MPI refuses more ranks than cores, and root, unless told otherwise.
+function(halfpipe_mpi_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TARGET;RANKS;TIMEOUT" "LAUNCHER_ARGS")
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  add_test(NAME ${name}
+    COMMAND ${MPIEXEC_EXECUTABLE} -n ${arg_RANKS} --oversubscribe --bind-to none ${arg_LAUNCHER_ARGS}
+            $<TARGET_FILE:${arg_TARGET}>)
+  set_tests_properties(${name} PROPERTIES LABELS mpi TIMEOUT ${arg_TIMEOUT} PROCESSORS 2
+    ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMP_WAIT_POLICY=passive")
 endfunction()

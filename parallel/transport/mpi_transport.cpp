@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "parallel/transport/mpi_transport.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
+#include <limits>
+#include <thread>
+
+#include "parallel/transport/mpi_error.h"
+#include "parallel/transport/nap.h"
+#include "parallel/transport/rank_lost.h"
+
+namespace halfpipe::transport {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kLookInterval = std::chrono::milliseconds(20);
+/// A rank that said goodbye has handed its last messages to MPI; they may still be on their way.
+constexpr double kGraceAfterGoodbyeSeconds = 1.0;
+/// How long a rank leaves the last word to the one that claimed it.
+constexpr auto kTimeForLastWords = std::chrono::seconds(1);
+
+MPI_Comm duplicate(MPI_Comm world) {
+  MPI_Comm own = MPI_COMM_NULL;
+  HALFPIPE_MPI_CHECK(MPI_Comm_dup(world, &own));
+  HALFPIPE_MPI_CHECK(MPI_Comm_set_errhandler(own, MPI_ERRORS_RETURN));
+  return own;
+}
+
+int rank_in(MPI_Comm comm) {
+  int rank = 0;
+  HALFPIPE_MPI_CHECK(MPI_Comm_rank(comm, &rank));
+  return rank;
+}
+
+int size_of(MPI_Comm comm) {
+  int size = 0;
+  HALFPIPE_MPI_CHECK(MPI_Comm_size(comm, &size));
+  return size;
+}
+
+/// Counts of MPI-3 are ints.
+int count_of(std::size_t bytes) {
+  if (bytes > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
+    throw RuntimeFailure(fmt::format(
+        "a collective of {} bytes is larger than MPI counts (2147483647 bytes)", bytes));
+  }
+  return static_cast<int>(bytes);
+}
+
+}  // namespace
+
+MpiTransport::MpiTransport(MPI_Comm world, LossAction loss_action)
+    : loss_action_(loss_action),
+      messages_(duplicate(world)),
+      collectives_(duplicate(world)),
+      rank_(rank_in(world)),
+      world_size_(size_of(world)),
+      exceptions_at_start_(std::uncaught_exceptions()),
+      mpi_board_(collectives_),
+      board_(mpi_board_.board()),
+      own_slot_(mpi_board_.own_slot()),
+      death_watch_(board_),
+      spin_first_(cores_suffice(board_.num_slots())),
+      requests_(messages_) {
+  progress_.emplace([this] { return progress_while_computing(); }, [this] { look_for_dead(); });
+}
+
+MpiTransport::~MpiTransport() {
+  const bool failed = lost_ || std::uncaught_exceptions() > exceptions_at_start_;
+  board_.leave(own_slot_, failed ? Life::kFailed : Life::kEnded);
+  bool at_peace = false;
+  try {
+    at_peace = !failed && part_in_peace();
+  } catch (const std::exception&) {
+    at_peace = false;  // reported, or about to be: a destructor throws nothing
+  }
+  progress_.reset();
+  requests_.abandon();
+  if (!at_peace) return;  // freeing is collective, and somebody would be missing
+  mpi_board_.free();
+  MPI_Comm_free(&messages_);
+  MPI_Comm_free(&collectives_);
+}
+
+/// The last collective: until it ends, other ranks may need this one to move their messages. False
+/// when a rank is missing.
+bool MpiTransport::part_in_peace() {
+  MPI_Request handle = MPI_REQUEST_NULL;
+  HALFPIPE_MPI_CHECK(MPI_Ibarrier(collectives_, &handle));
+  const WaitSubject subject{.rank = rank_, .world_size = world_size_, .what = "goodbye"};
+  Nap nap(spin_first_);
+  StallClock clock(board_, timeout_seconds_);
+  auto next_look = Clock::now() + kLookInterval;
+  for (;;) {
+    int done = 0;
+    HALFPIPE_MPI_CHECK(MPI_Test(&handle, &done, MPI_STATUS_IGNORE));
+    if (done != 0) return true;
+    nap.pause();
+    if (Clock::now() < next_look) continue;
+    next_look = Clock::now() + kLookInterval;
+    if (clock.stalled()) lose(stall_message(board_, subject, clock.seconds()));
+    for (int slot = 0; slot < board_.num_slots(); ++slot) {
+      if (lost_ || board_.life(slot) == Life::kFailed) return false;
+    }
+  }
+}
+
+// ---- messages ----
+
+Request MpiTransport::send(std::span<const std::byte> src, int dst_rank, device::Stream& stream) {
+  HALFPIPE_CHECK(dst_rank >= 0 && dst_rank < world_size_,
+                 fmt::format("there is no rank {}", dst_rank));
+  throw_if_lost();
+  stream.synchronize();
+  Request request;
+  {
+    const std::lock_guard lock(mutex_);
+    request = requests_.start_send(src, dst_rank);
+  }
+  progress_->wake();
+  return request;
+}
+
+Request MpiTransport::post_recv(std::span<std::byte> dst, int src_rank) {
+  HALFPIPE_CHECK(src_rank >= 0 && src_rank < world_size_,
+                 fmt::format("there is no rank {}", src_rank));
+  throw_if_lost();
+  Request request;
+  {
+    const std::lock_guard lock(mutex_);
+    request = requests_.start_recv(dst, src_rank);
+  }
+  progress_->wake();
+  return request;
+}
+
+void MpiTransport::wait(Request request, device::Stream& /*stream*/) {
+  WaitSubject subject{.rank = rank_, .world_size = world_size_, .what = {}};
+  {
+    const std::lock_guard lock(mutex_);
+    subject.peer = requests_.peer(request);
+    subject.what = requests_.is_send(request) ? "send" : "receive";
+  }
+  block(subject, [&] {
+    const std::lock_guard lock(mutex_);
+    if (!requests_.completed(request)) requests_.test_all();
+    return requests_.completed(request);
+  });
+  const std::lock_guard lock(mutex_);
+  requests_.finish(request);
+}
+
+// ---- collective calls ----
+
+void MpiTransport::all_reduce_sum(std::span<double> inout) {
+  // Gathered and summed here: MPI_SUM may add in any order, and on each rank in another one.
+  const std::size_t n = inout.size();
+  std::vector<double> all(n * static_cast<std::size_t>(world_size_));
+  const int count = count_of(n);
+  MPI_Request handle = MPI_REQUEST_NULL;
+  HALFPIPE_MPI_CHECK(MPI_Iallgather(inout.data(), count, MPI_DOUBLE, all.data(), count, MPI_DOUBLE,
+                                    collectives_, &handle));
+  finish_collective(handle, "all_reduce_sum");
+  for (std::size_t i = 0; i < n; ++i) {
+    double sum = all[i];
+    for (std::size_t at = i + n; at < all.size(); at += n) sum += all[at];
+    inout[i] = sum;
+  }
+}
+
+void MpiTransport::broadcast(std::vector<std::byte>& inout, int root) {
+  HALFPIPE_CHECK(root >= 0 && root < world_size_, fmt::format("there is no rank {}", root));
+  std::uint64_t size = inout.size();
+  MPI_Request handle = MPI_REQUEST_NULL;
+  HALFPIPE_MPI_CHECK(MPI_Ibcast(&size, 1, MPI_UINT64_T, root, collectives_, &handle));
+  finish_collective(handle, "broadcast");
+  inout.resize(size);
+  HALFPIPE_MPI_CHECK(
+      MPI_Ibcast(inout.data(), count_of(size), MPI_BYTE, root, collectives_, &handle));
+  finish_collective(handle, "broadcast");
+}
+
+std::vector<std::vector<std::byte>> MpiTransport::all_gather(std::span<const std::byte> mine) {
+  const auto n = static_cast<std::size_t>(world_size_);
+  const int own_size = count_of(mine.size());
+  std::vector<int> sizes(n);
+  MPI_Request handle = MPI_REQUEST_NULL;
+  HALFPIPE_MPI_CHECK(
+      MPI_Iallgather(&own_size, 1, MPI_INT, sizes.data(), 1, MPI_INT, collectives_, &handle));
+  finish_collective(handle, "all_gather");
+
+  std::vector<int> offsets(n);
+  std::size_t total = 0;
+  for (std::size_t rank = 0; rank < n; ++rank) {
+    offsets[rank] = count_of(total);
+    total += static_cast<std::size_t>(sizes[rank]);
+  }
+  std::vector<std::byte> joined(static_cast<std::size_t>(count_of(total)));
+  HALFPIPE_MPI_CHECK(MPI_Iallgatherv(mine.data(), own_size, MPI_BYTE, joined.data(), sizes.data(),
+                                     offsets.data(), MPI_BYTE, collectives_, &handle));
+  finish_collective(handle, "all_gather");
+
+  std::vector<std::vector<std::byte>> all(n);
+  for (std::size_t rank = 0; rank < n; ++rank) {
+    const auto begin = joined.begin() + offsets[rank];
+    all[rank].assign(begin, begin + sizes[rank]);
+  }
+  return all;
+}
+
+void MpiTransport::barrier() {
+  MPI_Request handle = MPI_REQUEST_NULL;
+  HALFPIPE_MPI_CHECK(MPI_Ibarrier(collectives_, &handle));
+  finish_collective(handle, "barrier");
+}
+
+void MpiTransport::finish_collective(MPI_Request handle, std::string_view what) {
+  block({.rank = rank_, .world_size = world_size_, .peer = -1, .what = what}, [&] {
+    int done = 0;
+    HALFPIPE_MPI_CHECK(MPI_Test(&handle, &done, MPI_STATUS_IGNORE));
+    return done != 0;
+  });
+}
+
+// ---- waiting and watching ----
+
+/// While it lives, the rank tests for itself; afterwards the progress thread does.
+class MpiTransport::WaitingScope {
+ public:
+  explicit WaitingScope(MpiTransport& transport) : transport_(transport) {
+    transport_.waiting_ = true;
+  }
+  ~WaitingScope() {
+    transport_.waiting_ = false;
+    transport_.progress_->wake();
+  }
+  WaitingScope(const WaitingScope&) = delete;
+  WaitingScope& operator=(const WaitingScope&) = delete;
+
+ private:
+  MpiTransport& transport_;
+};
+
+template <typename Done>
+void MpiTransport::block(const WaitSubject& subject, const Done& done) {
+  throw_if_lost();
+  if (done()) return;
+  const WaitingScope scope(*this);
+  Nap nap(spin_first_);
+  StallClock clock(board_, timeout_seconds_);
+  auto next_look = Clock::now() + kLookInterval;
+  while (!done()) {
+    nap.pause();
+    const auto now = Clock::now();
+    if (now < next_look) continue;
+    next_look = now + kLookInterval;
+    look_around(clock, subject, done);
+  }
+}
+
+template <typename Done>
+void MpiTransport::look_around(StallClock& clock, const WaitSubject& subject, const Done& done) {
+  throw_if_lost();
+  const bool stalled = clock.stalled();
+  const auto left = find_left(board_, subject);
+  const bool waiting_for_nobody = left && clock.seconds() >= kGraceAfterGoodbyeSeconds;
+  if ((!stalled && !waiting_for_nobody) || done()) return;
+  lose(waiting_for_nobody ? left_message(board_, subject, *left)
+                          : stall_message(board_, subject, clock.seconds()));
+}
+
+Progress MpiTransport::progress_while_computing() {
+  if (waiting_ || lost_) return Progress::kIdle;
+  const std::lock_guard lock(mutex_);
+  if (requests_.num_outstanding() == 0) return Progress::kIdle;
+  return requests_.test_all() > 0 ? Progress::kMoved : Progress::kWaiting;
+}
+
+void MpiTransport::look_for_dead() {
+  if (lost_) return;
+  const auto dead = death_watch_.find_dead();
+  if (!dead) return;
+  try {
+    lose(death_message(board_, *dead, world_size_));
+  } catch (const RankLost&) {
+    // Kept in loss_: the rank's next or present call throws it.
+  }
+}
+
+/// Says once per host why the job ends, and ends it. The launcher kills the ranks soon after one of
+/// them has died, so this does not wait for the rank's own thread.
+void MpiTransport::lose(const std::string& message) {
+  if (loss_action_ == LossAction::kThrow) {
+    const std::lock_guard lock(mutex_);
+    if (!lost_) loss_ = message;
+    lost_ = true;
+    throw RankLost(loss_);
+  }
+  if (board_.claim_last_words()) {
+    const std::string text = "halfpipe: error: " + message + "\n";
+    // One write, so that lines of other ranks do not come between; nothing can be done if it fails.
+    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
+  } else {
+    std::this_thread::sleep_for(kTimeForLastWords);
+  }
+  abort(1);
+  std::_Exit(1);
+}
+
+void MpiTransport::throw_if_lost() {
+  if (!lost_) return;
+  const std::lock_guard lock(mutex_);
+  throw RankLost(loss_);
+}
+
+void MpiTransport::abort(int exit_code) noexcept {
+  MPI_Abort(messages_, exit_code);
+}
+
+}  // namespace halfpipe::transport

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "parallel/transport/progress_thread.h"
+
+#include <pthread.h>
+
+#include <chrono>
+#include <csignal>
+#include <utility>
+
+#include "parallel/transport/nap.h"
+
+namespace halfpipe::transport {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kLookInterval = std::chrono::milliseconds(100);
+/// Going to sleep and being woken costs two switches: not worth it between two messages.
+constexpr auto kIdleBeforeSleep = std::chrono::milliseconds(5);
+/// Bounds what the thread takes from the rank that computes beside it.
+constexpr double kLongestNapUs = 200.0;
+
+/// Signals go to the rank's own threads, which installed the handlers.
+void block_signals() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+}
+
+}  // namespace
+
+ProgressThread::ProgressThread(std::function<Progress()> progress, std::function<void()> look)
+    : progress_(std::move(progress)), look_(std::move(look)), thread_([this] { run(); }) {}
+
+ProgressThread::~ProgressThread() {
+  stopping_ = true;
+  {
+    const std::lock_guard lock(mutex_);
+    woken_ = true;
+  }
+  woken_up_.notify_one();
+  thread_.join();
+}
+
+void ProgressThread::wake() {
+  if (!asleep_.load()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    woken_ = true;
+  }
+  woken_up_.notify_one();
+}
+
+void ProgressThread::run() {
+  block_signals();
+  Nap nap(/*spin_first=*/false, kLongestNapUs);
+  auto last_work = Clock::now();
+  auto next_look = last_work + kLookInterval;
+  while (!stopping_) {
+    const auto now = Clock::now();
+    if (now >= next_look) {
+      look_();
+      next_look = now + kLookInterval;
+    }
+    const Progress progress = progress_();
+    if (progress == Progress::kMoved) nap.reset();
+    if (progress != Progress::kIdle) last_work = now;
+    if (now - last_work < kIdleBeforeSleep) {
+      nap.pause();
+    } else {
+      sleep_until_woken_or_time_to_look();
+      nap.reset();
+    }
+  }
+}
+
+void ProgressThread::sleep_until_woken_or_time_to_look() {
+  // First says that it sleeps, then looks for work once more: whoever brings work does it the other
+  // way round, so one of the two sees the other.
+  asleep_ = true;
+  if (progress_() == Progress::kIdle) {
+    std::unique_lock lock(mutex_);
+    woken_up_.wait_for(lock, kLookInterval, [this] { return woken_; });
+    woken_ = false;
+  }
+  asleep_ = false;
+}
+
+}  // namespace halfpipe::transport
