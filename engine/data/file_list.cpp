@@ -24,16 +24,26 @@ bool is_readable(const fs::path& path) {
   return ::access(path.c_str(), R_OK) == 0;
 }
 
-// Real path -> path as named, so that a file is kept once; the smaller of two names stays.
+// Fewer components first, so that of a file's names the one through no link loop wins.
+bool is_simpler(const std::string& a, const std::string& b) {
+  const auto depth = [](const std::string& name) {
+    return std::count(name.begin(), name.end(), '/');
+  };
+  return std::pair(depth(a), a) < std::pair(depth(b), b);
+}
+
+// Real path -> path as named, so that a file is kept once, under the simplest of its names.
 class FoundFiles {
  public:
   void add(const fs::path& path) {
     std::error_code ignored;
     const fs::path real = fs::canonical(path, ignored);
     if (ignored) return;
-    const std::string name = path.lexically_normal().string();
+    // Tidy "./a//b", but not where "link/.." would then lead elsewhere.
+    const fs::path tidy = path.lexically_normal();
+    const std::string name = (fs::canonical(tidy, ignored) == real ? tidy : path).string();
     const auto [entry, inserted] = names_.emplace(real.string(), name);
-    if (!inserted && name < entry->second) entry->second = name;
+    if (!inserted && is_simpler(name, entry->second)) entry->second = name;
     ++num_added_;
   }
   [[nodiscard]] int num_added() const { return num_added_; }

@@ -10,8 +10,9 @@
 
 namespace halfpipe::data {
 
-/// The regular files that `patterns` name, sorted by path (bytewise), each file once even if
-/// several patterns or symbolic links lead to it. A pattern is, in this order:
+/// The regular files that `patterns` name, sorted by path (bytewise), each file once (under its
+/// shortest name) even if several patterns or symbolic links lead to it. A pattern is, in this
+/// order:
 ///
 ///   an existing file      the file itself, which must be readable
 ///   an existing folder    every file below it
