@@ -3,17 +3,6 @@
 
 namespace halfpipe::model {
 
-namespace {
-
-int add_bias(const TransformerConfig& config,
-             const std::vector<ParameterSpec>& model,
-             const std::string& name,
-             ParameterSet& parameters) {
-  return config.bias ? parameters.add(model, name + ".bias") : -1;
-}
-
-}  // namespace
-
 Block::Block(const TransformerConfig& config,
              const std::vector<ParameterSpec>& model,
              int layer,
@@ -21,22 +10,14 @@ Block::Block(const TransformerConfig& config,
              ParameterSet& parameters,
              SavedLayout& layout)
     : C_(config.hidden_size), NH_(config.num_heads) {
-  const std::string prefix = "transformer.h." + std::to_string(layer) + ".";
+  const std::string prefix = block_prefix(layer);
   const std::int64_t F = config.mlp_size();
-  const auto norm = [&](const std::string& name) {
-    const int weight = parameters.add(model, prefix + name + ".weight");
-    return Norm{weight, add_bias(config, model, prefix + name, parameters), C_};
-  };
-  const auto linear = [&](const std::string& name, std::int64_t in, std::int64_t out) {
-    const int weight = parameters.add(model, prefix + name + ".weight");
-    return Linear{weight, add_bias(config, model, prefix + name, parameters), in, out};
-  };
-  norm1_ = norm("ln_1");
-  qkv_ = linear("attn.c_attn", C_, 3 * C_);
-  proj_ = linear("attn.c_proj", C_, C_);
-  norm2_ = norm("ln_2");
-  up_ = linear("mlp.c_fc", C_, F);
-  down_ = linear("mlp.c_proj", F, C_);
+  norm1_ = make_norm(config, model, prefix + "ln_1", parameters);
+  qkv_ = make_linear(config, model, prefix + "attn.c_attn", C_, 3 * C_, parameters);
+  proj_ = make_linear(config, model, prefix + "attn.c_proj", C_, C_, parameters);
+  norm2_ = make_norm(config, model, prefix + "ln_2", parameters);
+  up_ = make_linear(config, model, prefix + "mlp.c_fc", C_, F, parameters);
+  down_ = make_linear(config, model, prefix + "mlp.c_proj", F, C_, parameters);
 
   const std::int64_t N = B * config.seq_len;
   const auto until_input = Lifetime::kForwardToBackwardInput;

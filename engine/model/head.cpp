@@ -9,9 +9,7 @@ Head::Head(const TransformerConfig& config,
            ParameterSet& parameters,
            SavedLayout& layout)
     : C_(config.hidden_size), V_(config.vocab_size), tied_(config.tie_embeddings) {
-  norm_.weight = parameters.add(model, "transformer.ln_f.weight");
-  norm_.bias_or_none = config.bias ? parameters.add(model, "transformer.ln_f.bias") : -1;
-  norm_.C = C_;
+  norm_ = make_norm(config, model, "transformer.ln_f", parameters);
   projection_ = parameters.add(model, tied_ ? kTokenEmbeddingName : "lm_head.weight");
   parameters[projection_].has_head_gradient = tied_;
 

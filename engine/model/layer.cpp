@@ -13,7 +13,32 @@ float* gradient_or_null(const ParameterSet& parameters, int index) {
   return index < 0 ? nullptr : parameters[index].gradient;
 }
 
+int add_bias(const TransformerConfig& config,
+             const std::vector<ParameterSpec>& model,
+             const std::string& name,
+             ParameterSet& parameters) {
+  return config.bias ? parameters.add(model, name + ".bias") : -1;
+}
+
 }  // namespace
+
+Linear make_linear(const TransformerConfig& config,
+                   const std::vector<ParameterSpec>& model,
+                   const std::string& name,
+                   std::int64_t in,
+                   std::int64_t out,
+                   ParameterSet& parameters) {
+  const int weight = parameters.add(model, name + ".weight");
+  return {weight, add_bias(config, model, name, parameters), in, out};
+}
+
+Norm make_norm(const TransformerConfig& config,
+               const std::vector<ParameterSpec>& model,
+               const std::string& name,
+               ParameterSet& parameters) {
+  const int weight = parameters.add(model, name + ".weight");
+  return {weight, add_bias(config, model, name, parameters), config.hidden_size};
+}
 
 void run_matmul(PassContext& ctx, ops::Matmul args) {
   const device::ArenaScope scope(ctx.workspace);

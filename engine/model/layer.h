@@ -13,6 +13,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "engine/model/parameter.h"
 #include "kernels/device/arena.h"
@@ -42,6 +44,14 @@ struct Linear {
   std::int64_t out = 0;
 };
 
+/// Adds `name`.weight and, when the model has biases, `name`.bias to the rank's parameters.
+[[nodiscard]] Linear make_linear(const TransformerConfig& config,
+                                 const std::vector<ParameterSpec>& model,
+                                 const std::string& name,
+                                 std::int64_t in,
+                                 std::int64_t out,
+                                 ParameterSet& parameters);
+
 /// y = x W + b + residual;  y [N, out], x [N, in].
 void linear_forward(PassContext& ctx,
                     const ParameterSet& parameters,
@@ -70,6 +80,11 @@ struct Norm {
   int bias_or_none = -1;
   std::int64_t C = 0;
 };
+
+[[nodiscard]] Norm make_norm(const TransformerConfig& config,
+                             const std::vector<ParameterSpec>& model,
+                             const std::string& name,
+                             ParameterSet& parameters);
 
 /// out, mean, rstd of LayerNormForward.
 void norm_forward(PassContext& ctx,

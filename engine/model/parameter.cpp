@@ -43,6 +43,10 @@ class SpecList {
 
 }  // namespace
 
+std::string block_prefix(int layer) {
+  return "transformer.h." + std::to_string(layer) + ".";
+}
+
 std::vector<ParameterSpec> all_parameters(const TransformerConfig& config) {
   const std::int64_t C = config.hidden_size;
   const std::int64_t F = config.mlp_size();
@@ -54,7 +58,7 @@ std::vector<ParameterSpec> all_parameters(const TransformerConfig& config) {
   list.normal(kTokenEmbeddingName, {config.vocab_size, C}, kInitialDeviation);
   list.normal("transformer.wpe.weight", {config.seq_len, C}, kInitialDeviation);
   for (int layer = 0; layer < config.num_layers; ++layer) {
-    const std::string prefix = "transformer.h." + std::to_string(layer) + ".";
+    const std::string prefix = block_prefix(layer);
     list.norm(prefix + "ln_1", C);
     list.linear(prefix + "attn.c_attn", C, 3 * C, kInitialDeviation);
     list.linear(prefix + "attn.c_proj", C, C, residual_deviation);

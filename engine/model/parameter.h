@@ -29,6 +29,9 @@ struct ParameterSpec {
 /// The name of the token embedding, which a tied head uses too.
 inline constexpr const char* kTokenEmbeddingName = "transformer.wte.weight";
 
+/// "transformer.h.<layer>."
+[[nodiscard]] std::string block_prefix(int layer);
+
 /// Every parameter of the model in its canonical order: embeddings, blocks from first to last,
 /// final norm, untied head. The position in this list is the parameter's global index, the order of
 /// every reduction over parameters.

@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <span>
+#include <sstream>
 
-#include "engine/checkpoint/digest.h"
+#include "engine/checkpoint/parameter_hash.h"
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/ops.h"
@@ -200,38 +203,24 @@ double PipelineTrainer::evaluate(const HostBatch& batch,
 }
 
 std::string PipelineTrainer::parameter_hash() {
-  // One record per parameter: its global index and the digest of its bytes.
+  // Every rank tells the digests of what it owns, one "name digest" line each.
   std::vector<float> host;
-  std::vector<std::string> digests(model::all_parameters(job_.config.model).size());
-  std::vector<std::byte> mine;
+  std::string mine;
   for (const model::Parameter& parameter : model_.parameters().all()) {
     if (!parameter.owned) continue;
     host.resize(static_cast<std::size_t>(parameter.count()));
     backend_.copy_async(host.data(), parameter.value, host.size() * sizeof(float), *stream_);
     stream_->synchronize();
-    const std::string line =
-        fmt::format("{} {}\n", parameter.global_index,
-                    checkpoint::digest_of(
-                        {reinterpret_cast<const char*>(host.data()), host.size() * sizeof(float)}));
-    const auto* bytes = reinterpret_cast<const std::byte*>(line.data());
-    mine.insert(mine.end(), bytes, bytes + line.size());
+    mine += fmt::format("{} {}\n", parameter.spec.name, checkpoint::parameter_digest(host));
   }
-  for (const std::vector<std::byte>& part : transport_.all_gather(mine)) {
-    const std::string text(reinterpret_cast<const char*>(part.data()), part.size());
-    std::size_t at = 0;
-    while (at < text.size()) {
-      const std::size_t space = text.find(' ', at);
-      const std::size_t end = text.find('\n', space);
-      digests[std::stoul(text.substr(at, space - at))] = text.substr(space + 1, end - space - 1);
-      at = end + 1;
-    }
+  std::map<std::string, std::string> digests;
+  for (const std::vector<std::byte>& part : transport_.all_gather(std::as_bytes(std::span(mine)))) {
+    std::istringstream lines(std::string(reinterpret_cast<const char*>(part.data()), part.size()));
+    for (std::string name, digest; lines >> name >> digest;) digests[name] = digest;
   }
-  std::string all;
-  for (const std::string& digest : digests) {
-    HALFPIPE_CHECK(!digest.empty(), "no rank holds one of the parameters");
-    all += digest;
-  }
-  return checkpoint::digest_of(all);
+  HALFPIPE_CHECK(digests.size() == model::all_parameters(job_.config.model).size(),
+                 "the ranks do not hold every parameter once");
+  return checkpoint::parameter_hash(digests);
 }
 
 RankMemory PipelineTrainer::measured_memory() const {

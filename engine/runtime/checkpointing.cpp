@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/checkpointing.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <span>
+#include <vector>
+
+#include "engine/checkpoint/model_directory.h"
+#include "engine/checkpoint/output_file.h"
+#include "engine/config/config_to_yaml.h"
+#include "engine/runtime/agreement.h"
+
+namespace halfpipe::runtime {
+
+namespace {
+
+/// Host copies of what this rank's stages own, stage by stage: the tensors of one shard.
+class HostShard {
+ public:
+  explicit HostShard(PipelineTrainer& trainer) : trainer_(trainer) {}
+
+  void add(const std::string& name, const Shape& shape, const float* device) {
+    std::vector<float>& host = copies_.emplace_back(static_cast<std::size_t>(shape.num_elements()));
+    trainer_.backend().copy_async(host.data(), device, host.size() * sizeof(float),
+                                  trainer_.stream());
+    tensors_.push_back({name, shape, host.data()});
+  }
+  /// The tensors, once their copies are complete.
+  [[nodiscard]] std::span<const checkpoint::NamedTensor> finish() {
+    trainer_.stream().synchronize();
+    return tensors_;
+  }
+
+ private:
+  PipelineTrainer& trainer_;
+  std::vector<std::vector<float>> copies_;
+  std::vector<checkpoint::NamedTensor> tensors_;
+};
+
+/// Which stage's shard a parameter belongs to: that of the stage whose layers it is part of.
+bool belongs_to(const model::StageLayers& layers, const model::ParameterSpec& spec) {
+  const std::string block = "transformer.h.";
+  if (spec.name.starts_with(block)) {
+    const int index = std::stoi(spec.name.substr(block.size()));
+    return index >= layers.first_block && index < layers.first_block + layers.num_blocks;
+  }
+  const bool is_embedding =
+      spec.name == model::kTokenEmbeddingName || spec.name == "transformer.wpe.weight";
+  return is_embedding ? layers.has_embedding : layers.has_head;
+}
+
+void write_stage(const std::filesystem::path& directory,
+                 PipelineTrainer& trainer,
+                 const model::StageLayers& layers,
+                 const Job& job) {
+  HostShard model(trainer);
+  HostShard optimizer(trainer);
+  const std::vector<model::Parameter>& parameters = trainer.parameters().all();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const model::Parameter& parameter = parameters[i];
+    const model::ParameterSpec& spec = parameter.spec;
+    if (!parameter.owned || !belongs_to(layers, spec)) continue;
+    model.add(spec.name, spec.shape, parameter.value);
+    optimizer.add(checkpoint::exp_avg_name(spec.name), spec.shape,
+                  trainer.optimizer().first_moment(i));
+    optimizer.add(checkpoint::exp_avg_sq_name(spec.name), spec.shape,
+                  trainer.optimizer().second_moment(i));
+  }
+  const int num_stages = job.placement.num_stages();
+  const std::span<const checkpoint::NamedTensor> tensors = model.finish();
+  if (job.config.model.bias) {
+    checkpoint::write_model_shard(directory, layers.stage, num_stages, tensors);
+  } else {
+    checkpoint::write_model_shard(directory, layers.stage, num_stages,
+                                  checkpoint::with_zero_biases(tensors));
+  }
+  checkpoint::write_optimizer_shard(directory, layers.stage, num_stages, optimizer.finish());
+}
+
+void write_rank_zero_files(const std::filesystem::path& directory,
+                           const Job& job,
+                           const data::Vocabulary& vocabulary,
+                           std::int64_t steps_done,
+                           const std::string& parameter_hash) {
+  checkpoint::write_model_index(directory, job.config.model, job.placement.num_stages());
+  const std::int64_t sequences = steps_done * job.config.train.global_batch_size;
+  checkpoint::write_trainer_state(directory, {.step = steps_done,
+                                              .tokens_seen = sequences * job.config.model.seq_len,
+                                              .sequences_consumed = sequences,
+                                              .seed = job.config.train.seed,
+                                              .parameter_hash = parameter_hash,
+                                              .config = config::to_yaml(job.config)});
+  checkpoint::write_file(directory / kVocabularyName, vocabulary.to_json().dump(1) + "\n");
+}
+
+}  // namespace
+
+std::filesystem::path save_checkpoint(checkpoint::CheckpointStore& store,
+                                      PipelineTrainer& trainer,
+                                      const Job& job,
+                                      const data::Vocabulary& vocabulary,
+                                      std::int64_t steps_done,
+                                      const std::string& parameter_hash,
+                                      transport::Transport& transport) {
+  const bool first_rank = transport.rank() == 0;
+  agree(transport, [&] {
+    if (first_rank) store.begin(steps_done);
+  });
+  try {
+    const std::filesystem::path directory = store.working_directory(steps_done);
+    agree(transport, [&] {
+      for (int chunk = 0; chunk < job.placement.num_chunks(); ++chunk) {
+        write_stage(directory, trainer, trainer.stage(chunk).layers(), job);
+      }
+    });
+    agree(transport, [&] {
+      if (!first_rank) return;
+      write_rank_zero_files(directory, job, vocabulary, steps_done, parameter_hash);
+      store.finish(steps_done);
+    });
+  } catch (const AgreedError&) {
+    if (first_rank) store.abandon(steps_done);
+    throw;
+  }
+  return store.directory_of(steps_done);
+}
+
+namespace {
+
+class ParameterLoader {
+ public:
+  explicit ParameterLoader(PipelineTrainer& trainer) : trainer_(trainer) {}
+
+  void load(const checkpoint::ShardedTensors& from,
+            const std::string& name,
+            const Shape& shape,
+            float* to) {
+    host_.resize(static_cast<std::size_t>(shape.num_elements()));
+    from.read_float32(name, shape, host_);
+    copy_to(to, host_.size());
+  }
+  /// The leading rows of a table that has more of them.
+  void load_rows(const checkpoint::ShardedTensors& from,
+                 const std::string& name,
+                 const Shape& whole,
+                 const Shape& part,
+                 float* to) {
+    host_.resize(static_cast<std::size_t>(whole.num_elements()));
+    from.read_float32(name, whole, host_);
+    copy_to(to, static_cast<std::size_t>(part.num_elements()));
+  }
+
+ private:
+  void copy_to(float* to, std::size_t count) {
+    trainer_.backend().copy_async(to, host_.data(), count * sizeof(float), trainer_.stream());
+    trainer_.stream().synchronize();
+  }
+
+  PipelineTrainer& trainer_;
+  std::vector<float> host_;
+};
+
+}  // namespace
+
+void load_checkpoint(const std::filesystem::path& directory, PipelineTrainer& trainer) {
+  const checkpoint::ModelReader reader(directory);
+  const checkpoint::ShardedTensors moments = checkpoint::open_optimizer(directory);
+  ParameterLoader loader(trainer);
+  std::vector<model::Parameter>& parameters = trainer.parameters().all();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const model::ParameterSpec& spec = parameters[i].spec;
+    loader.load(reader.tensors, spec.name, spec.shape, parameters[i].value);
+    loader.load(moments, checkpoint::exp_avg_name(spec.name), spec.shape,
+                trainer.optimizer().first_moment(i));
+    loader.load(moments, checkpoint::exp_avg_sq_name(spec.name), spec.shape,
+                trainer.optimizer().second_moment(i));
+  }
+}
+
+namespace {
+
+void check_same_shape(const std::filesystem::path& directory,
+                      const model::TransformerConfig& found,
+                      const model::TransformerConfig& wanted) {
+  const auto compare = [&](const char* key, int there, int here, bool fits) {
+    if (fits) return;
+    throw ConfigError(fmt::format("model.init_from: {} has {} {}, the configuration {}",
+                                  directory.string(), key, there, here));
+  };
+  compare("num_layers", found.num_layers, wanted.num_layers, found.num_layers == wanted.num_layers);
+  compare("num_heads", found.num_heads, wanted.num_heads, found.num_heads == wanted.num_heads);
+  compare("hidden_size", found.hidden_size, wanted.hidden_size,
+          found.hidden_size == wanted.hidden_size);
+  compare("vocab_size", found.vocab_size, wanted.vocab_size, found.vocab_size == wanted.vocab_size);
+  if (!found.tie_embeddings && wanted.tie_embeddings) {
+    throw ConfigError(
+        fmt::format("model.tie_embeddings (true): {} has a head of its own; set it to false",
+                    directory.string()));
+  }
+  compare("seq_len", found.seq_len, wanted.seq_len, found.seq_len >= wanted.seq_len);
+}
+
+/// A model without biases can start from a directory only if the biases there are zero.
+void check_biases_are_zero(const checkpoint::ShardedTensors& tensors,
+                           const std::filesystem::path& directory) {
+  std::vector<float> values;
+  for (const std::string& name : tensors.names()) {
+    if (!name.ends_with(".bias")) continue;
+    std::size_t count = 1;
+    for (const std::int64_t extent : tensors.entry(name).shape)
+      count *= static_cast<std::size_t>(extent);
+    values.resize(count);
+    tensors.read_float32(name, values);
+    for (const float value : values) {
+      if (value == 0.0F) continue;
+      throw ConfigError(fmt::format(
+          "model.bias (false): {} has a bias that is not zero, {}; set model.bias: true",
+          directory.string(), name));
+    }
+  }
+}
+
+}  // namespace
+
+void load_initial_parameters(const std::filesystem::path& directory,
+                             const model::TransformerConfig& config,
+                             PipelineTrainer& trainer) {
+  const checkpoint::ModelReader reader(directory);
+  check_same_shape(directory, reader.config, config);
+  if (!config.bias) check_biases_are_zero(reader.tensors, directory);
+  ParameterLoader loader(trainer);
+  for (model::Parameter& parameter : trainer.parameters().all()) {
+    const model::ParameterSpec& spec = parameter.spec;
+    if (spec.name == "transformer.wpe.weight") {
+      loader.load_rows(reader.tensors, spec.name, {reader.config.seq_len, config.hidden_size},
+                       spec.shape, parameter.value);
+    } else if (spec.name == "lm_head.weight" && !reader.tensors.contains(spec.name)) {
+      // A tied model starts an untied one with a copy of its table.
+      loader.load(reader.tensors, model::kTokenEmbeddingName, spec.shape, parameter.value);
+    } else {
+      loader.load(reader.tensors, spec.name, spec.shape, parameter.value);
+    }
+  }
+}
+
+}  // namespace halfpipe::runtime

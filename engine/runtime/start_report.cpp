@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/start_report.h"
+
+#include <fmt/format.h>
+
+#include "engine/model/model_cost.h"
+
+namespace halfpipe::runtime {
+
+namespace {
+
+constexpr double kMebibyte = 1024.0 * 1024.0;
+
+std::string model_lines(const Job& job) {
+  const model::TransformerConfig& model = job.config.model;
+  return fmt::format(
+      "model       gpt2: {} blocks, hidden {}, {} heads of {}, context {}, vocabulary {}, {} head, "
+      "{}\n"
+      "parameters  {} ({:.2f} M), {:.3g} model FLOPs per token (6 N + 6 L C T)\n",
+      model.num_layers, model.hidden_size, model.num_heads, model.head_size(), model.seq_len,
+      model.vocab_size, model.tie_embeddings ? "tied" : "untied",
+      model.bias ? "biases" : "no biases", model::num_parameters(model),
+      1e-6 * static_cast<double>(model::num_parameters(model)),
+      model::model_flops_per_token(model));
+}
+
+std::string stage_text(const model::StageLayers& layers) {
+  std::string text;
+  if (layers.has_embedding) text += "embedding ";
+  if (layers.num_blocks == 1) text += fmt::format("block {} ", layers.first_block);
+  if (layers.num_blocks > 1) {
+    text += fmt::format("blocks {}-{} ", layers.first_block,
+                        layers.first_block + layers.num_blocks - 1);
+  }
+  if (layers.has_head) text += "head ";
+  if (text.empty()) text = "(passes through) ";
+  text.pop_back();
+  return text;
+}
+
+std::string stage_map_lines(const Job& job) {
+  std::string text = "stage map\n";
+  const schedule::Placement& placement = job.placement;
+  for (int rank = 0; rank < placement.num_pipeline_ranks(); ++rank) {
+    text += fmt::format("  rank {:<3}", rank);
+    for (int chunk = 0; chunk < placement.num_chunks(); ++chunk) {
+      const int stage = placement.stage_of(rank, chunk);
+      text += fmt::format("  stage {:<3} {:<24}", stage,
+                          stage_text(job.stage_map[static_cast<std::size_t>(stage)]));
+    }
+    text.erase(text.find_last_not_of(' ') + 1);
+    text += '\n';
+  }
+  return text;
+}
+
+std::string schedule_lines(const Job& job) {
+  const schedule::Timeline timeline = schedule::simulate(orders_of(job.training), job.costs);
+  return fmt::format(
+      "schedule    {}: {} pipeline ranks, {} micro-batches of {} sequences; planned bubble {:.1f}% "
+      "by span, "
+      "{:.1f}% by makespan (the optimizer step waits for all ranks), free messages, modelled "
+      "costs\n",
+      job.training.schedule_name, job.placement.num_pipeline_ranks(),
+      job.training.num_micro_batches, job.config.train.micro_batch_size,
+      100.0 * timeline.bubble_fraction, 100.0 * timeline.bubble_fraction_makespan);
+}
+
+std::string memory_lines(const std::vector<RankMemory>& memory) {
+  std::string text = fmt::format(
+      "memory, MiB {:>10}{:>10}{:>10}{:>12}{:>8}{:>10}{:>11}{:>8}{:>10}\n", "parameters",
+      "gradients", "optimizer", "activations", "arena", "messages", "workspace", "batch", "total");
+  const auto mib = [](std::int64_t bytes) { return static_cast<double>(bytes) / kMebibyte; };
+  for (std::size_t rank = 0; rank < memory.size(); ++rank) {
+    const RankMemory& m = memory[rank];
+    text += fmt::format(
+        "  rank {:<4} "
+        "{:>10.2f}{:>10.2f}{:>10.2f}{:>12.2f}{:>8.2f}{:>10.2f}{:>11.2f}{:>8.2f}{:>10.2f}\n",
+        rank, mib(m.parameters), mib(m.gradients), mib(m.optimizer), mib(m.activations),
+        mib(m.activations_arena), mib(m.communication), mib(m.workspace), mib(m.batch),
+        mib(m.total()));
+  }
+  return text;
+}
+
+}  // namespace
+
+schedule::StageOrders orders_of(const schedule::Plan& plan) {
+  schedule::StageOrders orders{plan.schedule_name, plan.placement, plan.num_micro_batches, {}};
+  for (const schedule::RankPlan& rank : plan.ranks) {
+    std::vector<schedule::PassOp>& ops = orders.ranks.emplace_back();
+    for (const schedule::Instruction& instruction : rank.instructions) {
+      using enum schedule::OpKind;
+      const auto add = [&](schedule::Pass pass) {
+        ops.push_back({pass, instruction.stage, instruction.micro_batch});
+      };
+      if (instruction.kind == kForward) add(schedule::Pass::kForward);
+      if (instruction.kind == kBackwardInput) add(schedule::Pass::kBackwardInput);
+      if (instruction.kind == kBackwardWeight) add(schedule::Pass::kBackwardWeight);
+    }
+  }
+  return orders;
+}
+
+std::string start_report(const Job& job,
+                         const std::vector<RankMemory>& memory,
+                         int threads_per_rank) {
+  return model_lines(job) + stage_map_lines(job) + schedule_lines(job) +
+         fmt::format("device      {}, {} threads per rank\n", job.config.device.kind,
+                     threads_per_rank) +
+         memory_lines(memory);
+}
+
+}  // namespace halfpipe::runtime

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// A training job from its configuration to its last checkpoint, as one rank runs it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "engine/config/run_config.h"
+#include "kernels/device/backend.h"
+#include "parallel/transport/transport.h"
+
+namespace halfpipe::runtime {
+
+struct TrainingRequest {
+  /// Reads the configuration; called on every rank, may throw.
+  std::function<config::RunConfig()> load_config;
+  /// "auto", a checkpoint's path, or absent: start anew.
+  std::optional<std::string> resume;
+  /// The device that `device.kind` names, for a rank with this many threads.
+  std::function<std::unique_ptr<device::Backend>(const config::DeviceConfig&, int threads_per_rank)>
+      make_backend;
+};
+
+/// Collective. Errors found before the first step are AgreedErrors; a rank that fails later throws
+/// what it found, and its caller ends the job.
+void run_training(const TrainingRequest& request, transport::Transport& transport);
+
+/// device.threads_per_rank, or for auto: OMP_NUM_THREADS if set, else the cores of this host
+/// divided among its ranks.
+[[nodiscard]] int resolve_threads_per_rank(const config::DeviceConfig& device,
+                                           int ranks_on_this_host);
+
+}  // namespace halfpipe::runtime

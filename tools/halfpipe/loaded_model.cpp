@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/halfpipe/loaded_model.h"
+
+#include <fmt/format.h>
+
+#include <span>
+
+#include "engine/checkpoint/resume.h"
+#include "engine/config/load_config.h"
+#include "kernels/core/error.h"
+
+namespace halfpipe::tools {
+
+void LoadedModel::load_into(model::ParameterSet& parameters) const {
+  for (model::Parameter& parameter : parameters.all()) {
+    reader.tensors.read_float32(parameter.spec.name, parameter.spec.shape,
+                                {parameter.value, static_cast<std::size_t>(parameter.count())});
+  }
+}
+
+const data::Vocabulary& LoadedModel::text_vocabulary() const {
+  if (!vocabulary || !vocabulary->has_text()) {
+    throw FileError(fmt::format(
+        "{}: no vocabulary.json that knows text: this model was trained on token shards or "
+        "written by another program",
+        directory.string()));
+  }
+  return *vocabulary;
+}
+
+LoadedModel open_model(const std::string& path) {
+  std::filesystem::path directory = checkpoint::locate_checkpoint(path);
+  LoadedModel model{directory, checkpoint::ModelReader(directory), {}, {}, {}};
+  model.config = model.reader.config;
+  if (std::filesystem::exists(directory / "trainer.json")) {
+    model.state = checkpoint::read_trainer_state(directory);
+    const config::RunConfig saved =
+        config::parse_config(model.state->config, (directory / "trainer.json").string(), {});
+    model.config.bias = saved.model.bias;
+  }
+  const std::filesystem::path vocabulary = directory / data::kVocabularyFile;
+  if (std::filesystem::exists(vocabulary))
+    model.vocabulary = data::Vocabulary::read(vocabulary.string());
+  return model;
+}
+
+}  // namespace halfpipe::tools
