@@ -16,7 +16,7 @@ namespace halfpipe::transport {
 /// A table of MPI requests, tested all at once. Not thread-safe: the transport locks it.
 class MpiRequests {
  public:
-  /// `comm` returns errors, and carries these messages alone: order does the matching, not tags.
+  /// `comm` returns errors and carries these messages alone.
   explicit MpiRequests(MPI_Comm comm) : comm_(comm) {}
 
   [[nodiscard]] Request start_send(std::span<const std::byte> src, int dst_rank);
@@ -26,6 +26,9 @@ class MpiRequests {
   [[nodiscard]] bool completed(Request request) const;
   /// Gives the place in the table back. Throws what went wrong with the message.
   void finish(Request request);
+  /// For a receive that has not completed for long: throws when the peer has sent a message of
+  /// another size instead.
+  void check_size(Request request);
   /// Lets go of everything outstanding, when nobody will wait for it any more.
   void abandon();
 
@@ -43,6 +46,7 @@ class MpiRequests {
     int arrived_bytes = 0;
     int error = MPI_SUCCESS;
   };
+  void forget(Request request);
   [[nodiscard]] Request add(bool is_send, int peer, std::size_t num_bytes);
   [[nodiscard]] const Entry& entry(Request request) const;
 

@@ -23,6 +23,8 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kLookInterval = std::chrono::milliseconds(20);
 /// A rank that said goodbye has handed its last messages to MPI; they may still be on their way.
 constexpr double kGraceAfterGoodbyeSeconds = 1.0;
+/// A message under way takes less, so one of another size behind it means a mismatch.
+constexpr double kSecondsBeforeDoubt = 1.0;
 /// How long a rank leaves the last word to the one that claimed it.
 constexpr auto kTimeForLastWords = std::chrono::seconds(1);
 
@@ -93,7 +95,8 @@ MpiTransport::~MpiTransport() {
 /// when a rank is missing.
 bool MpiTransport::part_in_peace() {
   MPI_Request handle = MPI_REQUEST_NULL;
-  HALFPIPE_MPI_CHECK(MPI_Ibarrier(collectives_, &handle));
+  // On a communicator of its own as far as collectives go: nobody else's barrier may match it.
+  HALFPIPE_MPI_CHECK(MPI_Ibarrier(messages_, &handle));
   const WaitSubject subject{.rank = rank_, .world_size = world_size_, .what = "goodbye"};
   Nap nap(spin_first_);
   StallClock clock(board_, timeout_seconds_);
@@ -148,11 +151,14 @@ void MpiTransport::wait(Request request, device::Stream& /*stream*/) {
     subject.peer = requests_.peer(request);
     subject.what = requests_.is_send(request) ? "send" : "receive";
   }
-  block(subject, [&] {
-    const std::lock_guard lock(mutex_);
-    if (!requests_.completed(request)) requests_.test_all();
-    return requests_.completed(request);
-  });
+  block(
+      subject,
+      [&] {
+        const std::lock_guard lock(mutex_);
+        if (!requests_.completed(request)) requests_.test_all();
+        return requests_.completed(request);
+      },
+      request);
   const std::lock_guard lock(mutex_);
   requests_.finish(request);
 }
@@ -160,6 +166,7 @@ void MpiTransport::wait(Request request, device::Stream& /*stream*/) {
 // ---- collective calls ----
 
 void MpiTransport::all_reduce_sum(std::span<double> inout) {
+  throw_if_lost();
   // Gathered and summed here: MPI_SUM may add in any order, and on each rank in another one.
   const std::size_t n = inout.size();
   std::vector<double> all(n * static_cast<std::size_t>(world_size_));
@@ -177,6 +184,7 @@ void MpiTransport::all_reduce_sum(std::span<double> inout) {
 
 void MpiTransport::broadcast(std::vector<std::byte>& inout, int root) {
   HALFPIPE_CHECK(root >= 0 && root < world_size_, fmt::format("there is no rank {}", root));
+  throw_if_lost();
   std::uint64_t size = inout.size();
   MPI_Request handle = MPI_REQUEST_NULL;
   HALFPIPE_MPI_CHECK(MPI_Ibcast(&size, 1, MPI_UINT64_T, root, collectives_, &handle));
@@ -188,6 +196,7 @@ void MpiTransport::broadcast(std::vector<std::byte>& inout, int root) {
 }
 
 std::vector<std::vector<std::byte>> MpiTransport::all_gather(std::span<const std::byte> mine) {
+  throw_if_lost();
   const auto n = static_cast<std::size_t>(world_size_);
   const int own_size = count_of(mine.size());
   std::vector<int> sizes(n);
@@ -216,6 +225,7 @@ std::vector<std::vector<std::byte>> MpiTransport::all_gather(std::span<const std
 }
 
 void MpiTransport::barrier() {
+  throw_if_lost();
   MPI_Request handle = MPI_REQUEST_NULL;
   HALFPIPE_MPI_CHECK(MPI_Ibarrier(collectives_, &handle));
   finish_collective(handle, "barrier");
@@ -249,7 +259,7 @@ class MpiTransport::WaitingScope {
 };
 
 template <typename Done>
-void MpiTransport::block(const WaitSubject& subject, const Done& done) {
+void MpiTransport::block(const WaitSubject& subject, const Done& done, Request request) {
   throw_if_lost();
   if (done()) return;
   const WaitingScope scope(*this);
@@ -262,6 +272,7 @@ void MpiTransport::block(const WaitSubject& subject, const Done& done) {
     if (now < next_look) continue;
     next_look = now + kLookInterval;
     look_around(clock, subject, done);
+    if (request.index >= 0) check_size(request, clock, subject);
   }
 }
 
@@ -274,6 +285,17 @@ void MpiTransport::look_around(StallClock& clock, const WaitSubject& subject, co
   if ((!stalled && !waiting_for_nobody) || done()) return;
   lose(waiting_for_nobody ? left_message(board_, subject, *left)
                           : stall_message(board_, subject, clock.seconds()));
+}
+
+void MpiTransport::check_size(Request request,
+                              const StallClock& clock,
+                              const WaitSubject& subject) {
+  if (clock.seconds() < kSecondsBeforeDoubt) return;
+  // The transfer of a rank that is stopped may stand still with later messages visible behind it.
+  const auto slot = slot_of(board_, subject.peer);
+  if (slot && state_of(board_.report(*slot).process) != ProcessState::kAlive) return;
+  const std::lock_guard lock(mutex_);
+  requests_.check_size(request);
 }
 
 Progress MpiTransport::progress_while_computing() {

@@ -22,7 +22,7 @@
 namespace halfpipe::transport {
 
 /// Waits by testing in growing naps, never in a burning spin. When the sizes of a message disagree,
-/// wait() throws InternalError at the receiver.
+/// wait() throws InternalError at the receiver (after a second or so).
 class MpiTransport final : public Transport {
  public:
   /// Collective over `world`.
@@ -56,9 +56,10 @@ class MpiTransport final : public Transport {
   void look_for_dead();
 
   template <typename Done>
-  void block(const WaitSubject& subject, const Done& done);
+  void block(const WaitSubject& subject, const Done& done, Request request = {});
   template <typename Done>
   void look_around(StallClock& clock, const WaitSubject& subject, const Done& done);
+  void check_size(Request request, const StallClock& clock, const WaitSubject& subject);
   void finish_collective(MPI_Request handle, std::string_view what);
   [[nodiscard]] bool part_in_peace();
 

@@ -241,17 +241,14 @@ TEST_P(TransportContract, ARequestIsWaitedForOnce) {
 
 TEST_P(TransportContract, SizesThatDisagreeAreNamed) {
   if (!has_pair()) return;
+  // Too short by far: a transport that copies first and asks later damages memory.
   for (const std::size_t receive_bytes : {std::size_t{120'000}, std::size_t{24}}) {
     on_every_rank([receive_bytes](Transport& transport, device::Stream& stream) {
       Bytes sent(50'000);
       Bytes received(receive_bytes);
       if (transport.rank() == 0) {
-        // Only the receiver surely notices; a sender may.
-        const Request send = transport.send(sent, 1, stream);
-        try {
-          transport.wait(send, stream);
-        } catch (const InternalError&) {
-        }
+        // The receiver notices; the send may never complete, so it is not waited for.
+        static_cast<void>(transport.send(sent, 1, stream));
       } else if (transport.rank() == 1) {
         const Request receive = transport.post_recv(received, 0);
         try {
