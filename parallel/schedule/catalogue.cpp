@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "parallel/schedule/catalogue.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string>
+
+#include "parallel/schedule/block_schedule.h"
+#include "parallel/schedule/blocks.h"
+#include "parallel/schedule/gpipe.h"
+#include "parallel/schedule/interleaved.h"
+#include "parallel/schedule/schedule_error.h"
+#include "parallel/schedule/simulate.h"
+#include "parallel/schedule/v_zb.h"
+#include "parallel/schedule/zero_bubble.h"
+
+namespace halfpipe::schedule {
+namespace {
+
+struct Request {
+  int p;
+  int num_micro_batches;
+  int num_chunks;
+  const CostModel& costs;
+};
+
+struct Entry {
+  std::string_view name;
+  PlacementKind placement;
+  StageOrders (*make)(const Request&);
+};
+
+// Memory limits are in stage activations per rank; a V rank holds two of them per unit. Sources are
+// beside the functions.
+constexpr std::array<Entry, 8> kCatalogue = {{
+    {"gpipe", PlacementKind::kLinear,
+     [](const Request& r) { return gpipe_orders(r.p, r.num_micro_batches); }},
+    {"1f1b", PlacementKind::kLinear,
+     [](const Request& r) { return unroll(one_f_one_b_block(r.p), r.num_micro_batches); }},
+    {"interleaved", PlacementKind::kInterleaved,
+     [](const Request& r) { return interleaved_orders(r.p, r.num_micro_batches, r.num_chunks); }},
+    {"zb-1p", PlacementKind::kLinear,
+     [](const Request& r) {
+       return zero_bubble_orders("zb-1p", r.p, r.num_micro_batches, r.costs, r.p);
+     }},
+    {"zb-2p", PlacementKind::kLinear,
+     [](const Request& r) {
+       return zero_bubble_orders("zb-2p", r.p, r.num_micro_batches, r.costs, 2 * r.p);
+     }},
+    {"v-min", PlacementKind::kV,
+     [](const Request& r) {
+       return block_schedule(v_min_block(r.p), r.num_micro_batches, 2 * ((r.p + 4) / 3));
+     }},
+    {"v-half", PlacementKind::kV,
+     [](const Request& r) {
+       return block_schedule(v_half_block(r.p), r.num_micro_batches, 2 * ((r.p + 2) / 2));
+     }},
+    {"v-zb", PlacementKind::kV,
+     [](const Request& r) { return v_zb_orders(r.p, r.num_micro_batches, r.costs); }},
+}};
+
+constexpr auto kNames = [] {
+  std::array<std::string_view, kCatalogue.size()> names;
+  for (std::size_t i = 0; i < names.size(); ++i) names[i] = kCatalogue[i].name;
+  return names;
+}();
+
+const Entry& find_entry(std::string_view name) {
+  for (const Entry& entry : kCatalogue) {
+    if (entry.name == name) return entry;
+  }
+  std::string known;
+  for (const Entry& entry : kCatalogue) {
+    known += (known.empty() ? "" : ", ") + std::string(entry.name);
+  }
+  throw ScheduleError("there is no schedule '" + std::string(name) + "'; known ones: " + known);
+}
+
+int num_chunks_of(PlacementKind kind, int asked) {
+  switch (kind) {
+    case PlacementKind::kLinear:
+      return 1;
+    case PlacementKind::kInterleaved:
+      return asked;
+    case PlacementKind::kV:
+      return 2;
+  }
+  return asked;
+}
+
+}  // namespace
+
+std::span<const std::string_view> schedule_names() {
+  return kNames;
+}
+
+Placement placement_for(std::string_view name, int num_pipeline_ranks, int num_chunks) {
+  const Entry& entry = find_entry(name);
+  return Placement(entry.placement, num_pipeline_ranks, num_chunks_of(entry.placement, num_chunks));
+}
+
+StageOrders make_orders(std::string_view name,
+                        int num_pipeline_ranks,
+                        int num_micro_batches,
+                        int num_chunks,
+                        const CostModel& costs) {
+  const Placement placement = placement_for(name, num_pipeline_ranks, num_chunks);
+  const std::string schedule = "the schedule '" + std::string(name) + "'";
+  if (num_micro_batches < 1) {
+    throw ScheduleError(schedule + " needs at least one micro-batch, not " +
+                        std::to_string(num_micro_batches));
+  }
+  CostModel known_costs = costs;
+  if (known_costs.stages.empty()) known_costs.stages = uniform_costs(placement.num_stages()).stages;
+  if (known_costs.stages.size() != static_cast<std::size_t>(placement.num_stages())) {
+    throw ScheduleError(schedule + " has " + std::to_string(placement.num_stages()) +
+                        " stages, the cost model has " + std::to_string(costs.stages.size()));
+  }
+  return find_entry(name).make(
+      {num_pipeline_ranks, num_micro_batches, placement.num_chunks(), known_costs});
+}
+
+}  // namespace halfpipe::schedule
