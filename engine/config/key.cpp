@@ -83,7 +83,7 @@ std::optional<std::string> broken_choice(const KeyDoc& doc,
 }  // namespace
 
 template <class T>
-Key whole_number(std::string path, Field<T> field, WholeRange<T> range, std::string text) {
+Key whole_number(std::string path, const Field<T>& field, WholeRange<T> range, std::string text) {
   Key key = make_key(std::move(path), "whole number", rule_of(range), std::move(text));
   key.read = [doc = key.doc, field](RunConfig& config, const YamlValue& value) {
     field.set(config, to_whole_number<T>(value, doc.path, doc.rule));
@@ -96,17 +96,17 @@ Key whole_number(std::string path, Field<T> field, WholeRange<T> range, std::str
   return finish(std::move(key));
 }
 
-template Key whole_number<int>(std::string, Field<int>, WholeRange<int>, std::string);
+template Key whole_number<int>(std::string, const Field<int>&, WholeRange<int>, std::string);
 template Key whole_number<std::int64_t>(std::string,
-                                        Field<std::int64_t>,
+                                        const Field<std::int64_t>&,
                                         WholeRange<std::int64_t>,
                                         std::string);
 template Key whole_number<std::uint64_t>(std::string,
-                                         Field<std::uint64_t>,
+                                         const Field<std::uint64_t>&,
                                          WholeRange<std::uint64_t>,
                                          std::string);
 
-Key whole_number_or_auto(std::string path, Field<int> field, int high, std::string text) {
+Key whole_number_or_auto(std::string path, const Field<int>& field, int high, std::string text) {
   const std::string rule = "auto, or " + rule_of(WholeRange<int>{1, high});
   Key key = make_key(std::move(path), "whole number or auto", rule, std::move(text));
   key.read = [doc = key.doc, field](RunConfig& config, const YamlValue& value) {
@@ -129,7 +129,7 @@ Key whole_number_or_auto(std::string path, Field<int> field, int high, std::stri
   return finish(std::move(key));
 }
 
-Key real_number(std::string path, Field<double> field, RealRange range, std::string text) {
+Key real_number(std::string path, const Field<double>& field, RealRange range, std::string text) {
   Key key = make_key(std::move(path), "number", rule_of(range), std::move(text));
   key.read = [path = key.doc.path, field](RunConfig& config, const YamlValue& value) {
     field.set(config, to_real_number(value, path));
@@ -142,7 +142,7 @@ Key real_number(std::string path, Field<double> field, RealRange range, std::str
   return finish(std::move(key));
 }
 
-Key flag(std::string path, Field<bool> field, std::string text) {
+Key flag(std::string path, const Field<bool>& field, std::string text) {
   Key key = make_key(std::move(path), "true or false", "", std::move(text));
   key.read = [path = key.doc.path, field](RunConfig& config, const YamlValue& value) {
     field.set(config, to_bool(value, path));
@@ -153,7 +153,7 @@ Key flag(std::string path, Field<bool> field, std::string text) {
   return finish(std::move(key));
 }
 
-Key text(std::string path, Field<std::string> field, std::string text) {
+Key text(std::string path, const Field<std::string>& field, std::string text) {
   Key key = make_key(std::move(path), "text", "not empty", std::move(text));
   key.read = [path = key.doc.path, field](RunConfig& config, const YamlValue& value) {
     field.set(config, to_text(value, path));
@@ -165,7 +165,7 @@ Key text(std::string path, Field<std::string> field, std::string text) {
   return finish(std::move(key));
 }
 
-Key text_or_null(std::string path, Field<std::string> field, std::string text) {
+Key text_or_null(std::string path, const Field<std::string>& field, std::string text) {
   Key key = make_key(std::move(path), "text or null", "", std::move(text));
   key.null_is_unset = true;
   key.read = [path = key.doc.path, field](RunConfig& config, const YamlValue& value) {
@@ -178,7 +178,7 @@ Key text_or_null(std::string path, Field<std::string> field, std::string text) {
   return finish(std::move(key));
 }
 
-Key text_list(std::string path, Field<std::vector<std::string>> field, std::string text) {
+Key text_list(std::string path, const Field<std::vector<std::string>>& field, std::string text) {
   Key key = make_key(std::move(path), "text, list of text or null", "", std::move(text));
   key.null_is_unset = true;
   key.read = [path = key.doc.path, field](RunConfig& config, const YamlValue& value) {
@@ -203,7 +203,7 @@ Key text_list(std::string path, Field<std::vector<std::string>> field, std::stri
 }
 
 Key whole_numbers_or_auto(std::string path,
-                          Field<std::optional<std::vector<int>>> field,
+                          const Field<std::optional<std::vector<int>>>& field,
                           std::string text) {
   Key key = make_key(std::move(path), "list of whole numbers or auto",
                      "auto, or a list of numbers of at least 0", std::move(text));
@@ -232,7 +232,7 @@ Key whole_numbers_or_auto(std::string path,
 }
 
 Key choice(std::string path,
-           Field<std::string> field,
+           const Field<std::string>& field,
            std::vector<std::string> allowed,
            std::vector<LaterValue> later,
            std::string text) {

@@ -74,32 +74,32 @@ struct LaterValue {
 /// Defined for int, std::int64_t and std::uint64_t.
 template <class T>
 [[nodiscard]] Key whole_number(std::string path,
-                               Field<T> field,
+                               const Field<T>& field,
                                WholeRange<T> range,
                                std::string text);
 /// `auto`, which is 0 in RunConfig, or a whole number of at least 1.
 [[nodiscard]] Key whole_number_or_auto(std::string path,
-                                       Field<int> field,
+                                       const Field<int>& field,
                                        int high,
                                        std::string text);
 [[nodiscard]] Key real_number(std::string path,
-                              Field<double> field,
+                              const Field<double>& field,
                               RealRange range,
                               std::string text);
-[[nodiscard]] Key flag(std::string path, Field<bool> field, std::string text);
-[[nodiscard]] Key text(std::string path, Field<std::string> field, std::string text);
+[[nodiscard]] Key flag(std::string path, const Field<bool>& field, std::string text);
+[[nodiscard]] Key text(std::string path, const Field<std::string>& field, std::string text);
 /// Text or null; null is an empty string in RunConfig.
-[[nodiscard]] Key text_or_null(std::string path, Field<std::string> field, std::string text);
+[[nodiscard]] Key text_or_null(std::string path, const Field<std::string>& field, std::string text);
 /// One text or a list of them; null is an empty list in RunConfig.
 [[nodiscard]] Key text_list(std::string path,
-                            Field<std::vector<std::string>> field,
+                            const Field<std::vector<std::string>>& field,
                             std::string text);
 /// `auto`, which is absent in RunConfig, or a list of whole numbers of at least 0.
 [[nodiscard]] Key whole_numbers_or_auto(std::string path,
-                                        Field<std::optional<std::vector<int>>> field,
+                                        const Field<std::optional<std::vector<int>>>& field,
                                         std::string text);
 [[nodiscard]] Key choice(std::string path,
-                         Field<std::string> field,
+                         const Field<std::string>& field,
                          std::vector<std::string> allowed,
                          std::vector<LaterValue> later,
                          std::string text);

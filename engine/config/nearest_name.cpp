@@ -33,8 +33,8 @@ std::optional<std::string> nearest_name(std::string_view name,
   int smallest = 0;
   for (const std::string& candidate : candidates) {
     const int distance = edit_distance(name, candidate);
-    const int allowed = std::max(2, static_cast<int>(candidate.size() / 3));
-    // Two letters of a name of two would let anything match.
+    const int allowed = std::max(1, static_cast<int>(candidate.size() / 3));
+    // One letter of a name of one would let anything match.
     if (distance > allowed || distance >= static_cast<int>(candidate.size())) continue;
     if (!nearest || distance < smallest) {
       nearest = candidate;

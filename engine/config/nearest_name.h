@@ -14,7 +14,7 @@ namespace halfpipe::config {
 [[nodiscard]] int edit_distance(std::string_view a, std::string_view b);
 
 /// The candidate with the smallest edit distance to `name`, the first of equals; nothing when even
-/// that one differs in more than a third of its letters (2 letters are always allowed).
+/// that one differs in more than a third of its letters (one letter is always allowed).
 [[nodiscard]] std::optional<std::string> nearest_name(std::string_view name,
                                                       std::span<const std::string> candidates);
 

@@ -72,7 +72,7 @@ std::optional<std::string> suggestion(std::string_view path) {
   if (const auto name = nearest_name(wrong.name, names_in(wrong.section))) {
     return join(wrong.section, *name);
   }
-  if (const auto elsewhere = most_alike(path, paths_named(wrong.name))) return elsewhere;
+  if (auto elsewhere = most_alike(path, paths_named(wrong.name))) return elsewhere;
   std::vector<std::string> names;
   for (const Key& key : key_table()) names.push_back(split(key.doc.path).name);
   const auto name = nearest_name(wrong.name, names);

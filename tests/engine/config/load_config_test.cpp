@@ -153,7 +153,7 @@ TEST(ConfigFiles, TheQuickstartIsAVHalfPipelineOfFourWithAMillionParameters) {
   EXPECT_EQ(config.schedule.name, "v-half");
   EXPECT_GE(config.num_micro_batches(), 2 * config.parallel.pipeline);
   const std::int64_t C = config.model.hidden_size;
-  EXPECT_GE(config.model.num_layers * 12 * C * C, 1'000'000);
+  EXPECT_GE(12 * C * C * config.model.num_layers, 1'000'000);
 }
 
 // The setting of the known result (nanoGPT's small CPU run), so that a change here is deliberate.
