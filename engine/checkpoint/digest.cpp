@@ -15,12 +15,15 @@
 namespace halfpipe::checkpoint {
 
 struct Digest::State {
-  XXH3_state_t xxh3;
+  // The library's own allocation: the state needs 64-byte alignment.
+  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> xxh3{XXH3_createState(), XXH3_freeState};
 };
 
 Digest::Digest() : state_(std::make_unique<State>()) {
-  XXH3_128bits_reset(&state_->xxh3);
+  HALFPIPE_CHECK(state_->xxh3 != nullptr, "no memory for the state of a digest");
+  XXH3_128bits_reset(state_->xxh3.get());
 }
+
 Digest::~Digest() = default;
 Digest::Digest(Digest&&) noexcept = default;
 Digest& Digest::operator=(Digest&&) noexcept = default;

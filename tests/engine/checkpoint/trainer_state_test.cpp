@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/checkpoint/trainer_state.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "kernels/core/error.h"
+#include "tests/engine/checkpoint/scratch_directory.h"
+
+namespace halfpipe::checkpoint {
+namespace {
+
+TEST(TrainerState, RoundTrip) {
+  const ScratchDirectory scratch;
+  const TrainerState state{.step = 1234,
+                           .tokens_seen = std::numeric_limits<std::int64_t>::max(),
+                           .sequences_consumed = 78976,
+                           .seed = std::numeric_limits<std::uint64_t>::max(),
+                           .parameter_hash = "00ff",
+                           .config = "model:\n  family: \"gpt2\"\n# \t \\ é\n"};
+  write_trainer_state(scratch.path(), state);
+  EXPECT_EQ(read_trainer_state(scratch.path()), state);
+}
+
+TEST(TrainerState, AFileNameThatIsNotUtf8DoesNotPreventACheckpoint) {
+  const ScratchDirectory scratch;
+  TrainerState state;
+  state.config = "dir: a\xFF";
+  write_trainer_state(scratch.path(), state);
+  EXPECT_TRUE(contains(read_trainer_state(scratch.path()).config, "dir: a"));
+}
+
+struct BadStateCase {
+  std::string name;
+  std::string text;
+  std::string message;
+};
+
+class BadTrainerState : public testing::TestWithParam<BadStateCase> {};
+
+TEST_P(BadTrainerState, IsRefusedByFileAndKey) {
+  const ScratchDirectory scratch;
+  write_bytes(scratch / "trainer.json", GetParam().text);
+  const std::string message =
+      message_of<FileError>([&] { (void)read_trainer_state(scratch.path()); });
+  EXPECT_TRUE(contains(message, "trainer.json") && contains(message, GetParam().message))
+      << message;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All,
+    BadTrainerState,
+    testing::Values(BadStateCase{"NotJson", "{", "not JSON"},
+                    BadStateCase{"NotAnObject", "[]", "object"},
+                    BadStateCase{"NoVersion", "{}", "'version'"},
+                    BadStateCase{"AnotherVersion", R"({"version":2})", "version (2) must be 1"},
+                    BadStateCase{"MissingKey", R"({"version":1})", "'step'"},
+                    BadStateCase{"NegativeStep", R"({"version":1,"step":-3})", "step (-3)"},
+                    BadStateCase{"TextStep", R"({"version":1,"step":"3"})", "step (\"3\")"}),
+    [](const auto& tested) { return tested.param.name; });
+
+TEST(TrainerState, AMissingFileIsNamed) {
+  const ScratchDirectory scratch;
+  const std::string message =
+      message_of<FileError>([&] { (void)read_trainer_state(scratch.path()); });
+  EXPECT_TRUE(contains(message, "trainer.json")) << message;
+}
+
+}  // namespace
+}  // namespace halfpipe::checkpoint
