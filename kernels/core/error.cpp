@@ -3,11 +3,11 @@
 
 namespace halfpipe {
 
-void fail_check(std::string_view condition, std::string_view message, std::source_location where) {
+void fail_check(std::string_view condition, std::string_view message, const char* file, int line) {
   std::string text = "internal error at ";
-  text += where.file_name();
+  text += file;
   text += ':';
-  text += std::to_string(where.line());
+  text += std::to_string(line);
   text += ": ";
   text += message;
   text += " (";

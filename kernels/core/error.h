@@ -7,7 +7,6 @@
 // InternalError (exit code 1).
 #pragma once
 
-#include <source_location>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -53,10 +52,12 @@ class InternalError : public Error {
   using Error::Error;
 };
 
-/// Throws InternalError with the place and the condition. Use HALFPIPE_CHECK.
+/// Throws InternalError with the place and the condition. Use HALFPIPE_CHECK. (std::source_location
+/// is missing where clang 14 reads libstdc++ 12; the builtins are in both compilers.)
 [[noreturn]] void fail_check(std::string_view condition,
                              std::string_view message,
-                             std::source_location where = std::source_location::current());
+                             const char* file = __builtin_FILE(),
+                             int line = __builtin_LINE());
 
 }  // namespace halfpipe
 

@@ -35,9 +35,10 @@ void add_tokenize(CLI::App& app) {
       "  data: {shards: {train: tokens/train_*.bin, validation: tokens/val_*.bin}}\n"
       "Example:\n  halfpipe tokenize corpus/ --out tokens --vocabulary characters");
   command->callback([options] {
-    const data::TokenizeResult result = data::tokenize_files(*options);
+    const data::TokenizeReport report = data::tokenize_files(*options);
     fmt::print("{} training tokens, {} validation tokens, vocabulary of {}: {}\n",
-               result.train_tokens, result.validation_tokens, result.vocab_size, options->out_dir);
+               report.num_train_tokens, report.num_validation_tokens, report.vocab_size,
+               options->out_dir);
   });
 }
 
