@@ -11,14 +11,15 @@
 namespace halfpipe::schedule {
 namespace {
 
-// Bounds the repair: steps of the inner loop per arena, about 20 ms.
-constexpr std::int64_t kRepairSteps = 10'000'000;
+// Bounds the repair: steps of the inner loop per starting order, a few milliseconds.
+constexpr std::int64_t kRepairSteps = 400'000;
 
 using Order = std::vector<std::size_t>;  // of indices into the ranges
 
 struct Packing {
   std::int64_t top = std::numeric_limits<std::int64_t>::max();
   std::vector<std::int64_t> offsets;
+  std::int64_t num_steps = 0;  // that it took to find
 };
 
 bool live_together(const LiveRange& a, const LiveRange& b) {
@@ -27,13 +28,14 @@ bool live_together(const LiveRange& a, const LiveRange& b) {
 
 /// Places the ranges one by one, each at the lowest offset that is free during its whole life.
 Packing place_in_order(const std::vector<LiveRange>& ranges, const Order& order) {
-  Packing packing{0, std::vector<std::int64_t>(ranges.size(), 0)};
+  Packing packing{0, std::vector<std::int64_t>(ranges.size(), 0), 0};
   Order placed;  // by offset
   placed.reserve(ranges.size());
   for (const std::size_t index : order) {
     const LiveRange& range = ranges[index];
     std::int64_t lowest = 0;
     for (const std::size_t other : placed) {
+      ++packing.num_steps;
       if (packing.offsets[other] >= lowest + range.bytes) break;
       if (!live_together(range, ranges[other])) continue;
       lowest = std::max(lowest, packing.offsets[other] + ranges[other].bytes);
@@ -70,18 +72,21 @@ std::vector<Order> starting_orders(const std::vector<LiveRange>& ranges) {
           sorted_by([&](const LiveRange& r) { return length(r) * r.bytes; })};
 }
 
-/// Moves the ranges that stick out furthest to the front, again and again.
-void repair(const std::vector<LiveRange>& ranges, std::int64_t peak, Order order, Packing& best) {
-  const auto num_ranges = static_cast<std::int64_t>(ranges.size());
-  const std::int64_t num_tries = kRepairSteps / (num_ranges * num_ranges + 1);
-  Packing current = best;
-  for (std::int64_t i = 0; i < num_tries && best.top > peak; ++i) {
+/// Places in this order, then moves the ranges that stick out furthest to the front and places
+/// again, until the peak is reached or the steps are used up. Returns the best packing seen.
+Packing place_and_repair(const std::vector<LiveRange>& ranges, std::int64_t peak, Order order) {
+  Packing current = place_in_order(ranges, order);
+  Packing best = current;
+  std::int64_t num_steps = current.num_steps;
+  while (best.top > peak && num_steps < kRepairSteps) {
     std::stable_partition(order.begin(), order.end(), [&](std::size_t index) {
       return current.offsets[index] + ranges[index].bytes == current.top;
     });
     current = place_in_order(ranges, order);
+    num_steps += current.num_steps;
     if (current.top < best.top) best = current;
   }
+  return best;
 }
 
 }  // namespace
@@ -107,16 +112,11 @@ std::int64_t peak_of(const std::vector<LiveRange>& ranges) {
 std::int64_t pack(std::vector<LiveRange>& ranges) {
   const std::int64_t peak = peak_of(ranges);
   Packing best;
-  Order best_order;
   for (const Order& order : starting_orders(ranges)) {
-    Packing packing = place_in_order(ranges, order);
-    if (packing.top < best.top) {
-      best = std::move(packing);
-      best_order = order;
-    }
+    Packing packing = place_and_repair(ranges, peak, order);
+    if (packing.top < best.top) best = std::move(packing);
     if (best.top == peak) break;
   }
-  if (best.top > peak) repair(ranges, peak, best_order, best);
   for (std::size_t i = 0; i < ranges.size(); ++i) ranges[i].offset = best.offsets[i];
   return best.top;
 }

@@ -20,7 +20,7 @@ struct LiveRange {
 
 /// Sets every offset so that ranges alive at the same position never overlap; returns the arena's
 /// size. Offsets are sums of sizes, so they keep any alignment that all sizes have. The problem is
-/// NP-hard: this tries several orders of placing, then repairs the best one for a bounded time, and
+/// NP-hard: this tries several orders of placing, repairs each for a bounded number of steps, and
 /// stops as soon as the peak is reached. Deterministic.
 std::int64_t pack(std::vector<LiveRange>& ranges);
 

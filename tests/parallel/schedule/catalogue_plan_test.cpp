@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// The plan of every named schedule: valid, with few message buffers, and an arena close to the
+// peak.
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <tuple>
+
+#include "parallel/schedule/build_plan.h"
+#include "parallel/schedule/catalogue.h"
+#include "parallel/schedule/replay.h"
+#include "parallel/schedule/simulate.h"
+#include "tests/parallel/schedule/sample_orders.h"
+
+namespace halfpipe::schedule {
+namespace {
+
+class CataloguePlan : public ::testing::TestWithParam<std::tuple<std::string_view, int>> {
+ protected:
+  [[nodiscard]] std::string_view name() const { return std::get<0>(GetParam()); }
+  [[nodiscard]] int num_ranks() const { return std::get<1>(GetParam()); }
+  [[nodiscard]] Placement placement() const {
+    return placement_for(name(), num_ranks(), /*num_chunks=*/2);
+  }
+  [[nodiscard]] StageOrders orders(int num_micro_batches, const CostModel& costs) const {
+    return make_orders(name(), num_ranks(), num_micro_batches, /*num_chunks=*/2, costs);
+  }
+};
+
+/// Costs as a GPT has them: B a little dearer than F, W a little cheaper, and two heavy ends.
+CostModel transformer_costs(const Placement& placement) {
+  constexpr std::int64_t kActivation = 64 * 1024;
+  CostModel costs = even_costs(placement);
+  for (StageCost& stage : costs.stages) {
+    stage = {1.0, 1.05, 0.9, 7 * kActivation, 11 * kActivation, 9 * kActivation};
+  }
+  costs.stages.front().forward_to_backward_weight_bytes += 640;
+  costs.stages.back() = {1.8, 2.6, 0.95, 9 * kActivation, 13 * kActivation, 12 * kActivation};
+  costs.message_seconds = 0.05;
+  return costs;
+}
+
+TEST_P(CataloguePlan, IsValidForEveryNumberOfMicroBatches) {
+  for (int m = 1; m <= 4 * num_ranks(); ++m) {
+    const CostModel costs = even_costs(placement());
+    const Plan plan = build_plan(orders(m, costs), costs);  // validates
+    EXPECT_EQ(plan.num_micro_batches, m);
+    // Two receives and two sends on each of two channels, and one hand-over at the turn of the V;
+    // interleaved needs more where a group of ranks wraps around.
+    if (name() != "interleaved") {
+      for (const RankPlan& rank : plan.ranks) EXPECT_LE(rank.num_message_buffers, 9);
+    }
+  }
+}
+
+TEST_P(CataloguePlan, NeedsAnArenaCloseToThePeak) {
+  // One stage per rank packs without loss. The lifetimes of two chunks interleave so that no
+  // packing of this search, nor much longer ones, reaches the peak everywhere; the bound is the
+  // worst over all names, p = 1..16 and m = 1..64 (+12.9%), with little room.
+  const double allowed = placement().num_chunks() == 1 ? 1.0 : 1.13;
+  for (const int m : {1, num_ranks(), 2 * num_ranks(), 3 * num_ranks() + 1}) {
+    const CostModel costs = transformer_costs(placement());
+    const Plan plan = build_plan(orders(m, costs), costs);
+    for (const RankPlan& rank : plan.ranks) {
+      EXPECT_LE(static_cast<double>(rank.arena_bytes),
+                allowed * static_cast<double>(rank.peak_activation_bytes));
+    }
+  }
+}
+
+TEST_P(CataloguePlan, WaitsForBuffersOnlyWithinTheTolerance) {
+  const CostModel costs = transformer_costs(placement());
+  const StageOrders these = orders(3 * num_ranks(), costs);
+  const Plan plan = build_plan(these, costs);
+  const double ideal = simulate(these, costs).makespan;
+  EXPECT_NEAR(replay(plan, costs, SendRule::kBuffered).last_pass_end, ideal, 1e-9 * ideal);
+  // The tolerance of build_plan.cpp.
+  EXPECT_LE(replay(plan, costs, SendRule::kRendezvous).last_pass_end, 1.01 * ideal + 1e-9);
+}
+
+TEST_P(CataloguePlan, PeaksWhereTheSimulationSays) {
+  const CostModel costs = transformer_costs(placement());  // all sizes are multiples of 64
+  const StageOrders these = orders(2 * num_ranks() + 1, costs);
+  const Plan plan = build_plan(these, costs);
+  const Timeline timeline = simulate(these, costs);
+  for (std::size_t r = 0; r < plan.ranks.size(); ++r) {
+    EXPECT_EQ(plan.ranks[r].peak_activation_bytes, timeline.peak_activation_bytes[r]);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllNames,
+                         CataloguePlan,
+                         ::testing::Combine(::testing::ValuesIn(schedule_names()),
+                                            ::testing::Values(1, 2, 3, 4, 5, 8)));
+
+}  // namespace
+}  // namespace halfpipe::schedule
