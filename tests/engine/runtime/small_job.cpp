@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/engine/runtime/small_job.h"
+
+#include <thread>
+
+#include "kernels/core/philox.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "parallel/transport/local_group.h"
+
+namespace halfpipe::runtime {
+
+config::RunConfig small_config(const std::string& schedule, int pipeline) {
+  config::RunConfig config;
+  config.model.num_layers = 5;
+  config.model.num_heads = 3;
+  config.model.hidden_size = 24;
+  config.model.seq_len = 12;
+  config.model.vocab_size = 29;
+  config.train.micro_batch_size = 2;
+  config.train.global_batch_size = 16;
+  config.train.seed = 7;
+  config.optimizer.learning_rate = 1e-2;
+  config.optimizer.clip_grad_norm = 0.5;
+  config.parallel.pipeline = pipeline;
+  config.schedule.name = schedule;
+  return config;
+}
+
+HostBatch small_batch(const config::RunConfig& config, std::int64_t step) {
+  const std::int64_t count =
+      static_cast<std::int64_t>(config.train.global_batch_size) * config.model.seq_len;
+  const auto vocab_size = static_cast<std::uint32_t>(config.model.vocab_size);
+  HostBatch batch;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto words = philox(11, static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(step));
+    batch.inputs.push_back(static_cast<std::int32_t>(words[0] % vocab_size));
+    batch.targets.push_back(static_cast<std::int32_t>(words[1] % vocab_size));
+  }
+  return batch;
+}
+
+RunRecord run_locally(const config::RunConfig& config, int steps, int threads) {
+  const Job job = make_job(config);
+  const int p = config.parallel.pipeline;
+  RunRecord record;
+  record.planned = plan_memory(job, *cpu::make_cpu_backend(threads));
+  record.measured.resize(static_cast<std::size_t>(p));
+  transport::LocalGroup group(p);
+  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(p));
+  const auto run_rank = [&](int rank) {
+    const auto transport = group.make_transport(rank);
+    transport->set_timeout(60.0);
+    const auto backend = cpu::make_cpu_backend(threads);
+    PipelineTrainer trainer(job, *backend, *transport);
+    trainer.initialise_parameters(config.train.seed);
+    for (std::int64_t step = 0; step < steps; ++step) {
+      const StepResult result =
+          trainer.step(step, config.optimizer.learning_rate, small_batch(config, step), false);
+      if (rank != 0) continue;
+      record.losses.push_back(result.loss);
+      record.norms.push_back(result.grad_norm);
+    }
+    const std::string hash = trainer.parameter_hash();
+    if (rank == 0) record.parameter_hash = hash;
+    record.measured[static_cast<std::size_t>(rank)] = trainer.measured_memory();
+  };
+  {
+    std::vector<std::jthread> ranks;
+    for (int rank = 0; rank < p; ++rank) {
+      ranks.emplace_back([&, rank] {
+        try {
+          run_rank(rank);
+        } catch (...) {
+          failures[static_cast<std::size_t>(rank)] = std::current_exception();
+          group.abort(1, "a rank failed");
+        }
+      });
+    }
+  }
+  for (const std::exception_ptr& failure : failures) {
+    if (failure) std::rethrow_exception(failure);
+  }
+  return record;
+}
+
+}  // namespace halfpipe::runtime

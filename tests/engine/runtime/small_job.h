@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small training jobs for tests: a configuration, synthetic batches, and ranks run as threads of
+// the test.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/config/run_config.h"
+#include "engine/runtime/job.h"
+#include "engine/runtime/pipeline_trainer.h"
+
+namespace halfpipe::runtime {
+
+/// 5 blocks, hidden 24, 3 heads, 12 tokens, vocabulary 29, micro-batches of 2, 8 of them.
+[[nodiscard]] config::RunConfig small_config(const std::string& schedule, int pipeline);
+
+/// The batch of a step: the same numbers for every layout.
+[[nodiscard]] HostBatch small_batch(const config::RunConfig& config, std::int64_t step);
+
+/// What a run shows to the outside.
+struct RunRecord {
+  std::vector<double> losses;       // per step
+  std::vector<double> norms;        // per step
+  std::string parameter_hash;       // after the last step
+  std::vector<RankMemory> planned;  // per rank
+  std::vector<RankMemory> measured;
+
+  /// Bit for bit, whatever the memory.
+  [[nodiscard]] bool same_training(const RunRecord& other) const {
+    return losses == other.losses && norms == other.norms && parameter_hash == other.parameter_hash;
+  }
+};
+
+/// Trains `steps` steps on parallel.pipeline local ranks of `threads` threads each.
+[[nodiscard]] RunRecord run_locally(const config::RunConfig& config, int steps, int threads = 1);
+
+}  // namespace halfpipe::runtime
