@@ -59,6 +59,7 @@ template <typename T>
 ::testing::AssertionResult same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   if (a.size() != b.size()) return ::testing::AssertionFailure() << "sizes differ";
   for (std::size_t i = 0; i < a.size(); ++i) {
+    // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): bits are what is compared
     if (std::memcmp(&a[i], &b[i], sizeof(T)) == 0) continue;
     return ::testing::AssertionFailure()
            << "bits differ at [" << i << "]: " << a[i] << " and " << b[i];

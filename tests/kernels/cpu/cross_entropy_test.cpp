@@ -90,17 +90,18 @@ INSTANTIATE_TEST_SUITE_P(Gpt2Vocabulary,
                          ::testing::Combine(::testing::Values(1, 17), ::testing::Values(50257)));
 
 TEST(CrossEntropyExtremes, HugeLogitsStayFinite) {
-  std::vector<float> logits(3 * 65, -1e4F);
-  logits[0] = 1e4F;        // row 0: all probability on the target
-  logits[65 + 64] = 1e4F;  // row 1: all on another class
-  const Results actual = run_on_one_thread(logits, {0, 0, 64}, 1.0F);
+  constexpr std::size_t kV = 65;
+  std::vector<float> logits(3 * kV, -1e4F);
+  logits[0] = 1e4F;            // row 0: all probability on the target
+  logits[kV + kV - 1] = 1e4F;  // row 1: all on another class; row 2 is uniform
+  const Results actual = run_on_one_thread(logits, {0, 0, kV - 1}, 1.0F);
   EXPECT_EQ(actual[0][0], 0.0F);
   EXPECT_EQ(actual[0][1], 2e4F);
-  EXPECT_NEAR(actual[0][2], std::log(65.0), 1e-6);  // row 2: uniform
+  EXPECT_NEAR(actual[0][2], std::log(65.0), 1e-6);
   EXPECT_EQ(actual[1][0], 0.0F);
-  EXPECT_EQ(actual[1][65], -1.0F);
-  EXPECT_EQ(actual[1][65 + 64], 1.0F);
-  EXPECT_NEAR(actual[1][2 * 65], 1.0 / 65.0, 1e-8);
+  EXPECT_EQ(actual[1][kV], -1.0F);
+  EXPECT_EQ(actual[1][kV + kV - 1], 1.0F);
+  EXPECT_NEAR(actual[1][2 * kV], 1.0 / 65.0, 1e-8);
 }
 
 TEST(CrossEntropyExtremes, ExcludedClassesHaveNoGradient) {

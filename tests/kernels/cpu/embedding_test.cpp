@@ -116,8 +116,8 @@ TEST(EmbeddingBackwardWeight, AddsEqualTokensInOrder) {
 TEST(EmbeddingReference, BackwardIsTheDerivativeOfForward) {
   const std::vector<std::int32_t> tokens{1, 0, 1, 1, 2, 1};
   const reference::EmbeddingDims dims{2, 3, 2};
-  const auto token_table = to_float64(random_values("token_table", 3 * 2));
-  const auto position_table = to_float64(random_values("position_table", 3 * 2));
+  const auto token_table = to_float64(random_values("token_table", 6));
+  const auto position_table = to_float64(random_values("position_table", 6));
   const auto dout = to_float64(random_values("dout", 12));
   const auto gradients = reference::embedding_backward(dout, tokens, 3, 3, dims);
   auto of_tokens = [&](const reference::Values& v) {

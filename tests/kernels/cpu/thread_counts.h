@@ -14,7 +14,7 @@ namespace halfpipe::testing {
 template <typename Run>
 auto run_with_any_threads(const Run& run) {
   cpu::ThreadPool one(1);
-  const auto expected = run(one);
+  auto expected = run(one);
   for (const int num_threads : {2, 3}) {
     cpu::ThreadPool pool(num_threads);
     const auto actual = run(pool);
