@@ -22,7 +22,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kLookInterval = std::chrono::milliseconds(20);
 /// A rank that said goodbye has handed its last messages to MPI; they may still be on their way.
-constexpr double kGraceAfterGoodbyeSeconds = 1.0;
+/// About a second, in looks: time in which this process does not run does not count.
+constexpr int kLooksAfterGoodbye = 50;
+constexpr auto kSendIsPressing = std::chrono::milliseconds(20);
 /// A message under way takes less, so one of another size behind it means a mismatch.
 constexpr double kSecondsBeforeDoubt = 1.0;
 /// How long a rank leaves the last word to the one that claimed it.
@@ -126,6 +128,7 @@ Request MpiTransport::send(std::span<const std::byte> src, int dst_rank, device:
   {
     const std::lock_guard lock(mutex_);
     request = requests_.start_send(src, dst_rank);
+    last_send_ = Clock::now();
   }
   progress_->wake();
   return request;
@@ -265,26 +268,22 @@ void MpiTransport::block(const WaitSubject& subject, const Done& done, Request r
   const WaitingScope scope(*this);
   Nap nap(spin_first_);
   StallClock clock(board_, timeout_seconds_);
+  int looks_after_goodbye = 0;
   auto next_look = Clock::now() + kLookInterval;
   while (!done()) {
     nap.pause();
     const auto now = Clock::now();
     if (now < next_look) continue;
     next_look = now + kLookInterval;
-    look_around(clock, subject, done);
+    throw_if_lost();
+    const bool stalled = clock.stalled();
+    const auto left = find_left(board_, subject);
+    looks_after_goodbye += left ? 1 : 0;
+    if (done()) return;
+    if (looks_after_goodbye >= kLooksAfterGoodbye) lose(left_message(board_, subject, *left));
+    if (stalled) lose(stall_message(board_, subject, clock.seconds()));
     if (request.index >= 0) check_size(request, clock, subject);
   }
-}
-
-template <typename Done>
-void MpiTransport::look_around(StallClock& clock, const WaitSubject& subject, const Done& done) {
-  throw_if_lost();
-  const bool stalled = clock.stalled();
-  const auto left = find_left(board_, subject);
-  const bool waiting_for_nobody = left && clock.seconds() >= kGraceAfterGoodbyeSeconds;
-  if ((!stalled && !waiting_for_nobody) || done()) return;
-  lose(waiting_for_nobody ? left_message(board_, subject, *left)
-                          : stall_message(board_, subject, clock.seconds()));
 }
 
 void MpiTransport::check_size(Request request,
@@ -302,7 +301,11 @@ Progress MpiTransport::progress_while_computing() {
   if (waiting_ || lost_) return Progress::kIdle;
   const std::lock_guard lock(mutex_);
   if (requests_.num_outstanding() == 0) return Progress::kIdle;
-  return requests_.test_all() > 0 ? Progress::kMoved : Progress::kWaiting;
+  requests_.test_all();
+  // Where a process may not read another one's memory, a long message moves only with its sender's
+  // help. A message that finds no receive for so long has time.
+  const bool sending = Clock::now() - last_send_ < kSendIsPressing;
+  return sending ? Progress::kPressing : Progress::kWaiting;
 }
 
 void MpiTransport::look_for_dead() {

@@ -5,6 +5,7 @@
 #include <mpi.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <mutex>
 #include <optional>
@@ -57,8 +58,6 @@ class MpiTransport final : public Transport {
 
   template <typename Done>
   void block(const WaitSubject& subject, const Done& done, Request request = {});
-  template <typename Done>
-  void look_around(StallClock& clock, const WaitSubject& subject, const Done& done);
   void check_size(Request request, const StallClock& clock, const WaitSubject& subject);
   void finish_collective(MPI_Request handle, std::string_view what);
   [[nodiscard]] bool part_in_peace();
@@ -80,8 +79,9 @@ class MpiTransport final : public Transport {
   DeathWatch death_watch_;
   bool spin_first_;
 
-  std::mutex mutex_;  // guards requests_ and loss_
+  std::mutex mutex_;  // guards requests_, last_send_ and loss_
   MpiRequests requests_;
+  std::chrono::steady_clock::time_point last_send_;
   std::string loss_;  // why every further call throws, with LossAction::kThrow
   std::atomic<bool> lost_{false};
   std::atomic<bool> waiting_{false};  // the rank is in a blocking call and tests for itself

@@ -5,21 +5,22 @@
 namespace halfpipe::transport {
 
 /// Pauses that grow: first it spins or yields, so that a quick answer is met quickly, then it
-/// sleeps from 5 us up to longest_us, so that a waiting rank leaves its core to those that compute.
+/// sleeps, 5 us at first, so that a waiting rank leaves its core to those that compute. A sleep is
+/// at most 200 us or 2% of the time waited so far, and never over 1 ms.
 class Nap {
  public:
   /// spin_first: each rank of this host has a core of its own.
-  explicit Nap(bool spin_first, double longest_us = 150.0);
+  explicit Nap(bool spin_first);
   void pause();
-  /// Something happened: the next pauses are short again.
-  void reset();
 
  private:
   bool spin_first_;
   int num_pauses_ = 0;
-  double longest_us_;
   double sleep_us_;
 };
+
+/// Sleeps about as long as asked, without the 50 us that Linux adds by default.
+void sleep_us(double microseconds);
 
 /// True when the ranks of this host do not outnumber its cores.
 [[nodiscard]] bool cores_suffice(int ranks_on_this_host);

@@ -17,8 +17,9 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kLookInterval = std::chrono::milliseconds(100);
 /// Going to sleep and being woken costs two switches: not worth it between two messages.
 constexpr auto kIdleBeforeSleep = std::chrono::milliseconds(5);
-/// Bounds what the thread takes from the rank that computes beside it.
-constexpr double kLongestNapUs = 200.0;
+// Each nap costs the rank that computes beside it about 10 us.
+constexpr double kWaitingNapUs = 1000.0;
+constexpr double kPressingNapUs = 100.0;
 
 /// Signals go to the rank's own threads, which installed the handlers.
 void block_signals() {
@@ -53,7 +54,6 @@ void ProgressThread::wake() {
 
 void ProgressThread::run() {
   block_signals();
-  Nap nap(/*spin_first=*/false, kLongestNapUs);
   auto last_work = Clock::now();
   auto next_look = last_work + kLookInterval;
   while (!stopping_) {
@@ -63,13 +63,11 @@ void ProgressThread::run() {
       next_look = now + kLookInterval;
     }
     const Progress progress = progress_();
-    if (progress == Progress::kMoved) nap.reset();
     if (progress != Progress::kIdle) last_work = now;
     if (now - last_work < kIdleBeforeSleep) {
-      nap.pause();
+      sleep_us(progress == Progress::kPressing ? kPressingNapUs : kWaitingNapUs);
     } else {
       sleep_until_woken_or_time_to_look();
-      nap.reset();
     }
   }
 }

@@ -14,8 +14,8 @@ namespace halfpipe::transport {
 
 enum class Progress : std::uint8_t {
   kIdle,     // nothing to do until wake()
-  kWaiting,  // something is under way, nothing has moved
-  kMoved,
+  kWaiting,  // something may happen; soon enough in a millisecond
+  kPressing  // another rank may be waiting for our progress
 };
 
 /// Calls `progress` in short naps while something is under way and sleeps when nothing is; calls
