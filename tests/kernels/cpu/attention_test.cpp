@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// Causal attention on the CPU against the float64 reference.
+#include "kernels/cpu/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <ostream>
+#include <vector>
+
+#include "tests/kernels/attention_reference.h"
+#include "tests/kernels/central_differences.h"
+#include "tests/kernels/compare.h"
+#include "tests/kernels/cpu/thread_counts.h"
+#include "tests/kernels/guarded_buffer.h"
+#include "tests/kernels/random_values.h"
+
+namespace halfpipe::ops {
+void PrintTo(const AttentionDims& d, std::ostream* stream) {
+  *stream << "B" << d.B << " T" << d.T << " NH" << d.NH << " HS" << d.HS;
+}
+}  // namespace halfpipe::ops
+
+namespace halfpipe::cpu {
+namespace {
+
+using ops::AttentionDims;
+using testing::GuardedBuffer;
+using testing::near_reference;
+using testing::random_values;
+using testing::same_bits;
+using testing::to_float64;
+using Results = std::vector<std::vector<float>>;
+
+// float32 roundings of two products (3e-8 times a random walk) and of exp (1.1 ulp = 1.3e-7) of
+// scores that are themselves rounded to 1 ulp of values up to 10.
+constexpr double kForwardTolerance = 1e-6;
+// The backward pass has p twice, and a difference (dp - delta) that cancels.
+constexpr double kBackwardTolerance = 3e-6;
+
+class AttentionOf : public ::testing::TestWithParam<AttentionDims> {
+ protected:
+  AttentionDims dims = GetParam();
+  std::int64_t count = dims.B * dims.T * dims.NH * dims.HS;
+  std::vector<float> qkv = random_values("qkv", 3 * count);
+  std::vector<float> dout = random_values("dout", count);
+
+  /// {out, lse}
+  Results forward(ThreadPool& pool) const {
+    const GuardedBuffer<float> qkv_buffer(qkv);
+    const GuardedBuffer<float> out(count);
+    const GuardedBuffer<float> lse(dims.B * dims.NH * dims.T);
+    const GuardedBuffer<std::uint8_t> scratch(
+        static_cast<std::int64_t>(attention_forward_scratch_bytes(dims, pool)));
+    attention_forward({out.get(), lse.get(), qkv_buffer.get(), dims, scratch.get()}, pool);
+    return {out.values(), lse.values()};
+  }
+
+  /// {dqkv}
+  Results backward(ThreadPool& pool, bool in_place) const {
+    const Results saved = forward(pool);
+    const GuardedBuffer<float> qkv_buffer(qkv);
+    const GuardedBuffer<float> dout_buffer(dout);
+    const GuardedBuffer<float> out(saved[0]);
+    const GuardedBuffer<float> lse(saved[1]);
+    const GuardedBuffer<float> poisoned(3 * count);
+    const GuardedBuffer<float>& dqkv = in_place ? qkv_buffer : poisoned;
+    const GuardedBuffer<std::uint8_t> scratch(
+        static_cast<std::int64_t>(attention_backward_scratch_bytes(dims, pool)));
+    attention_backward_input({.dqkv = dqkv.get(),
+                              .dout = dout_buffer.get(),
+                              .qkv = qkv_buffer.get(),
+                              .out = out.get(),
+                              .lse = lse.get(),
+                              .dims = dims,
+                              .scratch = scratch.get()},
+                             pool);
+    return {dqkv.values()};
+  }
+};
+
+TEST_P(AttentionOf, ForwardMatchesReference) {
+  const auto expected = reference::attention(to_float64(qkv), dims);
+  const Results actual =
+      testing::run_with_any_threads([&](ThreadPool& pool) { return forward(pool); });
+  EXPECT_TRUE(near_reference(actual[0], expected.out, kForwardTolerance));
+  EXPECT_TRUE(near_reference(actual[1], expected.lse, kForwardTolerance));
+}
+
+TEST_P(AttentionOf, BackwardMatchesReference) {
+  const auto expected = reference::attention_backward(to_float64(dout), to_float64(qkv), dims);
+  const Results actual = testing::run_with_any_threads(
+      [&](ThreadPool& pool) { return backward(pool, /*in_place=*/false); });
+  EXPECT_TRUE(near_reference(actual[0], expected, kBackwardTolerance));
+}
+
+TEST_P(AttentionOf, BackwardMayOverwriteQkv) {
+  ThreadPool pool(2);
+  EXPECT_TRUE(same_bits(backward(pool, /*in_place=*/true)[0], backward(pool, false)[0]));
+}
+
+// What is generated one position at a time is what training saw.
+TEST_P(AttentionOf, DecodeMatchesTheLastPositionOfForward) {
+  ThreadPool pool(2);
+  const std::int64_t C = dims.NH * dims.HS;
+  const std::int64_t T_max = dims.T + 3;
+  const GuardedBuffer<float> k(dims.B * T_max * C);  // NaN beyond position
+  const GuardedBuffer<float> v(dims.B * T_max * C);
+  for (std::int64_t b = 0; b < dims.B; ++b) {
+    for (std::int64_t t = 0; t < dims.T; ++t) {
+      const float* const row = qkv.data() + (b * dims.T + t) * 3 * C;
+      std::copy_n(row + C, C, k.get() + (b * T_max + t) * C);
+      std::copy_n(row + 2 * C, C, v.get() + (b * T_max + t) * C);
+    }
+  }
+  const auto expected = reference::attention(to_float64(qkv), dims);
+  for (const std::int64_t position : {std::int64_t{0}, dims.T / 2, dims.T - 1}) {
+    const Results actual = testing::run_with_any_threads([&](ThreadPool& any_pool) {
+      const GuardedBuffer<float> out(dims.B * C);
+      attention_decode({.out = out.get(),
+                        .q = qkv.data() + position * 3 * C,
+                        .q_stride = dims.T * 3 * C,
+                        .k = k.get(),
+                        .v = v.get(),
+                        .B = dims.B,
+                        .T_max = T_max,
+                        .NH = dims.NH,
+                        .HS = dims.HS,
+                        .position = position},
+                       any_pool);
+      return Results{out.values()};
+    });
+    std::vector<double> rows;
+    for (std::int64_t b = 0; b < dims.B; ++b) {
+      const auto begin = expected.out.begin() + (b * dims.T + position) * C;
+      rows.insert(rows.end(), begin, begin + C);
+    }
+    EXPECT_TRUE(near_reference(actual[0], rows, kForwardTolerance)) << "position " << position;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes,
+                         AttentionOf,
+                         ::testing::Values(AttentionDims{1, 1, 1, 8},      // one position
+                                           AttentionDims{2, 3, 2, 24},     //
+                                           AttentionDims{2, 17, 3, 64},    // part of a block
+                                           AttentionDims{1, 32, 2, 16},    // exactly one block
+                                           AttentionDims{3, 65, 1, 80},    //
+                                           AttentionDims{1, 128, 1, 128},  // one key block
+                                           AttentionDims{2, 130, 2, 8},    // just into the second
+                                           AttentionDims{1, 300, 1, 20},   // three, ragged
+                                           AttentionDims{1, 40, 2, 1},     // heads of one number
+                                           AttentionDims{1, 513, 1, 64}));
+
+TEST(AttentionReference, BackwardIsTheDerivativeOfForward) {
+  const AttentionDims dims{1, 5, 2, 3};
+  const auto qkv = to_float64(random_values("qkv", 5 * 3 * 2 * 3));
+  const auto dout = to_float64(random_values("dout", 5 * 2 * 3));
+  const auto numeric = testing::central_differences(
+      [&](const std::vector<double>& x) { return reference::attention(x, dims).out; }, qkv, dout);
+  EXPECT_LT(testing::largest_difference(reference::attention_backward(dout, qkv, dims), numeric),
+            testing::kCentralDifferenceTolerance);
+}
+
+TEST(Attention, DoesNotSeeTheFuture) {
+  const AttentionDims dims{1, 150, 1, 16};
+  ThreadPool pool(1);
+  std::vector<float> qkv = random_values("qkv", 150 * 3 * 16);
+  std::vector<std::uint8_t> scratch(attention_forward_scratch_bytes(dims, pool));
+  const auto run = [&] {
+    std::vector<float> out(150 * 16);
+    std::vector<float> lse(150);
+    attention_forward({out.data(), lse.data(), qkv.data(), dims, scratch.data()}, pool);
+    return out;
+  };
+  const std::vector<float> before = run();
+  for (const std::size_t changed : {std::size_t{140}, std::size_t{70}}) {
+    for (std::size_t i = changed * 3 * 16; i < qkv.size(); ++i) qkv[i] = 100.0F;
+    const std::vector<float> after = run();
+    const auto end = static_cast<std::ptrdiff_t>(changed * 16);
+    EXPECT_TRUE(same_bits(std::vector<float>(before.begin(), before.begin() + end),
+                          std::vector<float>(after.begin(), after.begin() + end)));
+  }
+}
+
+// Scores of +-3e4 would overflow exp(); most probabilities are 0.
+TEST(Attention, SurvivesLargeScores) {
+  const AttentionDims dims{1, 200, 1, 64};
+  ThreadPool pool(1);
+  std::vector<float> qkv = random_values("qkv", 200 * 3 * 64, /*deviation=*/50.0);
+  const std::int64_t count = 200 * 64;
+  std::vector<float> out(static_cast<std::size_t>(count));
+  std::vector<float> lse(200);
+  std::vector<float> dout = random_values("dout", count);
+  std::vector<float> dqkv(qkv.size());
+  std::vector<std::uint8_t> scratch(attention_forward_scratch_bytes(dims, pool) +
+                                    attention_backward_scratch_bytes(dims, pool));
+  attention_forward({out.data(), lse.data(), qkv.data(), dims, scratch.data()}, pool);
+  attention_backward_input(
+      {dqkv.data(), dout.data(), qkv.data(), out.data(), lse.data(), dims, scratch.data()}, pool);
+  // Scores near 1e4 are rounded to 5e-4 each, and exp() makes that a relative error.
+  constexpr double kTolerance = 5e-3;
+  EXPECT_TRUE(near_reference(out, reference::attention(to_float64(qkv), dims).out, kTolerance));
+  for (const float value : dqkv) ASSERT_TRUE(std::isfinite(value));
+}
+
+}  // namespace
+}  // namespace halfpipe::cpu
