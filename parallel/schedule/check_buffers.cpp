@@ -107,7 +107,7 @@ class BufferTracker {
 
   [[nodiscard]] std::string content(int buffer) const {
     const BufferState& found = buffers_[static_cast<std::size_t>(buffer)];
-    const std::string name = "message buffer " + std::to_string(buffer);
+    std::string name = "message buffer " + std::to_string(buffer);
     switch (found.holds) {
       case Holds::kNothing:
         return name + " holds nothing";

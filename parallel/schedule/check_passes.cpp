@@ -105,7 +105,7 @@ class PassCounter {
 
  private:
   int& num_done(int stage, Pass pass) {
-    return num_done_[static_cast<std::size_t>(stage * kNumPasses + static_cast<int>(pass))];
+    return num_done_[static_cast<std::size_t>(stage) * kNumPasses + static_cast<std::size_t>(pass)];
   }
 
   const Plan& plan_;

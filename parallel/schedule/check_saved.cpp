@@ -36,7 +36,7 @@ class ArenaTracker {
                   std::to_string(slot.stage) + ", micro-batch " + std::to_string(slot.micro_batch));
     }
     const StageCost& cost = costs_.stages[static_cast<std::size_t>(op->stage)];
-    const Violation violation = take_for(op->pass, slot, cost);
+    Violation violation = take_for(op->pass, slot, cost);
     if (!violation) release_after(op->pass, slot, cost);
     return violation;
   }

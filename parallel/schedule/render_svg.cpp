@@ -138,8 +138,9 @@ class Drawing {
     // A little slack: rounding must not lose the last tick.
     for (int i = 0; i * step <= end_ * (1.0 + 1e-9); ++i) {
       const std::string x = number(x_of(i * step));
-      svg_ += "<line x1=\"" + x + "\" x2=\"" + x + "\" y1=\"" + number(kTop - 3) + "\" y2=\"" +
-              number(bottom + 4) + "\" stroke=\"#ddd\"/>\n";
+      svg_.append("<line x1=\"").append(x).append("\" x2=\"").append(x);
+      svg_ += "\" y1=\"" + number(kTop - 3) + "\" y2=\"" + number(bottom + 4) +
+              "\" stroke=\"#ddd\"/>\n";
       add_text(x_of(i * step), bottom + 18, number(i * step / unit.seconds),
                "text-anchor=\"middle\" fill=\"#666\"");
     }
