@@ -97,6 +97,7 @@ Dataset open_text_dataset(const DataConfig& config, std::string_view text_key) {
 
 std::unique_ptr<TokenSource> open_shards(const std::vector<std::string>& files) {
   std::vector<TokenShard> shards;
+  shards.reserve(files.size());
   for (const std::string& path : files) shards.emplace_back(path);
   return tokens_in_shards(std::move(shards));
 }

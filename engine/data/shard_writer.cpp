@@ -120,8 +120,10 @@ void prepare_folder(const std::string& out_dir) {
   }
 }
 
+constexpr std::size_t kTokensAtOnce = std::size_t{1} << 16U;
+
 void write_tokens(const TokenSource& source, ShardWriter& writer) {
-  std::vector<std::int32_t> buffer(64 * 1024);
+  std::vector<std::int32_t> buffer(kTokensAtOnce);
   for (std::int64_t first = 0; first < source.size();) {
     const auto count = std::min(static_cast<std::int64_t>(buffer.size()), source.size() - first);
     const std::span<std::int32_t> tokens(buffer.data(), static_cast<std::size_t>(count));

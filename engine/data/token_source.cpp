@@ -83,7 +83,8 @@ class ShardSource final : public TokenSource {
 
 // Ids are compared as unsigned: read() delivers the low 32 bits.
 TokenSource::Largest scan(const TokenSource& source) {
-  constexpr std::int64_t kTokensAtOnce = 64 * 1024;  // 256 KiB, stays in the second-level cache
+  constexpr std::int64_t kTokensAtOnce = std::int64_t{1}
+                                         << 16U;  // 256 KiB, stays in the second-level cache
   std::vector<std::int32_t> buffer(
       static_cast<std::size_t>(std::min(kTokensAtOnce, source.size())));
   TokenSource::Largest largest{-1, -1};

@@ -34,8 +34,12 @@ void AdamW::step(std::int64_t step,
                  double learning_rate,
                  double grad_scale,
                  device::Stream& stream) {
-  const double correction1 = 1.0 - std::pow(config_.beta1, static_cast<double>(step));
-  const double correction2 = 1.0 - std::pow(config_.beta2, static_cast<double>(step));
+  // The kernel works with float32 betas; 1 - beta2 of 0.999 differs by 1e-5 there, so the
+  // corrections use the same value.
+  const auto beta1 = static_cast<float>(config_.beta1);
+  const auto beta2 = static_cast<float>(config_.beta2);
+  const double correction1 = 1.0 - std::pow(static_cast<double>(beta1), static_cast<double>(step));
+  const double correction2 = 1.0 - std::pow(static_cast<double>(beta2), static_cast<double>(step));
   for (std::size_t i = 0; i < moments_.size(); ++i) {
     const model::Parameter& parameter = parameters_.all()[i];
     backend_.ops().adamw(
@@ -45,8 +49,8 @@ void AdamW::step(std::int64_t step,
          .grad = parameter.gradient,
          .count = parameter.count(),
          .learning_rate = static_cast<float>(learning_rate),
-         .beta1 = static_cast<float>(config_.beta1),
-         .beta2 = static_cast<float>(config_.beta2),
+         .beta1 = beta1,
+         .beta2 = beta2,
          .epsilon = static_cast<float>(config_.epsilon),
          .weight_decay = parameter.spec.decay ? static_cast<float>(config_.weight_decay) : 0.0F,
          .grad_scale = static_cast<float>(grad_scale),

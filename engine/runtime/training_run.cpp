@@ -21,6 +21,7 @@
 #include "engine/runtime/start_report.h"
 #include "engine/runtime/step_trace.h"
 #include "engine/runtime/stop_signal.h"
+#include "engine/runtime/training_inputs.h"
 #include "engine/trace/run_log.h"
 
 namespace halfpipe::runtime {
@@ -46,24 +47,11 @@ void check_rank_count(const config::RunConfig& config, int world_size) {
       parallel.pipeline, wanted, wanted == 1 ? "" : "s", world_size, wanted, wanted));
 }
 
-void resolve_vocabulary(Inputs& inputs) {
-  int& vocab_size = inputs.config.model.vocab_size;
-  const int data_size = inputs.dataset->vocabulary.size();
-  if (vocab_size == 0) vocab_size = data_size;
-  if (vocab_size < data_size && inputs.dataset->vocabulary.has_text()) {
-    throw ConfigError(fmt::format("model.vocab_size ({}): the data's vocabulary has {} tokens",
-                                  vocab_size, data_size));
-  }
-  data::check_tokens(*inputs.dataset->train, vocab_size);
-  if (inputs.dataset->validation) data::check_tokens(*inputs.dataset->validation, vocab_size);
-}
-
 Inputs read_inputs(const TrainingRequest& request, const transport::Transport& transport) {
   Inputs inputs;
   inputs.config = request.load_config();
   check_rank_count(inputs.config, transport.world_size());
-  inputs.dataset = data::open_dataset(inputs.config.data);
-  resolve_vocabulary(inputs);
+  inputs.dataset = open_training_data(inputs.config);
   return inputs;
 }
 

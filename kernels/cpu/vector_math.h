@@ -9,8 +9,8 @@
 
 namespace halfpipe::cpu {
 
-/// a * b + c, rounded once where the machine has the instruction. The build has -ffp-contract=off
-/// (standard C++), so that a sum keeps its bits whatever surrounds it; kernels ask for the fused
+/// a * b + c, rounded once where the machine has the instruction. This folder is built with
+/// -ffp-contract=off, so that a sum keeps its bits whatever surrounds it; kernels ask for the fused
 /// form by name.
 [[nodiscard]] inline float multiply_add(float a, float b, float c) {
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)

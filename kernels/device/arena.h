@@ -17,7 +17,11 @@ class Arena {
  public:
   Arena(std::byte* base_or_null, std::size_t capacity) : base_(base_or_null), capacity_(capacity) {}
   /// Counts only: take() returns null pointers, high_water() the bytes needed.
-  static Arena counting() { return {nullptr, SIZE_MAX}; }
+  static Arena counting() {
+    Arena arena(nullptr, SIZE_MAX);
+    arena.counting_ = true;
+    return arena;
+  }
 
   /// Throws InternalError when the capacity is exceeded: sizes come from the plan, so that would be
   /// a bug.
@@ -31,13 +35,14 @@ class Arena {
   [[nodiscard]] std::size_t high_water() const { return high_water_; }
   /// Gives back everything taken since used() was `mark`.
   void rewind(std::size_t mark) { used_ = mark; }
-  [[nodiscard]] bool is_counting() const { return base_ == nullptr; }
+  [[nodiscard]] bool is_counting() const { return counting_; }
 
  private:
   std::byte* base_;
   std::size_t capacity_;
   std::size_t used_ = 0;
   std::size_t high_water_ = 0;
+  bool counting_ = false;
 };
 
 /// Gives back what was taken during its life.

@@ -14,5 +14,6 @@ void add_evaluate(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_config(CLI::App& app);
+void add_plan(CLI::App& app);
 
 }  // namespace halfpipe::tools

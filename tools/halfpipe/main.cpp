@@ -41,6 +41,7 @@ int run(int argc, char** argv) {
       "Each command has its own --help.");
   using namespace halfpipe::tools;
   add_train(app);
+  add_plan(app);
   add_generate(app);
   add_evaluate(app);
   add_tokenize(app);

@@ -39,7 +39,7 @@ HostBatch small_batch(const config::RunConfig& config, std::int64_t step) {
   return batch;
 }
 
-RunRecord run_locally(const config::RunConfig& config, int steps, int threads) {
+RunRecord run_locally(const config::RunConfig& config, int steps, int threads, BatchOrder order) {
   const Job job = make_job(config);
   const int p = config.parallel.pipeline;
   RunRecord record;
@@ -55,7 +55,8 @@ RunRecord run_locally(const config::RunConfig& config, int steps, int threads) {
     trainer.initialise_parameters(config.train.seed);
     for (std::int64_t step = 0; step < steps; ++step) {
       const StepResult result =
-          trainer.step(step, config.optimizer.learning_rate, small_batch(config, step), false);
+          trainer.step(step, config.optimizer.learning_rate,
+                       small_batch(config, order == BatchOrder::kSameBatch ? 0 : step), false);
       if (rank != 0) continue;
       record.losses.push_back(result.loss);
       record.norms.push_back(result.grad_norm);

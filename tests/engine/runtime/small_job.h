@@ -35,6 +35,10 @@ struct RunRecord {
 };
 
 /// Trains `steps` steps on parallel.pipeline local ranks of `threads` threads each.
-[[nodiscard]] RunRecord run_locally(const config::RunConfig& config, int steps, int threads = 1);
+enum class BatchOrder : std::uint8_t { kNewBatches, kSameBatch };
+[[nodiscard]] RunRecord run_locally(const config::RunConfig& config,
+                                    int steps,
+                                    int threads = 1,
+                                    BatchOrder order = BatchOrder::kNewBatches);
 
 }  // namespace halfpipe::runtime
