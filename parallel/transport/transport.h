@@ -72,11 +72,13 @@ class Transport {
 
   /// Says what this rank does now. Visible to the ranks of the same host.
   virtual void publish(const RankStatus& status) = 0;
-  /// Seconds without progress after which a blocking call gives up; 0 waits for ever.
+  /// Seconds without progress after which a blocking call gives up; 0 waits for ever. A publish()
+  /// of any rank of this host counts as progress, so a rank publishes during long work (a
+  /// checkpoint).
   virtual void set_timeout(double seconds) = 0;
 
   /// Ends the whole job with exit_code: no rank is left hanging. Prints nothing. Under MPI it does
-  /// not return.
+  /// not return. A rank that fails calls it before the buffers of its started messages go away.
   virtual void abort(int exit_code) noexcept = 0;
 };
 

@@ -32,6 +32,7 @@ TEST(LocalGroup, AbortWakesEveryBlockedRankAndEndsLaterCalls) {
   constexpr int kRanks = 4;
   LocalGroup group(kRanks);
   std::vector<std::thread> ranks;
+  ranks.reserve(kRanks);
   for (int rank = 0; rank < kRanks; ++rank) {
     ranks.emplace_back([&group, rank] {
       const auto transport = group.make_transport(rank);

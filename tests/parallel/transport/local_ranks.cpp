@@ -19,6 +19,7 @@ std::vector<int> world_sizes() {
 void on_every_rank(int world_size, const Body& body) {
   LocalGroup group(world_size);
   std::vector<std::thread> ranks;
+  ranks.reserve(static_cast<std::size_t>(world_size));
   for (int rank = 0; rank < world_size; ++rank) {
     ranks.emplace_back([&group, &body, rank] {
       const std::unique_ptr<Transport> transport = group.make_transport(rank);

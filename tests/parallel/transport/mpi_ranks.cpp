@@ -2,6 +2,7 @@
 // Ranks that are processes: every one of them runs all the tests, in the same order.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <exception>
 #include <memory>
 
@@ -12,6 +13,16 @@ namespace halfpipe::transport {
 namespace {
 
 MpiSession* session_or_null = nullptr;
+
+/// Prints failures alone: one full report, that of rank 0, is enough.
+class FailurePrinter final : public ::testing::EmptyTestEventListener {
+  void OnTestPartResult(const ::testing::TestPartResult& result) override {
+    if (!result.failed()) return;
+    std::fprintf(stderr, "rank %d: %s:%d: %s\n", session_or_null->rank(),
+                 result.file_name() == nullptr ? "" : result.file_name(), result.line_number(),
+                 result.message());
+  }
+};
 
 }  // namespace
 
@@ -37,9 +48,9 @@ int main(int argc, char** argv) {
   halfpipe::transport::session_or_null = &session;
   ::testing::InitGoogleTest(&argc, argv);
   if (session.rank() != 0) {
-    // One report is enough as long as all goes well; a failure prints its own lines on any rank.
     auto& listeners = ::testing::UnitTest::GetInstance()->listeners();
     delete listeners.Release(listeners.default_result_printer());
+    listeners.Append(new halfpipe::transport::FailurePrinter);
   }
   return RUN_ALL_TESTS();
 }

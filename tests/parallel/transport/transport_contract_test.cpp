@@ -75,7 +75,13 @@ TEST_P(TransportContract, EachPairIsAFifoInBothDirections) {
     constexpr int kMessages = 60;
     const int n = transport.world_size();
     const int own = transport.rank();
-    auto size_of_message = [](int k) { return static_cast<std::size_t>((k * 37) % 5 * 3000 + k); };
+    auto size_of_message = [](int k) {
+      const auto number = static_cast<std::size_t>(k);
+      return number * 37 % 5 * 3000 + number;
+    };
+    auto place = [](int peer, int k) {
+      return static_cast<std::size_t>(peer) * kMessages + static_cast<std::size_t>(k);
+    };
     std::vector<Bytes> inbox;
     std::vector<Bytes> outbox;
     std::vector<Request> requests;
@@ -87,7 +93,7 @@ TEST_P(TransportContract, EachPairIsAFifoInBothDirections) {
     }
     for (int peer = 0; peer < n; ++peer) {
       for (int k = 0; k < kMessages; ++k) {
-        const auto at = static_cast<std::size_t>(peer * kMessages + k);
+        const std::size_t at = place(peer, k);
         if (k % 2 == 0) requests.push_back(transport.post_recv(inbox[at], peer));
         requests.push_back(transport.send(outbox[at], peer, stream));
         if (k % 2 != 0) requests.push_back(transport.post_recv(inbox[at], peer));
@@ -97,8 +103,7 @@ TEST_P(TransportContract, EachPairIsAFifoInBothDirections) {
     for (auto at = requests.rbegin(); at != requests.rend(); ++at) transport.wait(*at, stream);
     for (int peer = 0; peer < n; ++peer) {
       for (int k = 0; k < kMessages; ++k) {
-        EXPECT_EQ(inbox[static_cast<std::size_t>(peer * kMessages + k)],
-                  message(peer, own, k, size_of_message(k)));
+        EXPECT_EQ(inbox[place(peer, k)], message(peer, own, k, size_of_message(k)));
       }
     }
   });
@@ -178,7 +183,7 @@ TEST_P(TransportContract, BroadcastReplacesTheBytesOfEveryOtherRank) {
 
 TEST_P(TransportContract, AllGatherKeepsUnevenSizesInRankOrder) {
   on_every_rank([](Transport& transport, device::Stream&) {
-    auto size_of_rank = [](int rank) { return static_cast<std::size_t>(rank * 3000); };
+    auto size_of_rank = [](int rank) { return static_cast<std::size_t>(rank) * 3000; };
     for (int round = 0; round < 3; ++round) {
       const int own = transport.rank();
       const auto all = transport.all_gather(message(own, 0, round, size_of_rank(own)));
