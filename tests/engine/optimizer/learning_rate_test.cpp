@@ -102,7 +102,9 @@ TEST_P(Decaying, RisesThroughTheWarmupThenNeverRisesAndEndsAtTheMinimum) {
     }
     EXPECT_LE(rate[i], kPeak) << step;
   }
-  if (warmup > 0 && warmup <= total) EXPECT_EQ(rate[static_cast<std::size_t>(warmup - 1)], kPeak);
+  if (warmup > 0 && warmup <= total) {
+    EXPECT_EQ(rate[static_cast<std::size_t>(warmup - 1)], kPeak);
+  }
   if (warmup < total) {
     EXPECT_EQ(rate.back(), kLow);
     EXPECT_EQ(learning_rate(config_of(schedule, warmup), total + 100, total), kLow);
