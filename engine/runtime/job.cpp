@@ -104,4 +104,32 @@ std::vector<RankMemory> plan_memory(const Job& job, device::Backend& backend) {
   return ranks;
 }
 
+std::vector<std::int64_t> plan_activations_without_head(const Job& job) {
+  std::vector<model::StageLayers> stage_map = job.stage_map;
+  stage_map.back().has_head = false;
+  const schedule::CostModel costs =
+      model::estimate_costs(job.config.model, stage_map, job.config.train.micro_batch_size);
+  const schedule::Plan plan = schedule::build_plan(orders_of(job.training), costs);
+  std::vector<std::int64_t> peaks;
+  for (const schedule::RankPlan& rank : plan.ranks) peaks.push_back(rank.peak_activation_bytes);
+  return peaks;
+}
+
+schedule::StageOrders orders_of(const schedule::Plan& plan) {
+  schedule::StageOrders orders{plan.schedule_name, plan.placement, plan.num_micro_batches, {}};
+  for (const schedule::RankPlan& rank : plan.ranks) {
+    std::vector<schedule::PassOp>& ops = orders.ranks.emplace_back();
+    for (const schedule::Instruction& instruction : rank.instructions) {
+      using enum schedule::OpKind;
+      const auto add = [&](schedule::Pass pass) {
+        ops.push_back({pass, instruction.stage, instruction.micro_batch});
+      };
+      if (instruction.kind == kForward) add(schedule::Pass::kForward);
+      if (instruction.kind == kBackwardInput) add(schedule::Pass::kBackwardInput);
+      if (instruction.kind == kBackwardWeight) add(schedule::Pass::kBackwardWeight);
+    }
+  }
+  return orders;
+}
+
 }  // namespace halfpipe::runtime

@@ -11,6 +11,7 @@
 #include "kernels/device/backend.h"
 #include "parallel/schedule/cost_model.h"
 #include "parallel/schedule/plan.h"
+#include "parallel/schedule/stage_orders.h"
 #include "parallel/transport/transport.h"
 
 namespace halfpipe::runtime {
@@ -54,5 +55,12 @@ struct RankMemory {
 
 /// Planned bytes of every pipeline rank. The backend is asked for scratch sizes only.
 [[nodiscard]] std::vector<RankMemory> plan_memory(const Job& job, device::Backend& backend);
+
+/// Peak activation bytes of every pipeline rank if the model had no head: what the schedule alone
+/// decides. The head keeps one micro-batch's logits on the rank of the last stage.
+[[nodiscard]] std::vector<std::int64_t> plan_activations_without_head(const Job& job);
+
+/// The passes of a plan in their orders, without its communication.
+[[nodiscard]] schedule::StageOrders orders_of(const schedule::Plan& plan);
 
 }  // namespace halfpipe::runtime

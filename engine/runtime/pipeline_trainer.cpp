@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "engine/checkpoint/parameter_hash.h"
+#include "engine/runtime/agreement.h"
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/ops.h"
@@ -157,10 +158,11 @@ StepResult PipelineTrainer::step(std::int64_t step,
   const StepResult result{reduction_[layout.loss()] / tokens, std::sqrt(squares),
                           longest_span_bubble(reduction_, layout), reduction_[layout.stop()] > 0.0};
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm)) {
-    throw RuntimeFailure(
+    throw AgreedError(
         fmt::format("step {}: the loss ({}) or the gradient norm ({}) is not finite; "
                     "lower optimizer.learning_rate or go back to an earlier checkpoint",
-                    step + 1, result.loss, result.grad_norm));
+                    step + 1, result.loss, result.grad_norm),
+        /*exit_code=*/1);
   }
   const double factor =
       optimizer::clip_factor(result.grad_norm, job_.config.optimizer.clip_grad_norm);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "engine/model/model_cost.h"
+#include "parallel/schedule/simulate.h"
 
 namespace halfpipe::runtime {
 
@@ -66,41 +67,30 @@ std::string schedule_lines(const Job& job) {
       100.0 * timeline.bubble_fraction, 100.0 * timeline.bubble_fraction_makespan);
 }
 
-std::string memory_lines(const std::vector<RankMemory>& memory) {
-  std::string text = fmt::format(
-      "memory, MiB {:>10}{:>10}{:>10}{:>12}{:>8}{:>10}{:>11}{:>8}{:>10}\n", "parameters",
-      "gradients", "optimizer", "activations", "arena", "messages", "workspace", "batch", "total");
-  const auto mib = [](std::int64_t bytes) { return static_cast<double>(bytes) / kMebibyte; };
+std::string memory_lines(const Job& job, const std::vector<RankMemory>& memory) {
+  const std::vector<std::int64_t> without_head = plan_activations_without_head(job);
+  std::string text = "memory, MiB";
+  for (const char* kind : {"parameters", "gradients", "optimizer", "activations", "(no head)",
+                           "arena", "messages", "workspace", "batch", "total"}) {
+    text += fmt::format("{:>12}", kind);
+  }
+  text += '\n';
   for (std::size_t rank = 0; rank < memory.size(); ++rank) {
     const RankMemory& m = memory[rank];
-    text += fmt::format(
-        "  rank {:<4} "
-        "{:>10.2f}{:>10.2f}{:>10.2f}{:>12.2f}{:>8.2f}{:>10.2f}{:>11.2f}{:>8.2f}{:>10.2f}\n",
-        rank, mib(m.parameters), mib(m.gradients), mib(m.optimizer), mib(m.activations),
-        mib(m.activations_arena), mib(m.communication), mib(m.workspace), mib(m.batch),
-        mib(m.total()));
+    text += fmt::format("  rank {:<4}", rank);
+    for (const std::int64_t bytes :
+         {m.parameters, m.gradients, m.optimizer, m.activations, without_head[rank],
+          m.activations_arena, m.communication, m.workspace, m.batch, m.total()}) {
+      text += fmt::format("{:>12.2f}", static_cast<double>(bytes) / kMebibyte);
+    }
+    text += '\n';
   }
-  return text;
+  return text +
+         "  activations: peak of live saved tensors; arena: what is taken for them; the total "
+         "counts the arena\n";
 }
 
 }  // namespace
-
-schedule::StageOrders orders_of(const schedule::Plan& plan) {
-  schedule::StageOrders orders{plan.schedule_name, plan.placement, plan.num_micro_batches, {}};
-  for (const schedule::RankPlan& rank : plan.ranks) {
-    std::vector<schedule::PassOp>& ops = orders.ranks.emplace_back();
-    for (const schedule::Instruction& instruction : rank.instructions) {
-      using enum schedule::OpKind;
-      const auto add = [&](schedule::Pass pass) {
-        ops.push_back({pass, instruction.stage, instruction.micro_batch});
-      };
-      if (instruction.kind == kForward) add(schedule::Pass::kForward);
-      if (instruction.kind == kBackwardInput) add(schedule::Pass::kBackwardInput);
-      if (instruction.kind == kBackwardWeight) add(schedule::Pass::kBackwardWeight);
-    }
-  }
-  return orders;
-}
 
 std::string start_report(const Job& job,
                          const std::vector<RankMemory>& memory,
@@ -108,7 +98,7 @@ std::string start_report(const Job& job,
   return model_lines(job) + stage_map_lines(job) + schedule_lines(job) +
          fmt::format("device      {}, {} threads per rank\n", job.config.device.kind,
                      threads_per_rank) +
-         memory_lines(memory);
+         memory_lines(job, memory);
 }
 
 }  // namespace halfpipe::runtime

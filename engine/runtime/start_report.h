@@ -6,13 +6,8 @@
 #include <vector>
 
 #include "engine/runtime/job.h"
-#include "parallel/schedule/simulate.h"
-#include "parallel/schedule/stage_orders.h"
 
 namespace halfpipe::runtime {
-
-/// The passes of a plan, without its communication.
-[[nodiscard]] schedule::StageOrders orders_of(const schedule::Plan& plan);
 
 /// Model, parameters, stage map, schedule with its planned bubble, memory by kind and rank.
 [[nodiscard]] std::string start_report(const Job& job,

@@ -2,10 +2,12 @@
 #include "engine/runtime/training_run.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <thread>
 
@@ -93,6 +95,13 @@ void prepare_output(Inputs& inputs,
       inputs.warnings.push_back("set aside: " + aside.string());
     }
   });
+}
+
+std::int64_t peak_resident_bytes() {
+  struct rusage usage {};
+  getrusage(RUSAGE_SELF, &usage);
+  constexpr std::int64_t kKibibyte = 1024;  // the unit of ru_maxrss on Linux
+  return usage.ru_maxrss * kKibibyte;
 }
 
 /// The loop over steps and what surrounds a step.
@@ -230,12 +239,22 @@ class TrainingLoop {
 
   void finish(bool stopped) {
     if (parameter_hash_.empty()) parameter_hash_ = trainer_.parameter_hash();
+    const std::vector<trace::RankPeak> peaks = gather_peaks();
     if (!log_) return;
     if (stopped && steps_done_ < job_.config.train.steps) {
       log_->say(
           fmt::format("stopped by a signal after step {}; go on with --resume auto", steps_done_));
     }
-    log_->end(steps_done_, parameter_hash_);
+    log_->end(steps_done_, parameter_hash_, peaks);
+  }
+
+  [[nodiscard]] std::vector<trace::RankPeak> gather_peaks() {
+    const trace::RankPeak mine{trainer_.measured_memory().total(), peak_resident_bytes()};
+    std::vector<trace::RankPeak> peaks;
+    for (const auto& bytes : transport_.all_gather(std::as_bytes(std::span(&mine, 1)))) {
+      std::memcpy(&peaks.emplace_back(), bytes.data(), sizeof(trace::RankPeak));
+    }
+    return peaks;
   }
 
   const Inputs& inputs_;

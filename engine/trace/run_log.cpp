@@ -8,7 +8,6 @@
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <vector>
 
 #include "kernels/core/error.h"
 
@@ -74,7 +73,9 @@ std::string step_line(const StepRecord& r) {
 RunLog::RunLog(const std::filesystem::path& dir, std::int64_t resumed_step)
     : metrics_path_(dir / "metrics.jsonl"),
       main_path_(dir / "main.log"),
-      terminal_(isatty(STDOUT_FILENO) == 1) {
+      // A launcher may give its ranks a pseudo-terminal for stdout whatever its own output is;
+      // stderr tells.
+      terminal_(isatty(STDOUT_FILENO) == 1 && isatty(STDERR_FILENO) == 1) {
   const bool afresh = resumed_step == 0;
   if (!afresh) {
     filter_lines(metrics_path_,
@@ -136,10 +137,18 @@ void RunLog::checkpoint(std::int64_t step,
   write_metrics(json.dump());
 }
 
-void RunLog::end(std::int64_t step, const std::string& parameter_hash) {
+void RunLog::end(std::int64_t step,
+                 const std::string& parameter_hash,
+                 const std::vector<RankPeak>& ranks) {
   say(fmt::format("end at step {} (parameters {})", step, parameter_hash));
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"event", "end"}, {"step", step}, {"parameter_hash", parameter_hash}};
+  json["planned_bytes"] = nlohmann::ordered_json::array();
+  json["peak_resident_bytes"] = nlohmann::ordered_json::array();
+  for (const RankPeak& rank : ranks) {
+    json["planned_bytes"].push_back(rank.planned);
+    json["peak_resident_bytes"].push_back(rank.resident);
+  }
   write_metrics(json.dump());
 }
 

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace halfpipe::trace {
 
@@ -23,6 +24,13 @@ struct StepRecord {
   double bubble_fraction;  // measured, of the rank with the longest span
   std::int64_t
       peak_bytes;  // of the rank that holds most: everything that Halfpipe took for the job
+};
+
+/// What one rank needed, in bytes.
+struct RankPeak {
+  std::int64_t planned;   // everything that Halfpipe takes for the job
+  std::int64_t resident;  // high-water mark of its process, libraries and MPI included; local ranks
+                          // share a process
 };
 
 /// The step's line, without a newline.
@@ -43,7 +51,9 @@ class RunLog {
   void checkpoint(std::int64_t step,
                   const std::filesystem::path& path,
                   const std::string& parameter_hash);
-  void end(std::int64_t step, const std::string& parameter_hash);
+  void end(std::int64_t step,
+           const std::string& parameter_hash,
+           const std::vector<RankPeak>& ranks);
   /// A line on standard output, clear of the progress line.
   void say(const std::string& text);
 

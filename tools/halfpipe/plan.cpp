@@ -15,6 +15,7 @@
 #include "kernels/core/error.h"
 #include "parallel/schedule/render_ascii.h"
 #include "parallel/schedule/render_svg.h"
+#include "parallel/schedule/simulate.h"
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/devices.h"
 
