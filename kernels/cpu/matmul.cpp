@@ -6,7 +6,6 @@
 #include "kernels/cpu/matmul.h"
 
 #include <dnnl.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <atomic>
@@ -14,6 +13,9 @@
 
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
+
+// OpenMP's own, of the runtime that oneDNN uses: GCC's omp.h is not for other compilers.
+extern "C" void omp_set_num_threads(int num_threads);
 
 namespace halfpipe::cpu {
 namespace {

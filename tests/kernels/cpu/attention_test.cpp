@@ -19,8 +19,8 @@
 #include "tests/kernels/random_values.h"
 
 namespace halfpipe::ops {
-void PrintTo(const AttentionDims& d, std::ostream* stream) {
-  *stream << "B" << d.B << " T" << d.T << " NH" << d.NH << " HS" << d.HS;
+std::ostream& operator<<(std::ostream& stream, const AttentionDims& d) {
+  return stream << "B" << d.B << " T" << d.T << " NH" << d.NH << " HS" << d.HS;
 }
 }  // namespace halfpipe::ops
 
@@ -156,9 +156,9 @@ INSTANTIATE_TEST_SUITE_P(Shapes,
                                            AttentionDims{1, 513, 1, 64}));
 
 TEST(AttentionReference, BackwardIsTheDerivativeOfForward) {
-  const AttentionDims dims{1, 5, 2, 3};
-  const auto qkv = to_float64(random_values("qkv", 5 * 3 * 2 * 3));
-  const auto dout = to_float64(random_values("dout", 5 * 2 * 3));
+  const AttentionDims dims{1, 5, 2, 3};  // 30 numbers in out, 90 in qkv
+  const auto qkv = to_float64(random_values("qkv", 90));
+  const auto dout = to_float64(random_values("dout", 30));
   const auto numeric = testing::central_differences(
       [&](const std::vector<double>& x) { return reference::attention(x, dims).out; }, qkv, dout);
   EXPECT_LT(testing::largest_difference(reference::attention_backward(dout, qkv, dims), numeric),
@@ -166,21 +166,23 @@ TEST(AttentionReference, BackwardIsTheDerivativeOfForward) {
 }
 
 TEST(Attention, DoesNotSeeTheFuture) {
-  const AttentionDims dims{1, 150, 1, 16};
+  constexpr std::int64_t T = 150;
+  constexpr std::int64_t HS = 16;
+  const AttentionDims dims{1, T, 1, HS};
   ThreadPool pool(1);
-  std::vector<float> qkv = random_values("qkv", 150 * 3 * 16);
+  std::vector<float> qkv = random_values("qkv", T * 3 * HS);
   std::vector<std::uint8_t> scratch(attention_forward_scratch_bytes(dims, pool));
   const auto run = [&] {
-    std::vector<float> out(150 * 16);
-    std::vector<float> lse(150);
+    std::vector<float> out(T * HS);
+    std::vector<float> lse(T);
     attention_forward({out.data(), lse.data(), qkv.data(), dims, scratch.data()}, pool);
     return out;
   };
   const std::vector<float> before = run();
   for (const std::size_t changed : {std::size_t{140}, std::size_t{70}}) {
-    for (std::size_t i = changed * 3 * 16; i < qkv.size(); ++i) qkv[i] = 100.0F;
+    for (std::size_t i = changed * 3 * HS; i < qkv.size(); ++i) qkv[i] = 100.0F;
     const std::vector<float> after = run();
-    const auto end = static_cast<std::ptrdiff_t>(changed * 16);
+    const auto end = static_cast<std::ptrdiff_t>(changed * HS);
     EXPECT_TRUE(same_bits(std::vector<float>(before.begin(), before.begin() + end),
                           std::vector<float>(after.begin(), after.begin() + end)));
   }
@@ -188,13 +190,14 @@ TEST(Attention, DoesNotSeeTheFuture) {
 
 // Scores of +-3e4 would overflow exp(); most probabilities are 0.
 TEST(Attention, SurvivesLargeScores) {
-  const AttentionDims dims{1, 200, 1, 64};
+  constexpr std::int64_t T = 200;
+  constexpr std::int64_t HS = 64;
+  const AttentionDims dims{1, T, 1, HS};
   ThreadPool pool(1);
-  std::vector<float> qkv = random_values("qkv", 200 * 3 * 64, /*deviation=*/50.0);
-  const std::int64_t count = 200 * 64;
-  std::vector<float> out(static_cast<std::size_t>(count));
-  std::vector<float> lse(200);
-  std::vector<float> dout = random_values("dout", count);
+  std::vector<float> qkv = random_values("qkv", T * 3 * HS, /*deviation=*/50.0);
+  std::vector<float> out(T * HS);
+  std::vector<float> lse(T);
+  std::vector<float> dout = random_values("dout", T * HS);
   std::vector<float> dqkv(qkv.size());
   std::vector<std::uint8_t> scratch(attention_forward_scratch_bytes(dims, pool) +
                                     attention_backward_scratch_bytes(dims, pool));

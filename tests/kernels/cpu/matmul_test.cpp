@@ -21,9 +21,9 @@
 #include "tests/kernels/random_values.h"
 
 namespace halfpipe::reference {
-void PrintTo(const MatmulShape& s, std::ostream* stream) {
-  *stream << s.M << "x" << s.N << "x" << s.K << (s.transpose_a ? " T" : " N")
-          << (s.transpose_b ? "T" : "N");
+std::ostream& operator<<(std::ostream& stream, const MatmulShape& s) {
+  return stream << s.M << "x" << s.N << "x" << s.K << (s.transpose_a ? " T" : " N")
+                << (s.transpose_b ? "T" : "N");
 }
 }  // namespace halfpipe::reference
 
@@ -179,7 +179,7 @@ TEST(Matmul, HasTheSameBitsAnywhereInMemory) {
     for (const bool transpose_b : {false, true}) {
       std::vector<float> first;
       for (const std::int64_t shift : {0, 16, 48, 1008}) {  // floats
-        const GuardedBuffer<float> memory(counts[0] + counts[1] + counts[2] + 4 * 1024);
+        const GuardedBuffer<float> memory(counts[0] + counts[1] + counts[2] + 4096);
         float* const a_at = memory.get() + shift;
         float* const b_at = a_at + (counts[0] + 15) / 16 * 16 + shift;
         float* const c_at = b_at + (counts[1] + 15) / 16 * 16 + 2 * shift;

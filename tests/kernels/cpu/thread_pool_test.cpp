@@ -82,6 +82,7 @@ TEST(ThreadPool, LetsTwoThreadsWorkAtOnce) {
 TEST(ThreadPool, ServesManyRanksAtOnce) {
   std::atomic<std::int64_t> sum{0};
   std::vector<std::thread> ranks;
+  ranks.reserve(4);
   for (int rank = 0; rank < 4; ++rank) {
     ranks.emplace_back([&sum] {
       ThreadPool pool(2);
