@@ -46,7 +46,7 @@ std::string step_name_behind(std::string_view prefix, const std::string& name) {
   return parse_step_name(rest) ? rest : std::string();
 }
 
-/// Runs a file system operation; its failure becomes ours.
+/// Runs a part of saving: what fails in it is the machine's fault, not the user's.
 template <typename Operation>
 void attempt(Operation operation) {
   try {
@@ -54,6 +54,8 @@ void attempt(Operation operation) {
   } catch (const fs::filesystem_error& error) {
     throw RuntimeFailure(
         fmt::format("cannot change {}: {}", error.path1().string(), error.code().message()));
+  } catch (const FileError& error) {
+    throw RuntimeFailure(error.what());
   }
 }
 
@@ -163,7 +165,8 @@ void CheckpointStore::abandon(std::int64_t step) noexcept {
 }
 
 void CheckpointStore::seal(std::int64_t step) {
-  write_manifest(working_directory(step));  // the other files were flushed when they were written
+  // The other files were flushed when they were written.
+  attempt([&] { write_manifest(working_directory(step)); });
   sync_directory(working_directory(step));
 }
 

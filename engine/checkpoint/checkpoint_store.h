@@ -57,12 +57,14 @@ class CheckpointStore {
   void abandon(std::int64_t step) noexcept;
 
   /// The steps of finish(), in their order: each leaves a state from which every whole checkpoint
-  /// can be resumed.
-  void seal(std::int64_t step);  // manifest; every file is on the disk
-  void publish(
-      std::int64_t step);  // the folder gets its name; one of that step from before is replaced
-  void point_latest(std::int64_t step);  // `latest` is replaced
-  void prune(std::int64_t step);  // oldest ones beyond `keep` go; never the newest, never `step`
+  /// can be resumed. First the manifest; then every file is on the disk.
+  void seal(std::int64_t step);
+  /// The folder gets its name; one of that step from before is replaced.
+  void publish(std::int64_t step);
+  /// `latest` is replaced.
+  void point_latest(std::int64_t step);
+  /// The oldest ones beyond `keep` go; never the newest, never `step`.
+  void prune(std::int64_t step);
 
   [[nodiscard]] std::filesystem::path directory_of(std::int64_t step) const;
 

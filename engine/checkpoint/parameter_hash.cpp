@@ -15,7 +15,12 @@ std::string parameter_digest(std::span<const float> values) {
 
 std::string parameter_hash(const std::map<std::string, std::string>& digests) {
   Digest digest;
-  for (const auto& [name, parameter] : digests) digest.update(name + ' ' + parameter + '\n');
+  for (const auto& [name, parameter] : digests) {
+    digest.update(name);
+    digest.update(" ");
+    digest.update(parameter);
+    digest.update("\n");
+  }
   return digest.hex();
 }
 

@@ -274,6 +274,15 @@ TEST_F(Store, AnOutputFolderThatCannotBeMadeIsTheUsersError) {
   EXPECT_TRUE(contains(message, "output.dir") && contains(message, "Not a directory")) << message;
 }
 
+TEST_F(Store, WhatMakesSealingFailIsAFailureWithItsName) {
+  CheckpointStore store(run_, 3);
+  store.prepare();
+  fs::create_directory(store.begin(1) / "folder");
+  const std::string message = message_of<RuntimeFailure>([&] { store.finish(1); });
+  EXPECT_TRUE(contains(message, "folder")) << message;
+  EXPECT_TRUE(list_checkpoints(run_).empty());
+}
+
 TEST_F(Store, AFolderThatVanishedIsAFailureWithItsName) {
   CheckpointStore store(run_, 3);
   store.prepare();
