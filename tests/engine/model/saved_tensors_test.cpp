@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/model/saved_tensors.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/core/error.h"
+
+namespace halfpipe::model {
+namespace {
+
+TEST(SavedLayout, PlacesTensorsOfOneLifetimeSideBySide) {
+  SavedLayout layout;
+  const int a = layout.declare(Lifetime::kForwardToBackwardInput, 3);
+  const int b = layout.declare(Lifetime::kForwardToBackwardWeight, 16);
+  const int c = layout.declare(Lifetime::kForwardToBackwardInput, 17);
+  EXPECT_EQ(layout.entry(a).offset, 0U);
+  EXPECT_EQ(layout.entry(b).offset, 0U);
+  EXPECT_EQ(layout.entry(c).offset, 64U);
+  EXPECT_EQ(layout.bytes(Lifetime::kForwardToBackwardInput), 64U + 128U);
+  EXPECT_EQ(layout.bytes(Lifetime::kForwardToBackwardWeight), 64U);
+  EXPECT_EQ(layout.bytes(Lifetime::kBackwardInputToBackwardWeight), 0U);
+}
+
+TEST(LiveBytes, RemembersItsPeak) {
+  LiveBytes live;
+  live.add(100);
+  live.add(50);
+  live.subtract(100);
+  live.add(20);
+  EXPECT_EQ(live.current(), 70U);
+  EXPECT_EQ(live.peak(), 150U);
+  live.reset_peak();
+  EXPECT_EQ(live.peak(), 70U);
+  EXPECT_THROW(live.subtract(71), InternalError);
+}
+
+TEST(SavedTensors, CountWhatIsAlive) {
+  SavedLayout layout;
+  const int id = layout.declare(Lifetime::kForwardToBackwardWeight, 4);
+  alignas(64) std::byte memory[64];
+  LiveBytes live;
+  SavedTensors saved(layout, {nullptr, memory, nullptr}, live);
+  EXPECT_EQ(static_cast<void*>(saved.save(id)), static_cast<void*>(memory));
+  EXPECT_EQ(live.current(), 64U);
+  saved.release(id);
+  EXPECT_EQ(live.current(), 0U);
+  EXPECT_THROW(saved.release(id), InternalError);
+}
+
+}  // namespace
+}  // namespace halfpipe::model
