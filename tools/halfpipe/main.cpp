@@ -6,13 +6,18 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
-#include <new>
+#include <optional>
+#include <string>
+#include <vector>
 
+#include "engine/config/nearest_name.h"
 #include "engine/runtime/agreement.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/schedule_error.h"
+#include "parallel/transport/mpi_session.h"
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/reported_error.h"
+#include "tools/halfpipe/run_ranks.h"
 
 namespace {
 
@@ -22,6 +27,36 @@ constexpr int kFailure = 1;
 int report(const char* message, int exit_code) {
   fmt::print(stderr, "halfpipe: error: {}\n", message);
   return exit_code;
+}
+
+/// CLI11 says only that a command is missing; the user wants to see the word that is no command.
+void check_command_word(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  std::vector<std::string> commands;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    if (command->get_name() == argv[1]) return;
+    commands.push_back(command->get_name());
+  }
+  const auto nearest = halfpipe::config::nearest_name(argv[1], commands);
+  throw halfpipe::ConfigError(
+      fmt::format("{}: no such command; {}", argv[1],
+                  nearest ? fmt::format("did you mean {}?", *nearest)
+                          : fmt::format("the commands are {}", fmt::join(commands, ", "))));
+}
+
+/// A wrong command line, which all ranks of an MPI job have: one of them reports it.
+int refuse_command_line(const std::string& message) {
+  if (!halfpipe::transport::launched_by_mpi()) return report(message.c_str(), kUserError);
+  try {
+    halfpipe::tools::run_ranks(std::nullopt, [&](halfpipe::transport::Transport& transport) {
+      halfpipe::runtime::agree(transport, [&] { throw halfpipe::ConfigError(message); });
+    });
+  } catch (const halfpipe::tools::ReportedError& error) {
+    return error.exit_code();
+  } catch (const std::exception&) {
+    return report(message.c_str(), kUserError);  // no MPI to agree by
+  }
+  return kUserError;
 }
 
 int run(int argc, char** argv) {
@@ -48,12 +83,17 @@ int run(int argc, char** argv) {
   add_inspect(app);
   add_config(app);
   try {
+    check_command_word(app, argc, argv);
+  } catch (const halfpipe::ConfigError& error) {
+    return refuse_command_line(error.what());
+  }
+  try {
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::Success& request) {  // --help, --version
     return app.exit(request);
   } catch (const CLI::ParseError& error) {
-    return report(error.what(), kUserError);
+    return refuse_command_line(error.what());
   } catch (const ReportedError& error) {
     return error.exit_code();
   } catch (const halfpipe::Error& error) {

@@ -90,12 +90,25 @@ void run_process(const std::function<void(transport::Transport&)>& rank_main) {
   if (failure.exit_code != 0) throw ReportedError(failure.exit_code);
 }
 
+/// Every process would run a whole job of its own, all of them in one output.dir.
+void refuse_local_ranks(int local_ranks, transport::Transport& transport) {
+  runtime::agree(transport, [&] {
+    throw ConfigError(fmt::format(
+        "--local-ranks ({}): a launcher started {} already; use one of both", local_ranks,
+        transport.world_size() == 1 ? "this process as the rank of a job"
+                                    : fmt::format("{} ranks", transport.world_size())));
+  });
+}
+
 }  // namespace
 
 void run_ranks(std::optional<int> local_ranks,
                const std::function<void(transport::Transport&)>& rank_main) {
-  if (!local_ranks && transport::launched_by_mpi()) {
-    run_process(rank_main);
+  if (transport::launched_by_mpi()) {
+    run_process([&](transport::Transport& transport) {
+      if (local_ranks) refuse_local_ranks(*local_ranks, transport);
+      rank_main(transport);
+    });
   } else {
     run_threads(local_ranks.value_or(1), rank_main);
   }

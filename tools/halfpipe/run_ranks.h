@@ -11,7 +11,7 @@ namespace halfpipe::tools {
 
 /// Runs rank_main once per rank. With local_ranks, that many threads of this process are the ranks;
 /// without, this process is one rank of the MPI job that started it, or the only rank when no
-/// launcher did.
+/// launcher did. local_ranks under a launcher is refused.
 ///
 /// What rank_main throws is reported here, as one line: an AgreedError by rank 0, anything else by
 /// the rank that it came from, which then ends the whole job. Throws ReportedError with the exit
