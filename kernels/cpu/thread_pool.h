@@ -7,7 +7,8 @@
 
 namespace halfpipe::cpu {
 
-/// A non-owning reference to a callable void(int64_t task); cheaper than std::function and never allocates.
+/// A non-owning reference to a callable void(int64_t task); cheaper than std::function and never
+/// allocates.
 class TaskRef {
  public:
   template <typename Callable>
@@ -22,7 +23,8 @@ class TaskRef {
   void (*call_)(const void*, std::int64_t);
 };
 
-/// num_threads counts the calling thread: a pool of one starts no thread. Used by one thread at a time.
+/// num_threads counts the calling thread: a pool of one starts no thread. Used by one thread at a
+/// time.
 class ThreadPool {
  public:
   explicit ThreadPool(int num_threads);
@@ -31,8 +33,9 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   [[nodiscard]] int num_threads() const;
-  /// Runs body(0) .. body(num_tasks - 1), each once, on any thread, and returns when all are done. Which thread runs a
-  /// task must not matter for its result: that is what makes kernels give the same bits for any number of threads.
+  /// Runs body(0) .. body(num_tasks - 1), each once, on any thread, and returns when all are done.
+  /// Which thread runs a task must not matter for its result: that is what makes kernels give the
+  /// same bits for any number of threads.
   void parallel_for(std::int64_t num_tasks, TaskRef body);
   /// Index of the running thread, 0 .. num_threads() - 1, inside a task: for per-thread scratch.
   [[nodiscard]] static int thread_index();
