@@ -3,6 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "engine/config/key_table.h"
 #include "engine/config/load_config.h"
 #include "kernels/core/error.h"
 
@@ -10,30 +15,28 @@ namespace halfpipe::runtime {
 
 namespace {
 
-class Comparison {
- public:
-  explicit Comparison(std::string directory) : directory_(std::move(directory)) {}
+/// The model, and what decides which sequences a step sees.
+constexpr std::array<std::string_view, 9> kFixedKeys = {
+    "model.num_layers",     "model.num_heads",  "model.hidden_size",
+    "model.seq_len",        "model.vocab_size", "model.bias",
+    "model.tie_embeddings", "train.seed",       "train.global_batch_size"};
 
-  template <typename Value>
-  void must_equal(const char* key, const Value& now, const Value& then) const {
-    if (now == then) return;
-    throw ConfigError(
-        fmt::format("{} ({}): the checkpoint {} was trained with {}", key, now, directory_, then));
-  }
-  template <typename Value>
-  void note(const char* key, const Value& now, const Value& then) {
-    if (now == then) return;
-    notes_.push_back(fmt::format(
-        "{} is {} now and was {} in the checkpoint: the run goes on differently from an "
-        "uninterrupted one",
-        key, now, then));
-  }
-  [[nodiscard]] std::vector<std::string> take() { return std::move(notes_); }
+/// Whole sections and single keys that leave every bit of the parameters as it would have been.
+constexpr std::array<std::string_view, 8> kFreeKeys = {
+    "parallel.", "schedule.", "device.", "output.", "debug.", "train.evaluate_",
+    // The whole run started from it; a checkpoint is past that.
+    "model.init_from",
+    // Steps then wait or do not; the results are the same.
+    "optimizer.post_validation"};
 
- private:
-  std::string directory_;
-  std::vector<std::string> notes_;
-};
+bool is_fixed(const std::string& path) {
+  return std::ranges::find(kFixedKeys, path) != kFixedKeys.end();
+}
+
+bool is_free(const std::string& path) {
+  return std::ranges::any_of(kFreeKeys,
+                             [&](std::string_view free) { return path.starts_with(free); });
+}
 
 }  // namespace
 
@@ -42,39 +45,26 @@ std::vector<std::string> check_resume(const config::RunConfig& config,
                                       const std::filesystem::path& directory) {
   const config::RunConfig saved =
       config::parse_config(state.config, (directory / "trainer.json").string(), {});
-  Comparison compare(directory.string());
-  compare.must_equal("model.num_layers", config.model.num_layers, saved.model.num_layers);
-  compare.must_equal("model.num_heads", config.model.num_heads, saved.model.num_heads);
-  compare.must_equal("model.hidden_size", config.model.hidden_size, saved.model.hidden_size);
-  compare.must_equal("model.seq_len", config.model.seq_len, saved.model.seq_len);
-  compare.must_equal("model.vocab_size", config.model.vocab_size, saved.model.vocab_size);
-  compare.must_equal("model.bias", config.model.bias, saved.model.bias);
-  compare.must_equal("model.tie_embeddings", config.model.tie_embeddings,
-                     saved.model.tie_embeddings);
-  compare.must_equal("train.seed", config.train.seed, saved.train.seed);
-  compare.must_equal("train.global_batch_size", config.train.global_batch_size,
-                     saved.train.global_batch_size);
+  std::vector<std::string> notes;
+  for (const config::Key& key : config::key_table()) {
+    const std::string& path = key.doc.path;
+    const std::string now = key.write(config);
+    const std::string then = key.write(saved);
+    if (now == then || is_free(path)) continue;
+    if (is_fixed(path)) {
+      throw ConfigError(fmt::format("{} ({}): the checkpoint {} was trained with {}", path, now,
+                                    directory.string(), then));
+    }
+    notes.push_back(fmt::format(
+        "{} is {} now and was {} in the checkpoint: the run goes on differently from an "
+        "uninterrupted one",
+        path, now, then));
+  }
   if (state.step > config.train.steps) {
     throw ConfigError(fmt::format("train.steps ({}): the checkpoint {} has done {} steps already",
                                   config.train.steps, directory.string(), state.step));
   }
-  compare.note("train.steps", config.train.steps, saved.train.steps);
-  compare.note("train.micro_batch_size", config.train.micro_batch_size,
-               saved.train.micro_batch_size);
-  compare.note("optimizer.learning_rate", config.optimizer.learning_rate,
-               saved.optimizer.learning_rate);
-  compare.note("optimizer.min_learning_rate", config.optimizer.min_learning_rate,
-               saved.optimizer.min_learning_rate);
-  compare.note("optimizer.warmup_steps", config.optimizer.warmup_steps,
-               saved.optimizer.warmup_steps);
-  compare.note("optimizer.beta1", config.optimizer.beta1, saved.optimizer.beta1);
-  compare.note("optimizer.beta2", config.optimizer.beta2, saved.optimizer.beta2);
-  compare.note("optimizer.epsilon", config.optimizer.epsilon, saved.optimizer.epsilon);
-  compare.note("optimizer.weight_decay", config.optimizer.weight_decay,
-               saved.optimizer.weight_decay);
-  compare.note("optimizer.clip_grad_norm", config.optimizer.clip_grad_norm,
-               saved.optimizer.clip_grad_norm);
-  return compare.take();
+  return notes;
 }
 
 }  // namespace halfpipe::runtime

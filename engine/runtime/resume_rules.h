@@ -12,10 +12,10 @@
 namespace halfpipe::runtime {
 
 /// Throws ConfigError naming the key when the model is another one, when the data order would not
-/// go on (seed, global batch, sequence length), or when the run was finished already. Returns notes
-/// about other keys that changed and that make the run differ from an uninterrupted one. Ranks,
-/// schedule, micro-batch size, device and output may change freely; but only ranks, schedule,
-/// device and output leave every bit the same.
+/// go on (seed, global batch, sequence length), or when the checkpoint has more steps than the run.
+/// Returns notes about other keys that changed and that may make the run differ from an
+/// uninterrupted one: data, micro-batch size, optimizer, number of steps. Ranks,
+/// schedule, device, evaluation and output may change freely: they leave every bit the same.
 [[nodiscard]] std::vector<std::string> check_resume(const config::RunConfig& config,
                                                     const checkpoint::TrainerState& state,
                                                     const std::filesystem::path& directory);

@@ -29,7 +29,7 @@ struct Failure {
   bool agreed = false;  // every rank failed with it, at the same point: nobody waits for this one
 };
 
-/// Runs the rank and reports what it throws.
+/// Runs the rank and reports what it throws, except what is reported already.
 Failure run_one(transport::Transport& transport,
                 const std::function<void(transport::Transport&)>& rank_main) {
   const int rank = transport.rank();
@@ -39,6 +39,8 @@ Failure run_one(transport::Transport& transport,
   } catch (const runtime::AgreedError& error) {
     if (rank == 0) fmt::print(stderr, "halfpipe: error: {}\n", error.what());
     return {error.exit_code(), true};
+  } catch (const ReportedError&) {
+    throw;
   } catch (const std::exception& error) {
     fmt::print(stderr, "halfpipe: error: rank {}/{}: {}\n", rank, transport.world_size(),
                error.what());

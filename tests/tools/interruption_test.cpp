@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// Jobs that are killed, stopped or asked to end: one message of ours where something was lost, a
+// checkpoint to go on from, and after that the parameters of a run that was never interrupted.
+#include <csignal>
+#include <regex>
+
+#include "tests/tools/command_fixture.h"
+
+namespace halfpipe::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kSteps = 60;
+
+/// Steps of some ten milliseconds, so that a signal meets the job in the middle of one.
+class Interruption : public CommandTest {
+ protected:
+  static constexpr const char* kRanks = "4";
+
+  [[nodiscard]] static Arguments job() {
+    return train({"train.steps=" + std::to_string(kSteps), "train.global_batch_size=128",
+                  "train.evaluate_every=0", "parallel.pipeline=4", "output.checkpoint_every=10",
+                  "output.keep=0", "debug.timeout_seconds=2"});
+  }
+  [[nodiscard]] static Arguments local_job() { return job() + Arguments{"--local-ranks", kRanks}; }
+
+  void SetUp() override {
+    ASSERT_TRUE(succeeded(run(local_job() + Arguments{"--set", "output.dir=whole"})));
+    whole_ = read_metrics(path("whole"));
+    ASSERT_EQ(whole_.end_step, kSteps);
+  }
+  /// The job under mpirun, once it has a checkpoint and is on its way to the next.
+  [[nodiscard]] std::unique_ptr<Command> start_and_wait() const {
+    std::unique_ptr<Command> command = start_mpi(4, job());
+    EXPECT_TRUE(wait_for_step(path("out"), 14, 30.0)) << command->wait(1.0).err;
+    return command;
+  }
+  void expect_resumes_to_the_same_end() {
+    ASSERT_LT(read_metrics(path("out")).losses.rbegin()->first, kSteps)
+        << "the signal came too late";
+    const CommandResult resumed = run_mpi(4, job() + Arguments{"--resume", "auto"});
+    ASSERT_TRUE(succeeded(resumed));
+    EXPECT_EQ(resumed.out.find("step  1/"), std::string::npos) << "started anew";
+    expect_same_run(whole_, read_metrics(path("out")));
+  }
+  /// It saved at the step where it ended, and said so.
+  void expect_saved_and_ended(const CommandResult& result) {
+    ASSERT_TRUE(succeeded(result));
+    const Metrics metrics = read_metrics(path("out"));
+    EXPECT_LT(metrics.end_step, kSteps) << "the signal came too late";
+    EXPECT_EQ(metrics.losses.rbegin()->first, metrics.end_step);
+    const std::string step = std::to_string(metrics.end_step);
+    EXPECT_EQ(checkpoint_names(path("out")).back(),
+              "step-" + std::string(8 - step.size(), '0') + step);
+    EXPECT_NE(result.out.find("stopped by a signal after step " + step), std::string::npos);
+  }
+
+  Metrics whole_;
+};
+
+TEST_F(Interruption, AKilledRankIsNamedAndTheRunGoesOn) {
+  const auto command = start_and_wait();
+  const auto victim = command->rank_process(2);
+  ASSERT_TRUE(victim.has_value());
+  ::kill(*victim, SIGKILL);
+  const CommandResult result = command->wait(10.0);
+  EXPECT_FALSE(result.timed_out) << result.err;
+  EXPECT_NE(result.exit_code, 0);
+  const std::vector<std::string> errors = error_lines(result.err);
+  ASSERT_EQ(errors.size(), 1U) << result.err;
+  EXPECT_NE(errors[0].find("rank 2/4 (pid " + std::to_string(*victim) + ") has died"),
+            std::string::npos)
+      << errors[0];
+  expect_resumes_to_the_same_end();
+}
+
+TEST_F(Interruption, AStoppedRankIsNamedWithItsInstructionAndTheRunGoesOn) {
+  const auto command = start_and_wait();
+  const auto victim = command->rank_process(1);
+  ASSERT_TRUE(victim.has_value());
+  ::kill(*victim, SIGSTOP);
+  const CommandResult result = command->wait(10.0);
+  EXPECT_FALSE(result.timed_out) << result.err;
+  EXPECT_EQ(result.exit_code, 1);
+  ASSERT_EQ(error_lines(result.err).size(), 1U) << result.err;
+  // Who waited for whom, who is to blame, and where it stands.
+  EXPECT_TRUE(std::regex_search(result.err, std::regex(R"(rank \d/4 waited 2\.\d s for rank \d)")))
+      << result.err;
+  EXPECT_TRUE(std::regex_search(
+      result.err, std::regex(R"(rank 1/4 \(pid )" + std::to_string(*victim) +
+                             R"(\) is stopped \(state T\) at step \d+, instruction \d+: )")))
+      << result.err;
+  expect_resumes_to_the_same_end();
+}
+
+TEST_F(Interruption, UserSignalToMpirunSavesAndEnds) {
+  const auto command = start_and_wait();
+  command->signal(SIGUSR1);
+  expect_saved_and_ended(command->wait(20.0));
+  expect_resumes_to_the_same_end();
+}
+
+TEST_F(Interruption, TerminationOfOneRankSavesAndEnds) {
+  const auto command = start_and_wait();
+  const auto rank = command->rank_process(3);
+  ASSERT_TRUE(rank.has_value());
+  ::kill(*rank, SIGTERM);
+  expect_saved_and_ended(command->wait(20.0));
+}
+
+TEST_F(Interruption, TerminationOfALocalJobSavesAndEnds) {
+  for (const int signal : {SIGTERM, SIGUSR1}) {
+    fs::remove_all(path("out"));
+    const auto command = start(local_job());
+    ASSERT_TRUE(wait_for_step(path("out"), 5, 30.0));
+    command->signal(signal);
+    expect_saved_and_ended(command->wait(20.0));
+  }
+  expect_resumes_to_the_same_end();
+}
+
+TEST_F(Interruption, TerminationOfMpirunLeavesTheLastCheckpointWhole) {
+  // mpirun kills the ranks about two seconds later, most likely while they write a checkpoint.
+  const auto command =
+      start_mpi(4, job() + Arguments{"--set", "train.steps=1000000", "--set",
+                                     "output.checkpoint_every=1", "--set", "output.keep=3"});
+  ASSERT_TRUE(wait_for_step(path("out"), 5, 30.0));
+  command->signal(SIGTERM);
+  EXPECT_FALSE(command->wait(20.0).timed_out);
+  EXPECT_TRUE(succeeded(run({"inspect", "out"})));
+  const std::int64_t done = read_metrics(path("out")).losses.rbegin()->first;
+  const CommandResult resumed =
+      run(local_job() + Arguments{"--set", "train.steps=" + std::to_string(done + 2), "--resume"});
+  EXPECT_TRUE(succeeded(resumed));
+  EXPECT_EQ(resumed.out.find("is not whole"), std::string::npos) << resumed.out;
+  const Metrics metrics = read_metrics(path("out"));
+  EXPECT_EQ(metrics.end_step, done + 2);
+  for (const auto& [step, loss] : whole_.losses) {
+    if (metrics.losses.contains(step)) EXPECT_EQ(metrics.losses.at(step), loss) << step;
+  }
+}
+
+TEST_F(Interruption, AKilledLocalJobGoesOn) {
+  const auto command = start(local_job());
+  ASSERT_TRUE(wait_for_step(path("out"), 14, 30.0));
+  command->signal(SIGKILL);
+  EXPECT_EQ(command->wait(5.0).exit_code, 128 + SIGKILL);
+  expect_resumes_to_the_same_end();
+}
+
+}  // namespace
+}  // namespace halfpipe::tools
