@@ -10,8 +10,8 @@
 #   --halfpipe FILE  the command to measure (default build/halfpipe)
 #
 # The model: 6 blocks, width 384, 6 heads, context 256, batch 8, biases, tied head, float32. Halfpipe runs one pipeline
-# rank (1f1b, one micro-batch); PyTorch runs eagerly, on the OpenMP build of OpenBLAS where it is installed, which is its
-# fastest. Both run whole training steps: forward, backward, clipping, AdamW.
+# rank (1f1b, one micro-batch); PyTorch runs eagerly, on the OpenMP build of OpenBLAS where it is installed, with kernels
+# for this processor, which is its fastest. Both run whole training steps: forward, backward, clipping, AdamW.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -58,8 +58,16 @@ done
 python=/usr/bin/python3
 torch_version=$("$python" -c 'import torch; print(torch.__version__)' 2>/dev/null) ||
   fail "$python has no PyTorch; --install installs it"
-blas=(/usr/lib/*/openblas-openmp)
-blas=${blas[0]}
+blas=$(echo /usr/lib/*-linux-gnu/openblas-openmp)
+# OpenBLAS falls back to SSE3 kernels, four times slower, on processors newer than itself (Debian 12's 0.3.21 on Intel
+# family 6 model 207), so it is told which vectors the machine has.
+if [ -z "${OPENBLAS_CORETYPE:-}" ]; then
+  if grep -qw avx512vl /proc/cpuinfo; then
+    export OPENBLAS_CORETYPE=SkylakeX
+  elif grep -qw avx2 /proc/cpuinfo; then
+    export OPENBLAS_CORETYPE=Haswell
+  fi
+fi
 [ -d "$blas" ] || echo "warning: without libopenblas0-openmp PyTorch is not at its fastest; --install installs it" >&2
 
 cores=$(nproc)
@@ -106,7 +114,7 @@ median() {
 }
 
 echo "model: $layers blocks, width $hidden, $heads heads, context $seq_len, batch $batch, float32, $cores threads;" \
-  "PyTorch $torch_version"
+  "PyTorch $torch_version, OpenBLAS for ${OPENBLAS_CORETYPE:-the processor it finds}"
 table=()
 for vocab_size in $vocab_sizes; do
   rm -f "$work"/*.steps
