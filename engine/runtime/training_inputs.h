@@ -7,8 +7,9 @@
 
 namespace halfpipe::runtime {
 
-/// Opens config.data, fills in model.vocab_size where it is auto (0), and checks that the model has
-/// an id for every token of both splits. Throws ConfigError or FileError.
+/// Opens config.data, fills in model.vocab_size where it is auto (0), and checks that both splits
+/// are long enough for a sequence and that the model has an id for every token of them. Throws
+/// ConfigError or FileError.
 data::Dataset open_training_data(config::RunConfig& config);
 
 }  // namespace halfpipe::runtime

@@ -346,6 +346,8 @@ void MpiTransport::throw_if_lost() {
 }
 
 void MpiTransport::abort(int exit_code) noexcept {
+  // The caller has said why; the others must not take this rank's end for a death of its own.
+  (void)board_.claim_last_words();
   MPI_Abort(messages_, exit_code);
 }
 

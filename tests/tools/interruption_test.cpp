@@ -137,7 +137,9 @@ TEST_F(Interruption, TerminationOfMpirunLeavesTheLastCheckpointWhole) {
   const Metrics metrics = read_metrics(path("out"));
   EXPECT_EQ(metrics.end_step, done + 2);
   for (const auto& [step, loss] : whole_.losses) {
-    if (metrics.losses.contains(step)) EXPECT_EQ(metrics.losses.at(step), loss) << step;
+    if (metrics.losses.contains(step)) {
+      EXPECT_EQ(metrics.losses.at(step), loss) << step;
+    }
   }
 }
 

@@ -12,6 +12,7 @@
 #include "engine/data/sampler.h"
 #include "engine/model/loss_evaluator.h"
 #include "engine/runtime/training_run.h"
+#include "kernels/core/error.h"
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/devices.h"
 #include "tools/halfpipe/loaded_model.h"
@@ -32,6 +33,10 @@ struct Options {
 void evaluate(const Options& options) {
   const LoadedModel model = open_model(options.checkpoint);
   const auto tokens = data::open_text(model.text_vocabulary(), options.text, "--text");
+  if (tokens->size() < 2) {
+    throw FileError(fmt::format("--text ({}): {} tokens, at least 2 are needed to predict one",
+                                fmt::join(options.text, ", "), tokens->size()));
+  }
   data::check_tokens(*tokens, model.config.vocab_size);
   const data::EvaluationWindows windows(tokens->size(), model.config.seq_len, 0,
                                         data::PartialWindow::kKeep);
