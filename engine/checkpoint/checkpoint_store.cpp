@@ -2,7 +2,7 @@
 #include "engine/checkpoint/checkpoint_store.h"
 
 #include "engine/checkpoint/manifest.h"
-#include "engine/checkpoint/output_file.h"
+#include "engine/files/output_file.h"
 #include "kernels/core/error.h"
 
 #include <fmt/format.h>
@@ -167,7 +167,7 @@ void CheckpointStore::abandon(std::int64_t step) noexcept {
 void CheckpointStore::seal(std::int64_t step) {
   // The other files were flushed when they were written.
   attempt([&] { write_manifest(working_directory(step)); });
-  sync_directory(working_directory(step));
+  files::sync_directory(working_directory(step));
 }
 
 void CheckpointStore::publish(std::int64_t step) {
@@ -178,7 +178,7 @@ void CheckpointStore::publish(std::int64_t step) {
     if (fs::exists(target)) fs::rename(target, replaced);
     fs::rename(working_directory(step), target);
   });
-  sync_directory(checkpoints_);
+  files::sync_directory(checkpoints_);
   attempt([&] { fs::remove_all(replaced); });
 }
 
@@ -189,7 +189,7 @@ void CheckpointStore::point_latest(std::int64_t step) {
     fs::create_directory_symlink(step_name(step), partial);
     fs::rename(partial, checkpoints_ / kLatest);
   });
-  sync_directory(checkpoints_);
+  files::sync_directory(checkpoints_);
 }
 
 void CheckpointStore::prune(std::int64_t step) {

@@ -2,8 +2,8 @@
 #include "engine/checkpoint/manifest.h"
 
 #include "engine/checkpoint/digest.h"
-#include "engine/checkpoint/mapped_file.h"
-#include "engine/checkpoint/output_file.h"
+#include "engine/files/mapped_file.h"
+#include "engine/files/output_file.h"
 #include "kernels/core/error.h"
 
 #include <fmt/format.h>
@@ -100,7 +100,7 @@ void write_manifest(const fs::path& directory) {
   std::map<std::string, FileRecord> records;
   for (const auto& [name, path] : files_of(directory))
     records[name] = {fs::file_size(path), digest_of_file(path)};
-  write_file(directory / kManifestName, make_text(records));
+  files::write_file(directory / kManifestName, make_text(records));
 }
 
 void verify_directory(const fs::path& directory) {
@@ -110,7 +110,8 @@ void verify_directory(const fs::path& directory) {
     throw FileError(
         fmt::format("{}: not a whole checkpoint: it has no {}", directory.string(), kManifestName));
   }
-  const std::map<std::string, FileRecord> records = parse_text(read_text_file(manifest), manifest);
+  const std::map<std::string, FileRecord> records =
+      parse_text(files::read_text_file(manifest), manifest);
   for (const auto& [name, record] : records) check_file(directory / name, record);
   for (const auto& [name, path] : files_of(directory)) {
     if (!records.contains(name))

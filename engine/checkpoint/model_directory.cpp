@@ -2,7 +2,8 @@
 #include "engine/checkpoint/model_directory.h"
 
 #include "engine/checkpoint/hugging_face.h"
-#include "engine/checkpoint/output_file.h"
+#include "engine/files/mapped_file.h"
+#include "engine/files/output_file.h"
 
 #include <fmt/format.h>
 
@@ -25,7 +26,7 @@ std::string bias_of(std::string_view weight) {
 
 model::TransformerConfig read_config(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / kConfigName;
-  return parse_hugging_face_config(read_text_file(path), path.string());
+  return parse_hugging_face_config(files::read_text_file(path), path.string());
 }
 
 }  // namespace
@@ -47,7 +48,7 @@ void write_optimizer_shard(const std::filesystem::path& directory,
 void write_model_index(const std::filesystem::path& directory,
                        const model::TransformerConfig& config,
                        int num_shards) {
-  write_file(directory / kConfigName, make_hugging_face_config(config));
+  files::write_file(directory / kConfigName, make_hugging_face_config(config));
   if (num_shards == 1) return;
   WeightMap weight_map;
   std::uint64_t total_bytes = 0;
@@ -59,7 +60,8 @@ void write_model_index(const std::filesystem::path& directory,
       total_bytes += entry.bytes;
     }
   }
-  write_file(directory / "model.safetensors.index.json", make_index(weight_map, total_bytes));
+  files::write_file(directory / "model.safetensors.index.json",
+                    make_index(weight_map, total_bytes));
 }
 
 std::vector<NamedTensor> with_zero_biases(std::span<const NamedTensor> tensors) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/checkpoint/safetensors.h"
 
-#include "engine/checkpoint/output_file.h"
+#include "engine/files/output_file.h"
 #include "kernels/core/error.h"
 
 #include <fmt/format.h>
@@ -47,7 +47,7 @@ void convert_each(const std::byte* source, std::span<float> out, Convert convert
 void write_safetensors(const std::filesystem::path& path,
                        std::span<const NamedTensor> tensors,
                        const Metadata& extra_metadata) {
-  OutputFile file(path);
+  files::OutputFile file(path);
   file.write(make_header(tensors, extra_metadata));
   for (const NamedTensor& tensor : tensors) {
     const auto count = static_cast<std::size_t>(tensor.shape.num_elements());

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/checkpoint/mapped_file.h"
 #include "engine/checkpoint/safetensors_header.h"
+#include "engine/files/mapped_file.h"
 
 namespace halfpipe::checkpoint {
 
@@ -35,7 +35,7 @@ class SafetensorsFile {
 
  private:
   std::filesystem::path path_;
-  MappedFile file_;
+  files::MappedFile file_;
   SafetensorsHeader header_;
 };
 

@@ -2,6 +2,7 @@
 #include "engine/checkpoint/sharded_tensors.h"
 
 #include "engine/checkpoint/hugging_face.h"
+#include "engine/files/mapped_file.h"
 #include "kernels/core/error.h"
 
 #include <fmt/format.h>
@@ -70,7 +71,7 @@ Listing list_files(const fs::path& directory, std::string_view stem, const fs::p
   const std::string single = shard_file_name(stem, 0, 1);
   if (fs::exists(directory / single)) return {{single}, {}};
   if (!fs::exists(index)) return {numbered_shards(directory, stem), {}};
-  Listing listing{{}, parse_index(read_text_file(index), index.string())};
+  Listing listing{{}, parse_index(files::read_text_file(index), index.string())};
   std::set<std::string> distinct;
   for (const auto& [tensor, file] : listing.weight_map) distinct.insert(file);
   listing.files.assign(distinct.begin(), distinct.end());

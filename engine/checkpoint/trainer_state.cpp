@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/checkpoint/trainer_state.h"
 
-#include "engine/checkpoint/mapped_file.h"
-#include "engine/checkpoint/output_file.h"
+#include "engine/files/mapped_file.h"
+#include "engine/files/output_file.h"
 #include "kernels/core/error.h"
 
 #include <fmt/format.h>
@@ -65,13 +65,13 @@ void write_trainer_state(const std::filesystem::path& directory, const TrainerSt
   root["config"] = state.config;
   // A configuration may hold a file name that is not UTF-8, which JSON cannot: better altered there
   // than no checkpoint.
-  write_file(directory / kFileName,
-             root.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+  files::write_file(directory / kFileName,
+                    root.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
 }
 
 TrainerState read_trainer_state(const std::filesystem::path& directory) {
   const std::string name = (directory / kFileName).string();
-  const json root = parse_object(read_text_file(directory / kFileName), name);
+  const json root = parse_object(files::read_text_file(directory / kFileName), name);
   const auto count = [&](const char* key) {
     return member(root, key, is_count, "a whole number of at most 63 bits", name)
         .get<std::int64_t>();

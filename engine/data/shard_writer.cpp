@@ -57,9 +57,9 @@ void ShardWriter::append(std::span<const std::int32_t> tokens) {
     }
     if (fits_16_bits(vocab_size_)) {
       const std::vector<std::uint16_t> narrow(now.begin(), now.end());
-      shards_.back()->append(std::as_bytes(std::span(narrow)));
+      shards_.back()->write(std::as_bytes(std::span(narrow)));
     } else {
-      shards_.back()->append(std::as_bytes(now));
+      shards_.back()->write(std::as_bytes(now));
     }
     num_in_shard_ += static_cast<std::int64_t>(now.size());
     num_tokens_ += static_cast<std::int64_t>(now.size());
@@ -70,7 +70,7 @@ void ShardWriter::append(std::span<const std::int32_t> tokens) {
 
 void ShardWriter::publish() {
   if (num_in_shard_ > 0) end_shard();
-  for (const auto& shard : shards_) shard->publish();
+  for (const auto& shard : shards_) shard->commit();
 }
 
 std::vector<std::string> ShardWriter::paths() const {
@@ -81,10 +81,10 @@ std::vector<std::string> ShardWriter::paths() const {
 
 void ShardWriter::begin_shard() {
   const std::string name = fmt::format("{}_{:06}.bin", prefix_, shards_.size());
-  shards_.push_back(std::make_unique<AtomicFile>((std::filesystem::path(folder_) / name).string()));
+  shards_.push_back(std::make_unique<files::OutputFile>(std::filesystem::path(folder_) / name));
   // The count is not known yet; end_shard() writes it.
   const auto header = make_header(fits_16_bits(vocab_size_), 0);
-  shards_.back()->append(std::as_bytes(std::span(header)));
+  shards_.back()->write(std::as_bytes(std::span(header)));
 }
 
 void ShardWriter::end_shard() {
@@ -144,9 +144,9 @@ TokenizeReport tokenize_files(const TokenizeOptions& options) {
   const Dataset dataset = open_dataset(config, "input");
   prepare_folder(options.out_dir);
 
-  AtomicFile vocabulary((std::filesystem::path(options.out_dir) / kVocabularyFile).string());
+  files::OutputFile vocabulary(std::filesystem::path(options.out_dir) / kVocabularyFile);
   const std::string json = dataset.vocabulary.to_json().dump(1) + "\n";
-  vocabulary.append(std::as_bytes(std::span(json)));
+  vocabulary.write(json);
   vocabulary.close();
   const int vocab_size = dataset.vocabulary.size();
   ShardWriter train(options.out_dir, "train", vocab_size, options.shard_tokens);
@@ -155,7 +155,7 @@ TokenizeReport tokenize_files(const TokenizeOptions& options) {
   if (dataset.validation) write_tokens(*dataset.validation, validation);
 
   // The vocabulary comes first: shards without one would be taken for another tokenizer's.
-  vocabulary.publish();
+  vocabulary.commit();
   train.publish();
   validation.publish();
   TokenizeReport report{

@@ -3,8 +3,8 @@
 // `halfpipe tokenize`.
 #pragma once
 
-#include "engine/data/atomic_file.h"
 #include "engine/data/vocabulary.h"
+#include "engine/files/output_file.h"
 
 #include <cstdint>
 #include <memory>
@@ -42,7 +42,7 @@ class ShardWriter {
   std::int64_t shard_tokens_;
   std::int64_t num_tokens_ = 0;
   std::int64_t num_in_shard_ = 0;
-  std::vector<std::unique_ptr<AtomicFile>>
+  std::vector<std::unique_ptr<files::OutputFile>>
       shards_;  // the last one is open unless num_in_shard_ is 0
 };
 

@@ -2,8 +2,8 @@
 // Collecting characters and encoding files.
 #include "engine/data/text_tokens.h"
 
-#include "engine/data/mapped_file.h"
 #include "engine/data/utf8.h"
+#include "engine/files/mapped_file.h"
 #include "kernels/core/error.h"
 
 #include <fmt/format.h>
@@ -24,7 +24,7 @@ template <typename Token>
 std::vector<Token> encode_as(const Vocabulary& vocabulary, std::span<const std::string> files) {
   std::vector<Token> tokens;
   for (const std::string& path : files) {
-    const MappedFile file(path);
+    const files::MappedFile file(path);
     vocabulary.append_encoded(file.text(), path, tokens);
   }
   return tokens;
@@ -35,7 +35,7 @@ std::vector<Token> encode_as(const Vocabulary& vocabulary, std::span<const std::
 Vocabulary characters_of_files(std::span<const std::string> files) {
   std::vector<bool> seen(kLastCodePoint + 1, false);
   for (const std::string& path : files) {
-    const MappedFile file(path);
+    const files::MappedFile file(path);
     const std::string_view text = file.text();
     for (std::size_t at = 0; at < text.size();) {
       const auto code_point = decode_utf8(text, at);

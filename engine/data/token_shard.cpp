@@ -27,7 +27,7 @@ struct Header {
 };
 
 // Words that a short file lacks read as 0.
-Header read_header(const MappedFile& file) {
+Header read_header(const files::MappedFile& file) {
   Header header{};
   std::memcpy(&header, file.bytes().data(), std::min(sizeof(header), file.bytes().size()));
   return header;
@@ -43,7 +43,7 @@ bool looks_like_llmc(const Header& header, std::int64_t file_bytes) {
                                              payload == header.num_tokens * std::int64_t{4}));
 }
 
-void check_llmc(const MappedFile& file,
+void check_llmc(const files::MappedFile& file,
                 const Header& header,
                 std::int32_t version,
                 std::int64_t bytes_per_token) {
@@ -68,7 +68,7 @@ void check_llmc(const MappedFile& file,
   }
 }
 
-void check_raw(const MappedFile& file, const Header& header) {
+void check_raw(const files::MappedFile& file, const Header& header) {
   const auto file_bytes = static_cast<std::int64_t>(file.bytes().size());
   if (looks_like_llmc(header, file_bytes)) {
     throw FileError(fmt::format("{}: magic {} must be {} (16-bit tokens) or {} (32-bit tokens)",

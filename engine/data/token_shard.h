@@ -4,7 +4,7 @@
 // no header). Little-endian.
 #pragma once
 
-#include "engine/data/mapped_file.h"
+#include "engine/files/mapped_file.h"
 
 #include <cstdint>
 #include <span>
@@ -35,7 +35,7 @@ class TokenShard {
   void read(std::int64_t first, std::span<std::int32_t> out) const;
 
  private:
-  MappedFile file_;
+  files::MappedFile file_;
   std::int64_t offset_ = 0;  // bytes before the first token
   std::int64_t size_ = 0;
   int bytes_per_token_ = 2;

@@ -2,8 +2,8 @@
 // Vocabulary: encoding, decoding and its JSON form.
 #include "engine/data/vocabulary.h"
 
-#include "engine/data/mapped_file.h"
 #include "engine/data/utf8.h"
+#include "engine/files/mapped_file.h"
 #include "kernels/core/error.h"
 
 #include <fmt/format.h>
@@ -209,7 +209,7 @@ Vocabulary Vocabulary::from_json(const nlohmann::json& json, std::string_view so
 }
 
 Vocabulary Vocabulary::read(const std::string& path) {
-  const MappedFile file(path);
+  const files::MappedFile file(path);
   const auto json = nlohmann::json::parse(file.text(), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) throw FileError(fmt::format("{}: is not valid JSON", path));
   return from_json(json, path);

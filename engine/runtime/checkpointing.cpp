@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "engine/checkpoint/model_directory.h"
-#include "engine/checkpoint/output_file.h"
 #include "engine/config/config_to_yaml.h"
+#include "engine/files/output_file.h"
 #include "engine/runtime/agreement.h"
 
 namespace halfpipe::runtime {
@@ -92,7 +92,7 @@ void write_rank_zero_files(const std::filesystem::path& directory,
                                               .seed = job.config.train.seed,
                                               .parameter_hash = parameter_hash,
                                               .config = config::to_yaml(job.config)});
-  checkpoint::write_file(directory / kVocabularyName, vocabulary.to_json().dump(1) + "\n");
+  files::write_file(directory / kVocabularyName, vocabulary.to_json().dump(1) + "\n");
 }
 
 }  // namespace

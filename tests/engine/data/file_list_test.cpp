@@ -3,13 +3,16 @@
 #include "engine/data/file_list.h"
 
 #include "kernels/core/error.h"
-#include "tests/engine/data/temporary_folder.h"
+#include "tests/engine/files/temporary_folder.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
 namespace halfpipe::data {
 namespace {
+
+using files::expect_error;
+using files::TemporaryFolder;
 
 namespace fs = std::filesystem;
 

@@ -4,7 +4,7 @@
 #include "engine/data/sampler.h"
 
 #include "kernels/core/error.h"
-#include "tests/engine/data/temporary_folder.h"
+#include "tests/engine/files/temporary_folder.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -15,6 +15,8 @@
 
 namespace halfpipe::data {
 namespace {
+
+using files::expect_error;
 
 using Tokens = std::vector<std::int32_t>;
 

@@ -5,7 +5,7 @@
 #include "engine/data/dataset.h"
 #include "kernels/core/error.h"
 #include "tests/engine/data/shard_bytes.h"
-#include "tests/engine/data/temporary_folder.h"
+#include "tests/engine/files/temporary_folder.h"
 
 #include <gtest/gtest.h>
 
@@ -13,6 +13,10 @@
 
 namespace halfpipe::data {
 namespace {
+
+using files::expect_error;
+using files::read_file;
+using files::TemporaryFolder;
 
 using Tokens = std::vector<std::int32_t>;
 

@@ -4,12 +4,15 @@
 
 #include "engine/data/utf8.h"
 #include "kernels/core/error.h"
-#include "tests/engine/data/temporary_folder.h"
+#include "tests/engine/files/temporary_folder.h"
 
 #include <gtest/gtest.h>
 
 namespace halfpipe::data {
 namespace {
+
+using files::expect_error;
+using files::TemporaryFolder;
 
 using Files = std::vector<std::string>;
 

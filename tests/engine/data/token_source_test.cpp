@@ -5,13 +5,16 @@
 #include "kernels/core/error.h"
 #include "kernels/core/philox.h"
 #include "tests/engine/data/shard_bytes.h"
-#include "tests/engine/data/temporary_folder.h"
+#include "tests/engine/files/temporary_folder.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace halfpipe::data {
 namespace {
+
+using files::expect_error;
+using files::TemporaryFolder;
 
 using Tokens = std::vector<std::int32_t>;
 

@@ -3,7 +3,7 @@
 #include "engine/data/vocabulary.h"
 
 #include "kernels/core/error.h"
-#include "tests/engine/data/temporary_folder.h"
+#include "tests/engine/files/temporary_folder.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -12,6 +12,9 @@
 
 namespace halfpipe::data {
 namespace {
+
+using files::expect_error;
+using files::TemporaryFolder;
 
 using Tokens = std::vector<std::int32_t>;
 

@@ -11,12 +11,12 @@
 #include <string>
 #include <string_view>
 
-namespace halfpipe::data {
+namespace halfpipe::files {
 
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "halfpipe-data-XXXXXX").string();
+    std::string name = (std::filesystem::temp_directory_path() / "halfpipe-test-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
     path_ = name;
   }
@@ -62,4 +62,4 @@ void expect_error(Action&& action, std::initializer_list<std::string_view> parts
   }
 }
 
-}  // namespace halfpipe::data
+}  // namespace halfpipe::files

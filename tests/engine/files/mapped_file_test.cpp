@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The mapped file: content, ownership, refusals.
-#include "engine/data/mapped_file.h"
+#include "engine/files/mapped_file.h"
 
 #include "kernels/core/error.h"
-#include "tests/engine/data/temporary_folder.h"
+#include "tests/engine/files/temporary_folder.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include <utility>
 
-namespace halfpipe::data {
+namespace halfpipe::files {
 namespace {
 
 TEST(MappedFile, HoldsTheContent) {
@@ -23,6 +23,12 @@ TEST(MappedFile, HoldsTheContent) {
 TEST(MappedFile, MayBeEmpty) {
   const TemporaryFolder folder;
   EXPECT_TRUE(MappedFile(folder.write("a", "")).bytes().empty());
+}
+
+TEST(MappedFile, ReadsATextFileAsAString) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(read_text_file(folder.write("a", "text\n")), "text\n");
+  EXPECT_EQ(read_text_file(folder.write("b", "")), "");
 }
 
 TEST(MappedFile, MovesItsMapping) {
@@ -48,4 +54,4 @@ TEST(MappedFile, RefusesWhatIsNoFile) {
 }
 
 }  // namespace
-}  // namespace halfpipe::data
+}  // namespace halfpipe::files
