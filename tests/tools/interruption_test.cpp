@@ -11,15 +11,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kSteps = 60;
+constexpr std::int64_t kSteps = 50;
 
-/// Steps of some ten milliseconds, so that a signal meets the job in the middle of one.
+/// Steps of ten milliseconds or more, so that a signal meets the job in the middle of one.
 class Interruption : public CommandTest {
  protected:
   static constexpr const char* kRanks = "4";
 
   [[nodiscard]] static Arguments job() {
-    return train({"train.steps=" + std::to_string(kSteps), "train.global_batch_size=128",
+    return train({"train.steps=" + std::to_string(kSteps), "model.hidden_size=64",
+                  "train.micro_batch_size=16", "train.global_batch_size=128",
                   "train.evaluate_every=0", "parallel.pipeline=4", "output.checkpoint_every=10",
                   "output.keep=0", "debug.timeout_seconds=2"});
   }
