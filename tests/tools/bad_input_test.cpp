@@ -168,7 +168,7 @@ class BadModelTest : public BadInputTest {
   }
   /// A copy of the foreign model with one file replaced.
   [[nodiscard]] std::string with(const std::string& name, const std::string& content) {
-    const std::string directory = "model-" + std::to_string(num_models_++);
+    std::string directory = "model-" + std::to_string(num_models_++);
     fs::copy(path("foreign"), path(directory));
     write(directory + "/" + name, content);
     return directory;

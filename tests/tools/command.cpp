@@ -80,6 +80,7 @@ std::vector<pid_t> descendants_of(pid_t ancestor) {
 Command::Command(const std::vector<std::string>& arguments, const CommandOptions& options)
     : out_path_(make_output_file()), err_path_(make_output_file()) {
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments)
     pointers.push_back(const_cast<char*>(argument.c_str()));
   pointers.push_back(nullptr);

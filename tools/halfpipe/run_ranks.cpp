@@ -53,6 +53,7 @@ void run_threads(int num_ranks, const std::function<void(transport::Transport&)>
   std::vector<int> exit_codes(static_cast<std::size_t>(num_ranks), 0);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(static_cast<std::size_t>(num_ranks));
     for (int rank = 0; rank < num_ranks; ++rank) {
       threads.emplace_back([&, rank] {
         const std::unique_ptr<transport::Transport> transport = group.make_transport(rank);
