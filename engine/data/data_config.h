@@ -9,9 +9,9 @@ namespace halfpipe::data {
 
 /// Exactly one of `text` and (`train_shards`, `validation_shards`) is given.
 struct DataConfig {
-  std::vector<std::string> text;   // files, folders or globs of plain text
-  std::string train_shards;        // glob of token shards (llm.c or nanoGPT files)
-  std::string validation_shards;   // glob of token shards
+  std::vector<std::string> text;     // files, folders or globs of plain text
+  std::string train_shards;          // glob of token shards (llm.c or nanoGPT files)
+  std::string validation_shards;     // glob of token shards
   std::string vocabulary = "bytes";  // bytes | characters | path of a vocabulary file
   double validation_fraction = 0.1;  // of the text, taken from its end
 
