@@ -30,7 +30,14 @@ tools/build.sh halfpipe
 ranks=$(build/halfpipe config "$config" "$@" --get parallel.pipeline)
 output=$(build/halfpipe config "$config" "$@" --get output.dir)
 
-echo "train: mpirun -n $ranks build/halfpipe train $config $*"
-mpirun -n "$ranks" --oversubscribe --bind-to none build/halfpipe train "$config" "$@"
+resume=()
+if [ -e "$output/latest" ]; then
+  echo "train: $output holds an earlier run, going on with it; delete it to start anew"
+  resume=(--resume auto)
+fi
+train=(build/halfpipe train "$config" "$@" ${resume[@]+"${resume[@]}"})
+
+echo "train: mpirun -n $ranks ${train[*]}"
+mpirun -n "$ranks" --oversubscribe --bind-to none "${train[@]}"
 echo "generate: build/halfpipe generate $output"
 build/halfpipe generate "$output" --prompt "#include <" --tokens 400

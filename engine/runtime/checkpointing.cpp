@@ -10,6 +10,7 @@
 #include "engine/checkpoint/model_directory.h"
 #include "engine/config/config_to_yaml.h"
 #include "engine/files/output_file.h"
+#include "engine/runtime/activity.h"
 #include "engine/runtime/agreement.h"
 
 namespace halfpipe::runtime {
@@ -112,11 +113,15 @@ std::filesystem::path save_checkpoint(checkpoint::CheckpointStore& store,
     const std::filesystem::path directory = store.working_directory(steps_done);
     agree(transport, [&] {
       for (int chunk = 0; chunk < job.placement.num_chunks(); ++chunk) {
-        write_stage(directory, trainer, trainer.stage(chunk).layers(), job);
+        const model::StageLayers& layers = trainer.stage(chunk).layers();
+        publish_activity(transport, steps_done,
+                         fmt::format("checkpoint, stage {}", layers.stage).c_str());
+        write_stage(directory, trainer, layers, job);
       }
     });
     agree(transport, [&] {
       if (!first_rank) return;
+      publish_activity(transport, steps_done, "checkpoint, manifest");
       write_rank_zero_files(directory, job, vocabulary, steps_done, parameter_hash);
       store.finish(steps_done);
     });

@@ -8,7 +8,7 @@ EvaluationResult evaluate_windows(PipelineTrainer& trainer,
                                   const data::TokenSource& source,
                                   const data::EvaluationWindows& windows,
                                   std::int64_t step) {
-  const std::int64_t sequences = job.config.train.micro_batch_size * job.config.num_micro_batches();
+  const std::int64_t sequences = job.config.train.global_batch_size;
   const auto tokens = static_cast<std::size_t>(sequences * job.config.model.seq_len);
   HostBatch batch;
   if (trainer.has_first_stage()) batch.inputs.resize(tokens);

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "engine/checkpoint/parameter_hash.h"
+#include "engine/runtime/activity.h"
 #include "engine/runtime/agreement.h"
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
@@ -136,6 +137,7 @@ StepResult PipelineTrainer::step(std::int64_t step,
   executor_->run(job_.training, tensors(static_cast<float>(1.0 / tokens)), step);
   HALFPIPE_CHECK(executor_->live_bytes().current() == 0, "a step left saved tensors alive");
   measured_activations_ = static_cast<std::int64_t>(executor_->live_bytes().peak());
+  publish_activity(transport_, step, "gradient norm");
   combine_tied_gradients();
 
   const auto rank = static_cast<std::size_t>(transport_.rank());
@@ -164,6 +166,7 @@ StepResult PipelineTrainer::step(std::int64_t step,
                     step + 1, result.loss, result.grad_norm),
         /*exit_code=*/1);
   }
+  publish_activity(transport_, step, "optimizer step");
   const double factor =
       optimizer::clip_factor(result.grad_norm, job_.config.optimizer.clip_grad_norm);
   optimizer_->step(step + 1, learning_rate, factor, *stream_);

@@ -2,10 +2,25 @@
 // The data of a training job, opened and held against the model.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "engine/config/run_config.h"
 #include "engine/data/dataset.h"
 
 namespace halfpipe::runtime {
+
+/// What a rank has once its inputs are read and checked.
+struct TrainingInputs {
+  config::RunConfig config;
+  std::optional<data::Dataset> dataset;
+  std::optional<std::filesystem::path> resume_from;  // a whole checkpoint
+  std::vector<std::string> warnings;                 // for the log
+  std::int64_t steps_done = 0;                       // by the run that is resumed
+};
 
 /// Opens config.data, fills in model.vocab_size where it is auto (0), and checks that both splits
 /// are long enough for a sequence and that the model has an id for every token of them. Throws

@@ -20,7 +20,8 @@ struct PassOp {
   int stage;        // 0 .. num_stages-1, in the order in which a micro-batch meets them
   int micro_batch;  // 0 .. num_micro_batches-1
 
-  friend auto operator<=>(const PassOp&, const PassOp&) = default;
+  // clang-tidy 14 takes the 0 that a defaulted comparison is made with for a null pointer.
+  friend auto operator<=>(const PassOp&, const PassOp&) = default;  // NOLINT(modernize-use-nullptr)
 };
 
 }  // namespace halfpipe::schedule

@@ -46,7 +46,7 @@ TEST(Safetensors, WritesTheGoldenBytes) {
 
 TEST(Safetensors, ReadsWhatItWrote) {
   const ScratchDirectory scratch;
-  std::vector<float> values(257 * 13);
+  std::vector<float> values(std::size_t{257} * 13);
   std::iota(values.begin(), values.end(), -100.0F);
   const std::vector<NamedTensor> tensors{{"matrix", {257, 13}, values.data()},
                                          {"none", {0, 4}, nullptr},

@@ -222,7 +222,7 @@ TEST(Replay, WaitsForSlowReceiversUnderRendezvousOnly) {
 
 TEST(PackRanges, ReachesThePeakWhereLifetimesNest) {
   std::vector<LiveRange> ranges;
-  for (int i = 0; i < 8; ++i) ranges.push_back({i, 20 - i, 64 * (i + 1)});
+  for (int i = 0; i < 8; ++i) ranges.push_back({i, 20 - i, std::int64_t{64} * (i + 1)});
   const std::int64_t peak = peak_of(ranges);
   EXPECT_EQ(pack(ranges), peak);
 }

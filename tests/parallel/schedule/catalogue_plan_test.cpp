@@ -31,7 +31,7 @@ class CataloguePlan : public ::testing::TestWithParam<std::tuple<std::string_vie
 
 /// Costs as a GPT has them: B a little dearer than F, W a little cheaper, and two heavy ends.
 CostModel transformer_costs(const Placement& placement) {
-  constexpr std::int64_t kActivation = 64 * 1024;
+  constexpr std::int64_t kActivation = 65536;
   CostModel costs = even_costs(placement);
   for (StageCost& stage : costs.stages) {
     stage = {1.0, 1.05, 0.9, 7 * kActivation, 11 * kActivation, 9 * kActivation};

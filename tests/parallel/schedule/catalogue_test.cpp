@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include <algorithm>
 #include <map>
 #include <string>
@@ -34,8 +36,8 @@ double peak_formula(std::string_view name, int p, int m) {
   if (name == "gpipe") return m;
   if (name == "interleaved") return (3 * p - 1) / 2.0;
   if (name == "zb-2p") return 2 * p;
-  if (name == "v-min") return (p + 4) / 3;   // rounded down
-  if (name == "v-half") return (p + 2) / 2;  // rounded down
+  if (name == "v-min") return std::floor((p + 4) / 3.0);
+  if (name == "v-half") return std::floor((p + 2) / 2.0);
   return p;
 }
 

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/training_loop.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+
+#include "engine/model/model_cost.h"
+#include "engine/optimizer/learning_rate.h"
+#include "engine/runtime/activity.h"
+#include "engine/runtime/agreement.h"
+#include "engine/runtime/checkpointing.h"
+#include "engine/runtime/evaluation.h"
+#include "engine/runtime/step_trace.h"
+#include "engine/runtime/stop_signal.h"
+
+namespace halfpipe::runtime {
+
+namespace {
+
+std::int64_t peak_resident_bytes() {
+  struct rusage usage {};
+  getrusage(RUSAGE_SELF, &usage);
+  constexpr std::int64_t kKibibyte = 1024;  // the unit of ru_maxrss on Linux
+  return usage.ru_maxrss * kKibibyte;
+}
+
+}  // namespace
+
+TrainingLoop::TrainingLoop(const TrainingInputs& inputs,
+                           const Job& job,
+                           PipelineTrainer& trainer,
+                           transport::Transport& transport)
+    : inputs_(inputs),
+      job_(job),
+      trainer_(trainer),
+      transport_(transport),
+      store_(job.config.output.dir, job.config.output.keep),
+      sampler_(job.config.train.seed,
+               inputs.dataset->train->size(),
+               job.config.model.seq_len,
+               job.config.train.global_batch_size),
+      steps_done_(inputs.steps_done) {
+  const auto tokens = static_cast<std::size_t>(job.config.train.global_batch_size) *
+                      static_cast<std::size_t>(job.config.model.seq_len);
+  if (trainer.has_first_stage()) batch_.inputs.resize(tokens);
+  if (trainer.has_last_stage()) batch_.targets.resize(tokens);
+}
+
+void TrainingLoop::begin(const std::string& report) {
+  agree(transport_, [&] {
+    if (transport_.rank() != 0) return;
+    log_ = std::make_unique<trace::RunLog>(job_.config.output.dir, steps_done_);
+    for (const std::string& warning : inputs_.warnings) log_->say("warning: " + warning);
+    log_->say(report);
+  });
+}
+
+void TrainingLoop::run() {
+  const std::int64_t total = job_.config.train.steps;
+  bool stop = false;
+  while (steps_done_ < total && !stop) {
+    stop = train_one_step();
+    const bool last = steps_done_ == total || stop;
+    if (evaluation_is_due(last)) evaluate();
+    if (last || is_due(job_.config.output.checkpoint_every)) save();
+  }
+  finish(stop);
+}
+
+bool TrainingLoop::is_due(std::int64_t every) const {
+  return every > 0 && steps_done_ % every == 0;
+}
+
+bool TrainingLoop::evaluation_is_due(bool last) const {
+  const std::int64_t every = job_.config.train.evaluate_every;
+  const bool finished = last && steps_done_ == job_.config.train.steps;
+  return inputs_.dataset->validation && every > 0 && (is_due(every) || finished);
+}
+
+bool TrainingLoop::train_one_step() {
+  const config::RunConfig& config = job_.config;
+  const double learning_rate =
+      optimizer::learning_rate(config.optimizer, steps_done_, config.train.steps);
+  publish_activity(transport_, steps_done_, "reading a batch");
+  sampler_.fill(steps_done_, {0, config.train.global_batch_size}, *inputs_.dataset->train,
+                batch_.inputs, batch_.targets);
+  // The third step of a run: the first two warm caches and pages up.
+  const bool traced = config.output.trace &&
+                      steps_done_ == std::min(inputs_.steps_done + 2, config.train.steps - 1);
+  if (traced) transport_.barrier();
+  const auto start = std::chrono::steady_clock::now();
+  const StepResult result = trainer_.step(steps_done_, learning_rate, batch_, stop_requested());
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  ++steps_done_;
+  if (steps_done_ == inputs_.steps_done + 1) check_memory();
+  if (log_) log_->train(record_of(result, learning_rate, elapsed.count()));
+  if (traced) write_trace();
+  return result.stop_requested;
+}
+
+trace::StepRecord TrainingLoop::record_of(const StepResult& result,
+                                          double learning_rate,
+                                          double seconds) const {
+  const config::RunConfig& config = job_.config;
+  const std::int64_t tokens =
+      static_cast<std::int64_t>(config.train.global_batch_size) * config.model.seq_len;
+  return {.step = steps_done_,
+          .total_steps = config.train.steps,
+          .loss = result.loss,
+          .grad_norm = result.grad_norm,
+          .learning_rate = learning_rate,
+          .seconds = seconds,
+          .tokens = tokens,
+          .model_flops = model::model_flops_per_token(config.model) * static_cast<double>(tokens),
+          .bubble_fraction = result.bubble_fraction,
+          .peak_bytes = peak_bytes_};
+}
+
+void TrainingLoop::check_memory() {
+  const RankMemory measured = trainer_.measured_memory();
+  const RankMemory planned =
+      plan_memory(job_, trainer_.backend())[static_cast<std::size_t>(transport_.rank())];
+  HALFPIPE_CHECK(measured == planned, "measured memory is not what was planned");
+  std::vector<double> totals(static_cast<std::size_t>(transport_.world_size()), 0.0);
+  totals[static_cast<std::size_t>(transport_.rank())] = static_cast<double>(measured.total());
+  transport_.all_reduce_sum(totals);
+  peak_bytes_ = static_cast<std::int64_t>(*std::max_element(totals.begin(), totals.end()));
+}
+
+void TrainingLoop::write_trace() {
+  const auto ranks = gather_step_trace(job_.training, trainer_.instruction_times(), transport_);
+  if (!log_) return;
+  const std::filesystem::path path = std::filesystem::path(job_.config.output.dir) / "trace.json";
+  trace::write_chrome_trace(path, ranks);
+  log_->say(fmt::format("timeline of step {} in {}", steps_done_, path.string()));
+}
+
+void TrainingLoop::evaluate() {
+  const config::RunConfig& config = job_.config;
+  const std::int64_t windows_wanted =
+      static_cast<std::int64_t>(config.train.evaluate_batches) * config.train.global_batch_size;
+  const data::EvaluationWindows windows(inputs_.dataset->validation->size(), config.model.seq_len,
+                                        windows_wanted);
+  const EvaluationResult result =
+      evaluate_windows(trainer_, job_, *inputs_.dataset->validation, windows, steps_done_);
+  if (log_) log_->validation(steps_done_, result.loss, result.num_tokens);
+}
+
+void TrainingLoop::save() {
+  publish_activity(transport_, steps_done_, "parameter hash");
+  parameter_hash_ = trainer_.parameter_hash();
+  const std::filesystem::path path =
+      save_checkpoint(store_, trainer_, job_, inputs_.dataset->vocabulary, steps_done_,
+                      parameter_hash_, transport_);
+  if (log_) log_->checkpoint(steps_done_, path, parameter_hash_);
+}
+
+void TrainingLoop::finish(bool stopped) {
+  publish_activity(transport_, steps_done_, "end of the run");
+  if (parameter_hash_.empty()) parameter_hash_ = trainer_.parameter_hash();
+  const std::vector<trace::RankPeak> peaks = gather_peaks();
+  if (!log_) return;
+  if (stopped && steps_done_ < job_.config.train.steps) {
+    log_->say(
+        fmt::format("stopped by a signal after step {}; go on with --resume auto", steps_done_));
+  }
+  log_->end(steps_done_, parameter_hash_, peaks);
+}
+
+std::vector<trace::RankPeak> TrainingLoop::gather_peaks() {
+  const trace::RankPeak mine{trainer_.measured_memory().total(), peak_resident_bytes()};
+  std::vector<trace::RankPeak> peaks;
+  for (const auto& bytes : transport_.all_gather(std::as_bytes(std::span(&mine, 1)))) {
+    std::memcpy(&peaks.emplace_back(), bytes.data(), sizeof(trace::RankPeak));
+  }
+  return peaks;
+}
+
+}  // namespace halfpipe::runtime

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loop over optimizer steps of one rank, and what surrounds a step: data, learning rate,
+// evaluation, checkpoints, logs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "engine/checkpoint/checkpoint_store.h"
+#include "engine/data/sampler.h"
+#include "engine/runtime/job.h"
+#include "engine/runtime/pipeline_trainer.h"
+#include "engine/runtime/training_inputs.h"
+#include "engine/trace/run_log.h"
+#include "parallel/transport/transport.h"
+
+namespace halfpipe::runtime {
+
+class TrainingLoop {
+ public:
+  /// What it is given must outlive it. The trainer holds the parameters of inputs.steps_done steps.
+  TrainingLoop(const TrainingInputs& inputs,
+               const Job& job,
+               PipelineTrainer& trainer,
+               transport::Transport& transport);
+
+  /// Opens the logs and says how the run begins. Collective.
+  void begin(const std::string& report);
+  /// Trains until train.steps, or until a signal asks any rank to stop; saves at the end.
+  /// Collective.
+  void run();
+
+ private:
+  [[nodiscard]] bool is_due(std::int64_t every) const;
+  [[nodiscard]] bool evaluation_is_due(bool last) const;
+
+  /// Returns whether a signal asked to stop.
+  bool train_one_step();
+  void evaluate();
+  void save();
+  void finish(bool stopped);
+
+  [[nodiscard]] trace::StepRecord record_of(const StepResult& result,
+                                            double learning_rate,
+                                            double seconds) const;
+  /// Planned equals measured, kind by kind, on every rank: checked after the first step of every
+  /// run.
+  void check_memory();
+  void write_trace();
+  [[nodiscard]] std::vector<trace::RankPeak> gather_peaks();
+
+  const TrainingInputs& inputs_;
+  const Job& job_;
+  PipelineTrainer& trainer_;
+  transport::Transport& transport_;
+  std::unique_ptr<trace::RunLog> log_;  // rank 0 only
+  checkpoint::CheckpointStore store_;
+  data::BatchSampler sampler_;
+  HostBatch batch_;
+  std::int64_t steps_done_;
+  std::int64_t peak_bytes_ = 0;  // of the rank that needs most
+  std::string parameter_hash_;   // of the last save
+};
+
+}  // namespace halfpipe::runtime
