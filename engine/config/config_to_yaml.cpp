@@ -40,4 +40,26 @@ std::string to_yaml(const RunConfig& config) {
   return yaml;
 }
 
+std::string to_section_lines(const RunConfig& config) {
+  constexpr std::size_t kNameWidth = 12;
+  std::string lines;
+  std::string_view open;
+  for (const Key& key : key_table()) {
+    if (key.applies && !key.applies(config)) continue;
+    const std::string_view path = key.doc.path;
+    const std::string_view section = path.substr(0, path.find('.'));
+    if (section == open) {
+      lines += ", ";
+    } else {
+      if (!open.empty()) lines += '\n';
+      std::string name(section);
+      name.resize(kNameWidth, ' ');
+      lines += "  " + name;
+    }
+    lines.append(path.substr(section.size() + 1)).append(": ").append(key.write(config));
+    open = section;
+  }
+  return lines + "\n";
+}
+
 }  // namespace halfpipe::config

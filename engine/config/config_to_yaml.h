@@ -12,4 +12,7 @@ namespace halfpipe::config {
 /// RunConfig. Keys without a meaning beside the others (schedule.num_chunks) are left out.
 [[nodiscard]] std::string to_yaml(const RunConfig& config);
 
+/// The same for a reader's eye: a line for each section, "  model       num_layers: 8, ...".
+[[nodiscard]] std::string to_section_lines(const RunConfig& config);
+
 }  // namespace halfpipe::config

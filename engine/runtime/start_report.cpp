@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/config/config_to_yaml.h"
 #include "engine/model/model_cost.h"
 #include "parallel/schedule/simulate.h"
 
@@ -95,7 +96,8 @@ std::string memory_lines(const Job& job, const std::vector<RankMemory>& memory) 
 std::string start_report(const Job& job,
                          const std::vector<RankMemory>& memory,
                          int threads_per_rank) {
-  return model_lines(job) + stage_map_lines(job) + schedule_lines(job) +
+  return "configuration\n" + config::to_section_lines(job.config) + model_lines(job) +
+         stage_map_lines(job) + schedule_lines(job) +
          fmt::format("device      {}, {} threads per rank\n", job.config.device.kind,
                      threads_per_rank) +
          memory_lines(job, memory);

@@ -9,7 +9,8 @@
 
 namespace halfpipe::runtime {
 
-/// Model, parameters, stage map, schedule with its planned bubble, memory by kind and rank.
+/// Resolved configuration, model, parameters, stage map, schedule with its planned bubble, memory
+/// by kind and rank.
 [[nodiscard]] std::string start_report(const Job& job,
                                        const std::vector<RankMemory>& memory,
                                        int threads_per_rank);

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -163,20 +164,26 @@ void TrainingLoop::save() {
 void TrainingLoop::finish(bool stopped) {
   publish_activity(transport_, steps_done_, "end of the run");
   if (parameter_hash_.empty()) parameter_hash_ = trainer_.parameter_hash();
-  const std::vector<trace::RankPeak> peaks = gather_peaks();
+  const std::vector<RankPeak> peaks = gather_peaks();
   if (!log_) return;
   if (stopped && steps_done_ < job_.config.train.steps) {
     log_->say(
         fmt::format("stopped by a signal after step {}; go on with --resume auto", steps_done_));
   }
-  log_->end(steps_done_, parameter_hash_, peaks);
+  log_->say(end_report(peaks));
+  trace::EndRecord record{steps_done_, parameter_hash_, {}, {}};
+  for (const RankPeak& peak : peaks) {
+    record.planned_bytes.push_back(peak.planned);
+    record.peak_resident_bytes.push_back(peak.resident);
+  }
+  log_->end(record);
 }
 
-std::vector<trace::RankPeak> TrainingLoop::gather_peaks() {
-  const trace::RankPeak mine{trainer_.measured_memory().total(), peak_resident_bytes()};
-  std::vector<trace::RankPeak> peaks;
+std::vector<RankPeak> TrainingLoop::gather_peaks() {
+  const RankPeak mine{trainer_.measured_memory().total(), peak_resident_bytes(), getpid()};
+  std::vector<RankPeak> peaks;
   for (const auto& bytes : transport_.all_gather(std::as_bytes(std::span(&mine, 1)))) {
-    std::memcpy(&peaks.emplace_back(), bytes.data(), sizeof(trace::RankPeak));
+    std::memcpy(&peaks.emplace_back(), bytes.data(), sizeof(RankPeak));
   }
   return peaks;
 }

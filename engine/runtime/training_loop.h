@@ -9,6 +9,7 @@
 
 #include "engine/checkpoint/checkpoint_store.h"
 #include "engine/data/sampler.h"
+#include "engine/runtime/end_report.h"
 #include "engine/runtime/job.h"
 #include "engine/runtime/pipeline_trainer.h"
 #include "engine/runtime/training_inputs.h"
@@ -48,7 +49,7 @@ class TrainingLoop {
   /// run.
   void check_memory();
   void write_trace();
-  [[nodiscard]] std::vector<trace::RankPeak> gather_peaks();
+  [[nodiscard]] std::vector<RankPeak> gather_peaks();
 
   const TrainingInputs& inputs_;
   const Job& job_;

@@ -137,18 +137,13 @@ void RunLog::checkpoint(std::int64_t step,
   write_metrics(json.dump());
 }
 
-void RunLog::end(std::int64_t step,
-                 const std::string& parameter_hash,
-                 const std::vector<RankPeak>& ranks) {
-  say(fmt::format("end at step {} (parameters {})", step, parameter_hash));
-  nlohmann::ordered_json json = {
-      {"event", "end"}, {"step", step}, {"parameter_hash", parameter_hash}};
-  json["planned_bytes"] = nlohmann::ordered_json::array();
-  json["peak_resident_bytes"] = nlohmann::ordered_json::array();
-  for (const RankPeak& rank : ranks) {
-    json["planned_bytes"].push_back(rank.planned);
-    json["peak_resident_bytes"].push_back(rank.resident);
-  }
+void RunLog::end(const EndRecord& r) {
+  say(fmt::format("end at step {} (parameters {})", r.step, r.parameter_hash));
+  const nlohmann::ordered_json json = {{"event", "end"},
+                                       {"step", r.step},
+                                       {"parameter_hash", r.parameter_hash},
+                                       {"planned_bytes", r.planned_bytes},
+                                       {"peak_resident_bytes", r.peak_resident_bytes}};
   write_metrics(json.dump());
 }
 

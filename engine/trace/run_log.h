@@ -26,11 +26,13 @@ struct StepRecord {
       peak_bytes;  // of the rank that holds most: everything that Halfpipe took for the job
 };
 
-/// What one rank needed, in bytes.
-struct RankPeak {
-  std::int64_t planned;   // everything that Halfpipe takes for the job
-  std::int64_t resident;  // high-water mark of its process, libraries and MPI included; local ranks
-                          // share a process
+/// The end of a run. By rank, in bytes: everything that Halfpipe takes for the job, and the
+/// high-water mark of the rank's process (which local ranks share).
+struct EndRecord {
+  std::int64_t step;
+  std::string parameter_hash;
+  std::vector<std::int64_t> planned_bytes;
+  std::vector<std::int64_t> peak_resident_bytes;
 };
 
 /// The step's line, without a newline.
@@ -51,9 +53,7 @@ class RunLog {
   void checkpoint(std::int64_t step,
                   const std::filesystem::path& path,
                   const std::string& parameter_hash);
-  void end(std::int64_t step,
-           const std::string& parameter_hash,
-           const std::vector<RankPeak>& ranks);
+  void end(const EndRecord& record);
   /// A line on standard output, clear of the progress line.
   void say(const std::string& text);
 

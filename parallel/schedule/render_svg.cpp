@@ -80,11 +80,11 @@ double tick_step(double range) {
 }
 
 struct TimeUnit {
-  const char* name;
+  std::string name;
   double seconds;
 };
 
-TimeUnit unit_for(double step) {
+TimeUnit unit_of_seconds(double step) {
   if (step >= 0.1) return {"s", 1.0};
   if (step >= 1e-4) return {"ms", 1e-3};
   return {"\xc2\xb5s", 1e-6};  // micro sign in UTF-8
@@ -92,7 +92,8 @@ TimeUnit unit_for(double step) {
 
 class Drawing {
  public:
-  Drawing(const Timeline& timeline, const std::string& title) : timeline_(timeline) {
+  Drawing(const Timeline& timeline, const std::string& title, const std::string& time_unit)
+      : timeline_(timeline), time_unit_(time_unit) {
     int last_stage = 0;
     for (const std::vector<TimedPass>& rank : timeline.ranks) {
       for (const TimedPass& pass : rank) {
@@ -122,7 +123,8 @@ class Drawing {
     add_text(16, 28, title, "font-size=\"17\" font-weight=\"600\" fill=\"#111\"");
     add_text(16, 48,
              "bubble " + number(100.0 * timeline_.bubble_fraction, 1) + " % by span, " +
-                 number(100.0 * timeline_.bubble_fraction_makespan, 1) + " % by makespan",
+                 number(100.0 * timeline_.bubble_fraction_makespan, 1) +
+                 " % by makespan; time in " + time_unit().name,
              "font-size=\"12\" fill=\"#666\"");
     if (!timeline_.peak_units.empty()) {
       add_text(kWidth - 12, kTop - 10, "peak units", "text-anchor=\"end\" fill=\"#666\"");
@@ -130,10 +132,14 @@ class Drawing {
     svg_ += "<style>rect.c{stroke:#fff;stroke-width:.8}text.c{text-anchor:middle}</style>\n";
   }
 
+  [[nodiscard]] TimeUnit time_unit() const {
+    return time_unit_.empty() ? unit_of_seconds(tick_step(end_)) : TimeUnit{time_unit_, 1.0};
+  }
+
   void add_axis() {
     if (end_ <= 0.0) return;
     const double step = tick_step(end_);
-    const TimeUnit unit = unit_for(step);
+    const TimeUnit unit = time_unit();
     const double bottom = bottom_of_rows();
     // A little slack: rounding must not lose the last tick.
     for (int i = 0; i * step <= end_ * (1.0 + 1e-9); ++i) {
@@ -144,8 +150,6 @@ class Drawing {
       add_text(x_of(i * step), bottom + 18, number(i * step / unit.seconds),
                "text-anchor=\"middle\" fill=\"#666\"");
     }
-    add_text(kWidth - 12, bottom + 18, std::string("time, ") + unit.name,
-             "text-anchor=\"end\" fill=\"#666\"");
   }
 
   void add_row(std::size_t rank) {
@@ -224,6 +228,7 @@ class Drawing {
   [[nodiscard]] double bottom_of_rows() const { return top_of_row(timeline_.ranks.size()); }
 
   const Timeline& timeline_;
+  const std::string& time_unit_;
   double end_ = 0.0;  // seconds
   int num_chunks_ = 1;
   std::string svg_;
@@ -231,8 +236,10 @@ class Drawing {
 
 }  // namespace
 
-std::string render_svg(const Timeline& timeline, const std::string& title) {
-  return Drawing(timeline, title).take();
+std::string render_svg(const Timeline& timeline,
+                       const std::string& title,
+                       const std::string& time_unit) {
+  return Drawing(timeline, title, time_unit).take();
 }
 
 }  // namespace halfpipe::schedule

@@ -10,7 +10,10 @@ namespace halfpipe::schedule {
 
 /// One row per rank; F, B and W in three colours, later chunks in lighter shades, micro-batch
 /// numbers where they fit, a time axis, a legend, the bubble under the title and each rank's peak
-/// memory at the end of its row. 1000 pixels wide on a white ground.
-[[nodiscard]] std::string render_svg(const Timeline& timeline, const std::string& title);
+/// memory at the end of its row. 1000 pixels wide on a white ground. time_unit names what the
+/// timeline counts in where that is not seconds ("forward passes of a block").
+[[nodiscard]] std::string render_svg(const Timeline& timeline,
+                                     const std::string& title,
+                                     const std::string& time_unit = "");
 
 }  // namespace halfpipe::schedule

@@ -50,11 +50,12 @@ void plan(const Options& options) {
   fmt::print("timeline\n{}", schedule::render_ascii(timeline, schedule::seconds_per_column_for(
                                                                   timeline, kTimelineColumns)));
   if (options.svg.empty()) return;
-  write_picture(options.svg,
-                schedule::render_svg(
-                    timeline, fmt::format("{}: {} pipeline ranks, {} micro-batches",
-                                          job.training.schedule_name, config.parallel.pipeline,
-                                          job.training.num_micro_batches)));
+  write_picture(options.svg, schedule::render_svg(
+                                 timeline,
+                                 fmt::format("{}: {} pipeline ranks, {} micro-batches",
+                                             job.training.schedule_name, config.parallel.pipeline,
+                                             job.training.num_micro_batches),
+                                 "forward passes of a block"));
 }
 
 }  // namespace

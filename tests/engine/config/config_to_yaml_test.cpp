@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,15 @@ TEST(ToYaml, WritesEverySectionOnce) {
             std::string::npos)
       << yaml;
   EXPECT_NE(yaml.find("schedule:\n  name: v-half\n  memory_limit: null\n"), std::string::npos);
+}
+
+TEST(ToSectionLines, HasALineForEverySection) {
+  const std::string lines = to_section_lines(smallest());
+  EXPECT_EQ(lines.rfind("  model       family: gpt2, num_layers: 12, ", 0), 0U) << lines;
+  EXPECT_NE(lines.find("\n  data        text: [corpus.txt], shards.train: null, "),
+            std::string::npos);
+  EXPECT_NE(lines.find("\n  debug       timeout_seconds: 300\n"), std::string::npos);
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 9);
 }
 
 TEST(ToYaml, RoundTripsValuesOtherThanTheDefaults) {

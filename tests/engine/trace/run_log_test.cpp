@@ -54,7 +54,7 @@ TEST_F(RunLogIn, WritesARecordPerEvent) {
     log.train(step(1));
     log.validation(1, 3.5, 100);
     log.checkpoint(1, "here", "abc");
-    log.end(1, "abc", {{10, 20}, {11, 21}});
+    log.end({1, "abc", {10, 11}, {20, 21}});
   }
   const std::vector<std::string> lines = lines_of("metrics.jsonl");
   ASSERT_EQ(lines.size(), 4U);
@@ -79,7 +79,7 @@ TEST_F(RunLogIn, CutsWhatComesAfterTheResumedStep) {
     RunLog log(dir_, 0);
     for (std::int64_t n = 1; n <= 5; ++n) log.train(step(n));
     log.validation(4, 3.5, 100);
-    log.end(5, "abc", {});
+    log.end({5, "abc", {}, {}});
   }
   // A crash in the middle of a line.
   std::ofstream(dir_ / "metrics.jsonl", std::ios::app) << R"({"event":"train","st)";

@@ -77,6 +77,12 @@ TEST(RenderSvg, HoldsEveryPassWithItsNumber) {
   EXPECT_EQ(svg.rfind("</svg>\n"), svg.size() - 7);
 }
 
+TEST(RenderSvg, NamesTheUnitOfTime) {
+  EXPECT_NE(render_svg(one_f_one_b_timeline(), "1F1B").find("; time in s<"), std::string::npos);
+  EXPECT_NE(render_svg(one_f_one_b_timeline(), "1F1B", "passes").find("; time in passes<"),
+            std::string::npos);
+}
+
 TEST(RenderSvg, ShadesTheLaterChunk) {
   const std::string svg = render_svg(v_timeline(), "V");
   EXPECT_GT(count(svg, "rgb(47,104,172)"), 0u);

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/end_report.h"
+
+#include <fmt/format.h>
+
+namespace halfpipe::runtime {
+
+std::string end_report(const std::vector<RankPeak>& ranks) {
+  constexpr double kMebibyte = 1024.0 * 1024.0;
+  std::string text =
+      fmt::format("{:<16}{:>12}{:>12}{:>12}\n", "memory, MiB", "planned", "resident", "outside");
+  for (std::size_t first = 0; first < ranks.size();) {
+    std::size_t end = first;
+    std::int64_t planned = 0;
+    while (end < ranks.size() && ranks[end].process == ranks[first].process) {
+      planned += ranks[end++].planned;
+    }
+    const std::string name = end - first == 1 ? fmt::format("  rank {}", first)
+                                              : fmt::format("  ranks {}-{}", first, end - 1);
+    const std::int64_t resident = ranks[first].resident;
+    text += fmt::format("{:<16}{:>12.2f}{:>12.2f}{:>12.2f}\n", name,
+                        static_cast<double>(planned) / kMebibyte,
+                        static_cast<double>(resident) / kMebibyte,
+                        static_cast<double>(resident - planned) / kMebibyte);
+    first = end;
+  }
+  return text + "  outside the plan: code, MPI's buffers, what libraries keep inside";
+}
+
+}  // namespace halfpipe::runtime

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table that a job prints after its last step: what was planned beside what the machine counts.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace halfpipe::runtime {
+
+/// Memory of one rank, in bytes.
+struct RankPeak {
+  std::int64_t planned;   // everything that Halfpipe takes for the job
+  std::int64_t resident;  // high-water mark of its process
+  std::int64_t process;   // local ranks share one
+};
+
+/// A line for each process: planned, peak resident, and what lies outside the plan: the program's
+/// code, MPI's buffers, what libraries keep inside.
+[[nodiscard]] std::string end_report(const std::vector<RankPeak>& ranks);
+
+}  // namespace halfpipe::runtime
