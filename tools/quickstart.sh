@@ -40,4 +40,4 @@ train=(build/halfpipe train "$config" "$@" ${resume[@]+"${resume[@]}"})
 echo "train: mpirun -n $ranks ${train[*]}"
 mpirun -n "$ranks" --oversubscribe --bind-to none "${train[@]}"
 echo "generate: build/halfpipe generate $output"
-build/halfpipe generate "$output" --prompt "#include <" --tokens 400
+build/halfpipe generate "$output" --prompt $'  template<typename _Tp>\n' --tokens 500
