@@ -31,7 +31,7 @@ ranks=$(build/halfpipe config "$config" "$@" --get parallel.pipeline)
 output=$(build/halfpipe config "$config" "$@" --get output.dir)
 
 resume=()
-if [ -e "$output/latest" ]; then
+if [ -e "$output/checkpoints/latest" ]; then
   echo "train: $output holds an earlier run, going on with it; delete it to start anew"
   resume=(--resume auto)
 fi

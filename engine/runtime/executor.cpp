@@ -2,7 +2,6 @@
 #include "engine/runtime/executor.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 
 namespace halfpipe::runtime {
@@ -19,10 +18,6 @@ int num_buffers_for(const Job& job, int rank) {
   const auto index = static_cast<std::size_t>(rank);
   return std::max(job.training.ranks[index].num_message_buffers,
                   job.evaluation.ranks[index].num_message_buffers);
-}
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 }  // namespace
@@ -50,40 +45,59 @@ Executor::Executor(const Job& job,
   const auto index = static_cast<std::size_t>(pipeline_rank);
   links_.prepare(job.training);
   links_.prepare(job.evaluation);
-  times_.reserve(std::max(job.training.ranks[index].instructions.size(),
-                          job.evaluation.ranks[index].instructions.size()));
+  const std::size_t most = std::max(job.training.ranks[index].instructions.size(),
+                                    job.evaluation.ranks[index].instructions.size());
+  begin_ = backend.make_event();
+  for (std::size_t i = 0; i < most; ++i) marks_.push_back(backend.make_event());
+  times_.reserve(most);
 }
 
 void Executor::run(const schedule::Plan& plan, const StepTensors& tensors, std::int64_t step) {
-  using enum schedule::OpKind;
   const schedule::RankPlan& program = plan.ranks[static_cast<std::size_t>(pipeline_rank_)];
-  const auto start = std::chrono::steady_clock::now();
-  times_.resize(program.instructions.size());
+  num_instructions_ = program.instructions.size();
   live_.reset_peak();
-  for (std::size_t i = 0; i < program.instructions.size(); ++i) {
-    const schedule::Instruction& instruction = program.instructions[i];
+  stream_.record(*begin_);
+  for (std::size_t i = 0; i < num_instructions_; ++i) {
     publish(plan, i, step);
-    times_[i].start = seconds_since(start);
-    switch (instruction.kind) {  // no default: -Wswitch finds a missing kind
-      case kForward:
-      case kBackwardInput:
-      case kBackwardWeight:
-        run_pass(instruction, program, tensors, plan.forward_only);
-        break;
-      case kPostRecv:
-        links_.post_recv(plan, instruction);
-        break;
-      case kWaitRecv:
-        links_.wait_recv(instruction);
-        break;
-      case kSend:
-        links_.send(plan, instruction);
-        break;
-      case kWaitSend:
-        links_.wait_send(instruction);
-        break;
-    }
-    times_[i].end = seconds_since(start);
+    execute(plan, program.instructions[i], tensors);
+    stream_.record(*marks_[i]);
+  }
+}
+
+void Executor::execute(const schedule::Plan& plan,
+                       const schedule::Instruction& instruction,
+                       const StepTensors& tensors) {
+  using enum schedule::OpKind;
+  switch (instruction.kind) {  // no default: -Wswitch finds a missing kind
+    case kForward:
+    case kBackwardInput:
+    case kBackwardWeight:
+      run_pass(instruction, plan.ranks[static_cast<std::size_t>(pipeline_rank_)], tensors,
+               plan.forward_only);
+      break;
+    case kPostRecv:
+      links_.post_recv(plan, instruction);
+      break;
+    case kWaitRecv:
+      links_.wait_recv(instruction);
+      break;
+    case kSend:
+      links_.send(plan, instruction);
+      break;
+    case kWaitSend:
+      links_.wait_send(instruction);
+      break;
+  }
+}
+
+void Executor::read_times() {
+  // An instruction begins when the one before it has ended: a stream runs in order.
+  times_.clear();
+  double start = 0.0;
+  for (std::size_t i = 0; i < num_instructions_; ++i) {
+    const double end = marks_[i]->seconds_since(*begin_);
+    times_.push_back({start, end});
+    start = end;
   }
 }
 

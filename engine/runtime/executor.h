@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "engine/model/saved_tensors.h"
@@ -12,7 +13,8 @@
 
 namespace halfpipe::runtime {
 
-/// When an instruction of a program ran, in seconds since run() began.
+/// When the stream reached an instruction of a program and when it had done it, in seconds since
+/// run() began.
 struct InstructionTime {
   double start = 0.0;
   double end = 0.0;
@@ -41,7 +43,10 @@ class Executor {
   /// what transport.wait throws when a peer is lost.
   void run(const schedule::Plan& plan, const StepTensors& tensors, std::int64_t step);
 
-  /// Of the last run, one per instruction of this rank's program.
+  /// Reads the device's times of the last run, one per instruction of this rank's program. The
+  /// stream must have been synchronised since.
+  void read_times();
+  /// As last read.
   [[nodiscard]] const std::vector<InstructionTime>& times() const { return times_; }
   [[nodiscard]] const model::LiveBytes& live_bytes() const { return live_; }
   [[nodiscard]] std::size_t arena_bytes() const { return arena_.bytes(); }
@@ -56,6 +61,10 @@ class Executor {
                 bool forward_only);
   [[nodiscard]] model::SavedTensors saved_tensors(const schedule::Instruction& instruction,
                                                   const schedule::RankPlan& program);
+  /// What one instruction does, without its marks.
+  void execute(const schedule::Plan& plan,
+               const schedule::Instruction& instruction,
+               const StepTensors& tensors);
   void publish(const schedule::Plan& plan, std::size_t index, std::int64_t step);
 
   const Job& job_;
@@ -69,6 +78,9 @@ class Executor {
   device::Buffer workspace_memory_;
   device::Arena workspace_;
   model::LiveBytes live_;
+  std::unique_ptr<device::Event> begin_;               // of the last run
+  std::vector<std::unique_ptr<device::Event>> marks_;  // after each instruction
+  std::size_t num_instructions_ = 0;                   // of the last run
   std::vector<InstructionTime> times_;
 };
 

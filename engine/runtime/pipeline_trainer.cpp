@@ -55,13 +55,15 @@ SpanAndWork measure(const std::vector<schedule::Instruction>& instructions,
   return result;
 }
 
-double longest_span_bubble(const std::vector<double>& sums, const ReductionLayout& layout) {
-  std::size_t slowest = 0;
-  for (std::size_t rank = 1; rank < layout.num_ranks; ++rank) {
-    if (sums[layout.span(rank)] > sums[layout.span(slowest)]) slowest = rank;
+/// By the definition of schedule::Timeline, so that it can stand beside the planned one.
+double bubble_by_span(const std::vector<double>& sums, const ReductionLayout& layout) {
+  double span = 0.0;
+  double busy = 0.0;
+  for (std::size_t rank = 0; rank < layout.num_ranks; ++rank) {
+    span = std::max(span, sums[layout.span(rank)]);
+    busy = std::max(busy, sums[layout.busy(rank)]);
   }
-  const double span = sums[layout.span(slowest)];
-  return span > 0.0 ? 1.0 - sums[layout.busy(slowest)] / span : 0.0;
+  return span > 0.0 ? 1.0 - busy / span : 0.0;
 }
 
 }  // namespace
@@ -150,6 +152,7 @@ StepResult PipelineTrainer::step(std::int64_t step,
   reduction_[layout.loss()] = sum_of_losses(model_.tokens_per_step());
   reduction_[layout.stop()] = stop_requested ? 1.0 : 0.0;
   stream_->synchronize();
+  executor_->read_times();
   const SpanAndWork measured = measure(job_.training.ranks[rank].instructions, executor_->times());
   reduction_[layout.span(rank)] = measured.span;
   reduction_[layout.busy(rank)] = measured.busy;
@@ -158,7 +161,7 @@ StepResult PipelineTrainer::step(std::int64_t step,
   double squares = 0.0;
   for (std::size_t i = 0; i < layout.num_parameters; ++i) squares += reduction_[i];
   const StepResult result{reduction_[layout.loss()] / tokens, std::sqrt(squares),
-                          longest_span_bubble(reduction_, layout), reduction_[layout.stop()] > 0.0};
+                          bubble_by_span(reduction_, layout), reduction_[layout.stop()] > 0.0};
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm)) {
     throw AgreedError(
         fmt::format("step {}: the loss ({}) or the gradient norm ({}) is not finite; "
@@ -202,6 +205,7 @@ double PipelineTrainer::evaluate(const HostBatch& batch,
                                  std::int64_t step) {
   load_batch(batch);
   executor_->run(job_.evaluation, tensors(0.0F), step);
+  stream_->synchronize();  // the caller may overwrite the batch
   double sum = sum_of_losses(num_targets);
   transport_.all_reduce_sum({&sum, 1});
   return sum;

@@ -26,7 +26,7 @@ struct HostBatch {
 struct StepResult {
   double loss;             // nats per token, before the update
   double grad_norm;        // before clipping
-  double bubble_fraction;  // measured on the rank with the longest span
+  double bubble_fraction;  // measured: 1 - most work / longest span, over the ranks
   bool stop_requested;     // by any rank
 };
 

@@ -21,7 +21,7 @@ struct StepRecord {
   double seconds;          // wall clock
   std::int64_t tokens;     // of the global batch
   double model_flops;      // 6 N + 6 L C T per token, times tokens
-  double bubble_fraction;  // measured, of the rank with the longest span
+  double bubble_fraction;  // measured, by span
   std::int64_t
       peak_bytes;  // of the rank that holds most: everything that Halfpipe took for the job
 };

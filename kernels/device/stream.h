@@ -18,6 +18,9 @@ class Event {
   /// Blocks the host until the work before the mark is done. An event never recorded counts as
   /// done.
   virtual void synchronize() = 0;
+  /// Seconds that the device took from `earlier` to this mark. Both of this backend, recorded and
+  /// reached.
+  [[nodiscard]] virtual double seconds_since(const Event& earlier) const = 0;
 };
 
 /// A queue: work enqueued on one stream runs in order. The CPU's stream runs work at once, on the

@@ -4,9 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 #include "kernels/core/align.h"
@@ -71,6 +73,19 @@ TEST(CpuBackend, HasStreamsThatAreAlwaysDone) {
   other->wait_for(*event);
   event->synchronize();
   other->synchronize();
+}
+
+TEST(CpuBackend, TellsTheTimeBetweenTwoMarks) {
+  const auto backend = make_cpu_backend(1);
+  const auto stream = backend->make_stream("work");
+  const auto start = backend->make_event();
+  const auto end = backend->make_event();
+  stream->record(*start);
+  std::this_thread::sleep_for(std::chrono::milliseconds(3));
+  stream->record(*end);
+  EXPECT_GE(end->seconds_since(*start), 0.003);
+  EXPECT_EQ(start->seconds_since(*start), 0.0);
+  EXPECT_DOUBLE_EQ(start->seconds_since(*end), -end->seconds_since(*start));
 }
 
 TEST(CpuBackend, RunsOperations) {
