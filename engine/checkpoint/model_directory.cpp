@@ -34,15 +34,19 @@ model::TransformerConfig read_config(const std::filesystem::path& directory) {
 void write_model_shard(const std::filesystem::path& directory,
                        int shard_index,
                        int num_shards,
-                       std::span<const NamedTensor> tensors) {
-  write_safetensors(directory / shard_file_name(kModelStem, shard_index, num_shards), tensors);
+                       std::span<const NamedTensor> tensors,
+                       const FetchValues& fetch) {
+  write_safetensors(directory / shard_file_name(kModelStem, shard_index, num_shards), tensors, {},
+                    fetch);
 }
 
 void write_optimizer_shard(const std::filesystem::path& directory,
                            int shard_index,
                            int num_shards,
-                           std::span<const NamedTensor> tensors) {
-  write_safetensors(directory / shard_file_name(kOptimizerStem, shard_index, num_shards), tensors);
+                           std::span<const NamedTensor> tensors,
+                           const FetchValues& fetch) {
+  write_safetensors(directory / shard_file_name(kOptimizerStem, shard_index, num_shards), tensors,
+                    {}, fetch);
 }
 
 void write_model_index(const std::filesystem::path& directory,

@@ -23,13 +23,15 @@ namespace halfpipe::checkpoint {
 void write_model_shard(const std::filesystem::path& directory,
                        int shard_index,
                        int num_shards,
-                       std::span<const NamedTensor> tensors);
+                       std::span<const NamedTensor> tensors,
+                       const FetchValues& fetch = host_values);
 
 /// Writes `optimizer-0000k-of-0000N.safetensors` (`optimizer.safetensors` for one shard).
 void write_optimizer_shard(const std::filesystem::path& directory,
                            int shard_index,
                            int num_shards,
-                           std::span<const NamedTensor> tensors);
+                           std::span<const NamedTensor> tensors,
+                           const FetchValues& fetch = host_values);
 
 /// Writes config.json, and for more than one shard `model.safetensors.index.json` from the headers
 /// of the shards, which must all be there.

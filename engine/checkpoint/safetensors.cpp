@@ -44,17 +44,21 @@ void convert_each(const std::byte* source, std::span<float> out, Convert convert
 
 }  // namespace
 
+std::span<const float> host_values(const NamedTensor& tensor) {
+  return {tensor.values_or_null, static_cast<std::size_t>(tensor.shape.num_elements())};
+}
+
 void write_safetensors(const std::filesystem::path& path,
                        std::span<const NamedTensor> tensors,
-                       const Metadata& extra_metadata) {
+                       const Metadata& extra_metadata,
+                       const FetchValues& fetch) {
   files::OutputFile file(path);
   file.write(make_header(tensors, extra_metadata));
   for (const NamedTensor& tensor : tensors) {
-    const auto count = static_cast<std::size_t>(tensor.shape.num_elements());
     if (tensor.values_or_null == nullptr) {
       file.write_zeros(tensor.bytes());
     } else {
-      file.write(std::as_bytes(std::span(tensor.values_or_null, count)));
+      file.write(std::as_bytes(fetch(tensor)));
     }
   }
   file.commit();

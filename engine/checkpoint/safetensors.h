@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -12,11 +13,18 @@
 
 namespace halfpipe::checkpoint {
 
-/// Writes the tensors in the order given and flushes the file. On failure (RuntimeFailure) no file
-/// of that name is left, or the one that was there before.
+/// Brings the values of a tensor (which are not null) into host memory, where they stay until the
+/// next call.
+using FetchValues = std::function<std::span<const float>(const NamedTensor&)>;
+/// For values that are in host memory.
+[[nodiscard]] std::span<const float> host_values(const NamedTensor& tensor);
+
+/// Writes the tensors in the order given, fetched one at a time, and flushes the file. On failure
+/// (RuntimeFailure) no file of that name is left, or the one that was there before.
 void write_safetensors(const std::filesystem::path& path,
                        std::span<const NamedTensor> tensors,
-                       const Metadata& extra_metadata = {});
+                       const Metadata& extra_metadata = {},
+                       const FetchValues& fetch = host_values);
 
 /// A file open for reading, validated as a whole when opened (FileError). Reading is thread-safe.
 class SafetensorsFile {

@@ -18,7 +18,7 @@ namespace halfpipe::checkpoint {
 struct NamedTensor {
   std::string name;
   Shape shape;
-  const float* values_or_null;  // row-major; null: all zeros, without memory for them
+  const float* values_or_null;  // row-major, on any device; null: all zeros, no memory for them
 
   [[nodiscard]] std::uint64_t bytes() const {
     return static_cast<std::uint64_t>(shape.num_elements()) * sizeof(float);

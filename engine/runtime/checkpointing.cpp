@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <vector>
@@ -17,27 +18,22 @@ namespace halfpipe::runtime {
 
 namespace {
 
-/// Host copies of what this rank's stages own, stage by stage: the tensors of one shard.
-class HostShard {
+/// Copies tensors to the host one at a time, so that saving takes no more than the largest of them.
+class HostCopy {
  public:
-  explicit HostShard(PipelineTrainer& trainer) : trainer_(trainer) {}
+  explicit HostCopy(PipelineTrainer& trainer) : trainer_(trainer) {}
 
-  void add(const std::string& name, const Shape& shape, const float* device) {
-    std::vector<float>& host = copies_.emplace_back(static_cast<std::size_t>(shape.num_elements()));
-    trainer_.backend().copy_async(host.data(), device, host.size() * sizeof(float),
+  std::span<const float> operator()(const checkpoint::NamedTensor& tensor) {
+    copy_.resize(static_cast<std::size_t>(tensor.shape.num_elements()));
+    trainer_.backend().copy_async(copy_.data(), tensor.values_or_null, copy_.size() * sizeof(float),
                                   trainer_.stream());
-    tensors_.push_back({name, shape, host.data()});
-  }
-  /// The tensors, once their copies are complete.
-  [[nodiscard]] std::span<const checkpoint::NamedTensor> finish() {
     trainer_.stream().synchronize();
-    return tensors_;
+    return copy_;
   }
 
  private:
   PipelineTrainer& trainer_;
-  std::vector<std::vector<float>> copies_;
-  std::vector<checkpoint::NamedTensor> tensors_;
+  std::vector<float> copy_;
 };
 
 /// Which stage's shard a parameter belongs to: that of the stage whose layers it is part of.
@@ -56,28 +52,25 @@ void write_stage(const std::filesystem::path& directory,
                  PipelineTrainer& trainer,
                  const model::StageLayers& layers,
                  const Job& job) {
-  HostShard model(trainer);
-  HostShard optimizer(trainer);
+  std::vector<checkpoint::NamedTensor> model;
+  std::vector<checkpoint::NamedTensor> moments;
   const std::vector<model::Parameter>& parameters = trainer.parameters().all();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const model::Parameter& parameter = parameters[i];
     const model::ParameterSpec& spec = parameter.spec;
     if (!parameter.owned || !belongs_to(layers, spec)) continue;
-    model.add(spec.name, spec.shape, parameter.value);
-    optimizer.add(checkpoint::exp_avg_name(spec.name), spec.shape,
-                  trainer.optimizer().first_moment(i));
-    optimizer.add(checkpoint::exp_avg_sq_name(spec.name), spec.shape,
-                  trainer.optimizer().second_moment(i));
+    model.push_back({spec.name, spec.shape, parameter.value});
+    moments.push_back(
+        {checkpoint::exp_avg_name(spec.name), spec.shape, trainer.optimizer().first_moment(i)});
+    moments.push_back(
+        {checkpoint::exp_avg_sq_name(spec.name), spec.shape, trainer.optimizer().second_moment(i)});
   }
   const int num_stages = job.placement.num_stages();
-  const std::span<const checkpoint::NamedTensor> tensors = model.finish();
-  if (job.config.model.bias) {
-    checkpoint::write_model_shard(directory, layers.stage, num_stages, tensors);
-  } else {
-    checkpoint::write_model_shard(directory, layers.stage, num_stages,
-                                  checkpoint::with_zero_biases(tensors));
-  }
-  checkpoint::write_optimizer_shard(directory, layers.stage, num_stages, optimizer.finish());
+  HostCopy host_copy(trainer);
+  if (!job.config.model.bias) model = checkpoint::with_zero_biases(model);
+  checkpoint::write_model_shard(directory, layers.stage, num_stages, model, std::ref(host_copy));
+  checkpoint::write_optimizer_shard(directory, layers.stage, num_stages, moments,
+                                    std::ref(host_copy));
 }
 
 void write_rank_zero_files(const std::filesystem::path& directory,
