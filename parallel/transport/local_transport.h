@@ -42,6 +42,9 @@ class LocalTransport final : public Transport {
 
   void publish(const RankStatus& status) override { group_.board_.publish(rank_, status); }
   void set_timeout(double seconds) override { timeout_seconds_ = seconds; }
+  [[nodiscard]] bool claim_last_words() noexcept override {
+    return group_.board_.claim_last_words();
+  }
   void abort(int exit_code) noexcept override;
 
  private:

@@ -49,6 +49,7 @@ class MpiTransport final : public Transport {
 
   void publish(const RankStatus& status) override { board_.publish(own_slot_, status); }
   void set_timeout(double seconds) override { timeout_seconds_ = seconds; }
+  [[nodiscard]] bool claim_last_words() noexcept override { return board_.claim_last_words(); }
   void abort(int exit_code) noexcept override;
 
  private:

@@ -118,7 +118,7 @@ std::uint64_t StatusBoard::num_posts() const {
   return sum;
 }
 
-bool StatusBoard::claim_last_words() {
+bool StatusBoard::claim_last_words() noexcept {
   return header_->last_words_claimed.exchange(1) == 0;
 }
 

@@ -49,7 +49,7 @@ class StatusBoard {
   /// Number of posts so far, of all ranks: as long as it grows, somebody moves.
   [[nodiscard]] std::uint64_t num_posts() const;
   /// True for the first caller alone: that one reports the end of the job.
-  [[nodiscard]] bool claim_last_words();
+  [[nodiscard]] bool claim_last_words() noexcept;
 
  private:
   struct Slot;

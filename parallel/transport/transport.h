@@ -77,6 +77,9 @@ class Transport {
   /// checkpoint).
   virtual void set_timeout(double seconds) = 0;
 
+  /// True for the first rank of this host that asks, once per job: that one alone says why the job
+  /// ends.
+  [[nodiscard]] virtual bool claim_last_words() noexcept = 0;
   /// Ends the whole job with exit_code: no rank is left hanging. Prints nothing. Under MPI it does
   /// not return. A rank that fails calls it before the buffers of its started messages go away.
   virtual void abort(int exit_code) noexcept = 0;

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Jobs that are killed, stopped or asked to end: one message of ours where something was lost, a
 // checkpoint to go on from, and after that the parameters of a run that was never interrupted.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <regex>
 
@@ -152,6 +156,49 @@ TEST_F(Interruption, AKilledLocalJobGoesOn) {
   command->signal(SIGKILL);
   EXPECT_EQ(command->wait(5.0).exit_code, 128 + SIGKILL);
   expect_resumes_to_the_same_end();
+}
+
+// ---- ranks that are threads, one of which stands still ----
+
+/// A pipe that nobody reads, where rank 0 writes its metrics: after a few steps it blocks for ever.
+class FullPipe {
+ public:
+  explicit FullPipe(const fs::path& path) {
+    fs::create_directories(path.parent_path());
+    if (::mkfifo(path.c_str(), S_IRUSR | S_IWUSR) != 0) throw std::runtime_error("no fifo");
+    descriptor_ = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    constexpr int kBytes = 4096;  // a dozen records
+    ::fcntl(descriptor_, F_SETPIPE_SZ, kBytes);
+  }
+  ~FullPipe() { ::close(descriptor_); }
+  FullPipe(const FullPipe&) = delete;
+  FullPipe& operator=(const FullPipe&) = delete;
+
+ private:
+  int descriptor_ = -1;
+};
+
+using LocalWatchdog = CommandTest;
+
+TEST_F(LocalWatchdog, ARankThatStandsStillIsReportedOnceAndTheJobEnds) {
+  const FullPipe pipe(path("out") / "metrics.jsonl");
+  // GPipe sends activations one way first, so that every rank ends up waiting for its neighbour.
+  const auto command = start(train_local(4, {"schedule.name=gpipe", "train.steps=100000",
+                                             "train.evaluate_every=0", "debug.timeout_seconds=1"}));
+  const CommandResult result = command->wait(20.0);
+  EXPECT_FALSE(result.timed_out) << "rank 0 blocks for ever, the others must end the job";
+  EXPECT_EQ(result.exit_code, 1);
+  ASSERT_EQ(error_lines(result.err).size(), 1U) << result.err;
+  const std::string error = error_lines(result.err).front();
+  EXPECT_TRUE(std::regex_search(
+      error, std::regex(R"(error: rank [123]/4 waited 1\.\d s for rank [012] \(receive\), )"
+                        R"(at step \d+, instruction \d+: wait_recv)")))
+      << result.err;
+  EXPECT_NE(error.find("; rank 0/4 (pid "), std::string::npos) << result.err;
+  for (int rank = 0; rank < 4; ++rank) {
+    EXPECT_NE(result.err.find("\n  rank " + std::to_string(rank) + "/4 (pid "), std::string::npos)
+        << result.err;
+  }
 }
 
 }  // namespace

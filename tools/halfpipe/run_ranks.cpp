@@ -4,7 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
 #include <exception>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -29,7 +33,7 @@ struct Failure {
   bool agreed = false;  // every rank failed with it, at the same point: nobody waits for this one
 };
 
-/// Runs the rank and reports what it throws, except what is reported already.
+/// Runs the rank and reports what it throws, unless another rank has had the last word.
 Failure run_one(transport::Transport& transport,
                 const std::function<void(transport::Transport&)>& rank_main) {
   const int rank = transport.rank();
@@ -39,17 +43,57 @@ Failure run_one(transport::Transport& transport,
   } catch (const runtime::AgreedError& error) {
     if (rank == 0) fmt::print(stderr, "halfpipe: error: {}\n", error.what());
     return {error.exit_code(), true};
-  } catch (const ReportedError&) {
-    throw;
+  } catch (const transport::RankLost& lost) {
+    // Its message names the ranks, and is the same on all of them.
+    if (transport.claim_last_words()) fmt::print(stderr, "halfpipe: error: {}\n", lost.what());
+    return {lost.exit_code(), false};
   } catch (const std::exception& error) {
-    fmt::print(stderr, "halfpipe: error: rank {}/{}: {}\n", rank, transport.world_size(),
-               error.what());
+    if (transport.claim_last_words()) {
+      fmt::print(stderr, "halfpipe: error: rank {}/{}: {}\n", rank, transport.world_size(),
+                 error.what());
+    }
     return {exit_code_of(error), false};
   }
 }
 
+/// Where the starting thread waits for its ranks.
+class Finish {
+ public:
+  explicit Finish(int num_ranks) : num_running_(num_ranks) {}
+  void one_has_ended() {
+    {
+      const std::lock_guard lock(mutex_);
+      --num_running_;
+    }
+    ended_.notify_one();
+  }
+  /// True when all have ended.
+  [[nodiscard]] bool wait_for(std::chrono::steady_clock::duration longest) {
+    std::unique_lock lock(mutex_);
+    return ended_.wait_for(lock, longest, [this] { return num_running_ == 0; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  int num_running_;
+};
+
+/// A rank that has failed ends the job; one that stands still, in a system call or a device, would
+/// never see that, and no thread can be ended from outside.
+void wait_for_ranks(const transport::LocalGroup& group, Finish& finish) {
+  constexpr auto kLookInterval = std::chrono::milliseconds(50);
+  constexpr auto kTimeToEnd = std::chrono::seconds(2);
+  while (!group.aborted()) {
+    if (finish.wait_for(kLookInterval)) return;
+  }
+  // Without the destructors and flushes of exit(): the rank may hold a lock that they need.
+  if (!finish.wait_for(kTimeToEnd)) std::_Exit(group.exit_code());
+}
+
 void run_threads(int num_ranks, const std::function<void(transport::Transport&)>& rank_main) {
   transport::LocalGroup group(num_ranks);
+  Finish finish(num_ranks);
   std::vector<int> exit_codes(static_cast<std::size_t>(num_ranks), 0);
   {
     std::vector<std::jthread> threads;
@@ -57,27 +101,16 @@ void run_threads(int num_ranks, const std::function<void(transport::Transport&)>
     for (int rank = 0; rank < num_ranks; ++rank) {
       threads.emplace_back([&, rank] {
         const std::unique_ptr<transport::Transport> transport = group.make_transport(rank);
-        const auto guarded = [&](transport::Transport& mine) {
-          try {
-            rank_main(mine);
-          } catch (const transport::RankLost&) {
-            // The rank that ended the group has said why.
-            if (group.aborted()) throw ReportedError(group.exit_code());
-            throw;
-          }
-        };
-        Failure failure;
-        try {
-          failure = run_one(*transport, guarded);
-        } catch (const ReportedError& error) {
-          failure = {error.exit_code(), false};
-        }
+        const Failure failure = run_one(*transport, rank_main);
         if (failure.exit_code != 0 && !failure.agreed)
           group.abort(failure.exit_code, "another rank failed");
         exit_codes[static_cast<std::size_t>(rank)] = failure.exit_code;
+        finish.one_has_ended();
       });
     }
+    wait_for_ranks(group, finish);
   }
+  if (group.aborted()) throw ReportedError(group.exit_code());
   const int worst = *std::max_element(exit_codes.begin(), exit_codes.end());
   if (worst != 0) throw ReportedError(worst);
 }

@@ -13,9 +13,9 @@ namespace halfpipe::tools {
 /// without, this process is one rank of the MPI job that started it, or the only rank when no
 /// launcher did. local_ranks under a launcher is refused.
 ///
-/// What rank_main throws is reported here, as one line: an AgreedError by rank 0, anything else by
-/// the rank that it came from, which then ends the whole job. Throws ReportedError with the exit
-/// code.
+/// What rank_main throws is reported here, once: an AgreedError by rank 0, anything else by the
+/// rank that it came from, which then ends the whole job, ranks that stand still included. Throws
+/// ReportedError with the exit code.
 void run_ranks(std::optional<int> local_ranks,
                const std::function<void(transport::Transport&)>& rank_main);
 
