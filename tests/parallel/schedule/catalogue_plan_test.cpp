@@ -93,7 +93,7 @@ TEST_P(CataloguePlan, PeaksWhereTheSimulationSays) {
 INSTANTIATE_TEST_SUITE_P(AllNames,
                          CataloguePlan,
                          ::testing::Combine(::testing::ValuesIn(schedule_names()),
-                                            ::testing::Values(1, 2, 3, 4, 5, 8)));
+                                            ::testing::Range(1, 17)));
 
 }  // namespace
 }  // namespace halfpipe::schedule
