@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <utility>
+
 namespace halfpipe::checkpoint {
 namespace {
 
@@ -52,6 +54,40 @@ json parse_object(const std::string& text, const std::string& file_name) {
   throw FileError(file_name + ": must hold a JSON object");
 }
 
+/// A JSON object whose members are asked for by key and kind.
+class Members {
+ public:
+  Members(const json& root, std::string file_name)
+      : root_(root), file_name_(std::move(file_name)) {}
+
+  [[nodiscard]] std::int64_t count(const char* key) const {
+    return member(root_, key, is_count, "a whole number of at most 63 bits", file_name_)
+        .get<std::int64_t>();
+  }
+  [[nodiscard]] std::uint64_t unsigned_number(const char* key) const {
+    return member(root_, key, is_unsigned, "a whole number of at most 64 bits", file_name_)
+        .get<std::uint64_t>();
+  }
+  [[nodiscard]] std::string text(const char* key) const {
+    return member(root_, key, is_text, "a string", file_name_).get<std::string>();
+  }
+
+ private:
+  const json& root_;
+  std::string file_name_;
+};
+
+DataRecord read_data_record(const json& object, const std::string& file_name) {
+  if (!object.is_object()) {
+    throw FileError(fmt::format("{}: data ({}) must be a JSON object", file_name, object.dump()));
+  }
+  const Members members(object, file_name + ": data");
+  return {.train_tokens = members.count("train_tokens"),
+          .validation_tokens = members.count("validation_tokens"),
+          .train_digest = members.text("train_digest"),
+          .validation_digest = members.text("validation_digest")};
+}
+
 }  // namespace
 
 void write_trainer_state(const std::filesystem::path& directory, const TrainerState& state) {
@@ -63,6 +99,12 @@ void write_trainer_state(const std::filesystem::path& directory, const TrainerSt
   root["seed"] = state.seed;
   root["parameter_hash"] = state.parameter_hash;
   root["config"] = state.config;
+  if (state.data) {
+    root["data"] = {{"train_tokens", state.data->train_tokens},
+                    {"train_digest", state.data->train_digest},
+                    {"validation_tokens", state.data->validation_tokens},
+                    {"validation_digest", state.data->validation_digest}};
+  }
   // A configuration may hold a file name that is not UTF-8, which JSON cannot: better altered there
   // than no checkpoint.
   files::write_file(directory / kFileName,
@@ -72,24 +114,18 @@ void write_trainer_state(const std::filesystem::path& directory, const TrainerSt
 TrainerState read_trainer_state(const std::filesystem::path& directory) {
   const std::string name = (directory / kFileName).string();
   const json root = parse_object(files::read_text_file(directory / kFileName), name);
-  const auto count = [&](const char* key) {
-    return member(root, key, is_count, "a whole number of at most 63 bits", name)
-        .get<std::int64_t>();
-  };
-  const auto text = [&](const char* key) {
-    return member(root, key, is_text, "a string", name).get<std::string>();
-  };
-  if (const std::int64_t version = count("version"); version != kVersion) {
+  const Members members(root, name);
+  if (const std::int64_t version = members.count("version"); version != kVersion) {
     throw FileError(fmt::format("{}: version ({}) must be {}", name, version, kVersion));
   }
   TrainerState state;
-  state.step = count("step");
-  state.tokens_seen = count("tokens_seen");
-  state.sequences_consumed = count("sequences_consumed");
-  state.seed = member(root, "seed", is_unsigned, "a whole number of at most 64 bits", name)
-                   .get<std::uint64_t>();
-  state.parameter_hash = text("parameter_hash");
-  state.config = text("config");
+  state.step = members.count("step");
+  state.tokens_seen = members.count("tokens_seen");
+  state.sequences_consumed = members.count("sequences_consumed");
+  state.seed = members.unsigned_number("seed");
+  state.parameter_hash = members.text("parameter_hash");
+  state.config = members.text("config");
+  if (root.contains("data")) state.data = read_data_record(root["data"], name);
   return state;
 }
 

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/runtime/job.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <span>
+#include <string>
 
 #include "engine/model/model_cost.h"
 #include "engine/model/parameter.h"
@@ -32,6 +36,15 @@ Layout lay_out(const config::RunConfig& config) {
   std::vector<model::StageLayers> stage_map = model::make_stage_map(config.model, blocks);
   schedule::CostModel costs = model::estimate_costs(config.model, stage_map, B);
   return {placement, std::move(stage_map), std::move(costs)};
+}
+
+std::string in_words(const std::vector<model::StageLayers>& stage_map) {
+  std::string text;
+  for (const model::StageLayers& layers : stage_map) {
+    text += fmt::format("{}:{}+{}{}{};", layers.stage, layers.first_block, layers.num_blocks,
+                        layers.has_embedding ? "e" : "", layers.has_head ? "h" : "");
+  }
+  return text;
 }
 
 }  // namespace
@@ -69,14 +82,14 @@ Job agree_on_job(const config::RunConfig& config, transport::Transport& transpor
           schedule::deserialize(training),
           schedule::deserialize(evaluation)};
 
-  const std::uint64_t hash =
-      schedule::hash_of(job.training) ^ (3 * schedule::hash_of(job.evaluation));
-  const auto* bytes = reinterpret_cast<const std::byte*>(&hash);
-  const auto hashes = transport.all_gather({bytes, sizeof(hash)});
-  for (const std::vector<std::byte>& other : hashes) {
-    HALFPIPE_CHECK(std::equal(other.begin(), other.end(), bytes, bytes + sizeof(hash)),
-                   "ranks hold different plans");
-  }
+  // The stage map comes from floating-point costs on every rank by itself, the plans are received.
+  const std::string mine = fmt::format("{}/{}/{}", schedule::hash_of(job.training),
+                                       schedule::hash_of(job.evaluation), in_words(job.stage_map));
+  const auto records = transport.all_gather(std::as_bytes(std::span(mine)));
+  const bool same = std::ranges::all_of(records, [&](const std::vector<std::byte>& other) {
+    return std::ranges::equal(other, std::as_bytes(std::span(mine)));
+  });
+  HALFPIPE_CHECK(same, "ranks hold different plans or stage maps");
   return job;
 }
 

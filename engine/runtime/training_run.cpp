@@ -12,6 +12,7 @@
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/checkpointing.h"
 #include "engine/runtime/resume_rules.h"
+#include "engine/runtime/same_on_all_ranks.h"
 #include "engine/runtime/start_report.h"
 #include "engine/runtime/training_inputs.h"
 #include "engine/runtime/training_loop.h"
@@ -30,11 +31,20 @@ void check_rank_count(const config::RunConfig& config, int world_size) {
       parallel.pipeline, wanted, wanted == 1 ? "" : "s", world_size, wanted, wanted));
 }
 
-TrainingInputs read_inputs(const TrainingRequest& request, const transport::Transport& transport) {
+/// Every rank reads for itself: its own file, its own command line, its own view of the data. So
+/// ranks compare what they read before a byte is allocated by it.
+TrainingInputs read_inputs(const TrainingRequest& request, transport::Transport& transport) {
   TrainingInputs inputs;
-  inputs.config = request.load_config();
-  check_rank_count(inputs.config, transport.world_size());
-  inputs.dataset = open_training_data(inputs.config);
+  agree(transport, [&] { inputs.config = request.load_config(); });
+  std::vector<NamedValue> values = keys_of_a_job(inputs.config);
+  values.push_back({"--resume", request.resume.value_or("not given")});
+  require_same_on_all_ranks(values, transport);
+  agree(transport, [&] {
+    check_rank_count(inputs.config, transport.world_size());
+    inputs.dataset = open_training_data(inputs.config);
+    values = data_of_a_job(inputs.config, *inputs.dataset);
+  });
+  require_same_on_all_ranks(values, transport);
   return inputs;
 }
 
@@ -114,8 +124,7 @@ int resolve_threads_per_rank(const config::DeviceConfig& device, int ranks_on_th
 }
 
 void run_training(const TrainingRequest& request, transport::Transport& transport) {
-  TrainingInputs inputs;
-  agree(transport, [&] { inputs = read_inputs(request, transport); });
+  TrainingInputs inputs = read_inputs(request, transport);
   transport.set_timeout(inputs.config.debug.timeout_seconds);
   prepare_output(inputs, request, transport);
 

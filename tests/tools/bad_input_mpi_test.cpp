@@ -32,6 +32,42 @@ TEST_F(BadInputMpi, OneRankReportsForAll) {
   }
 }
 
+// Each rank reads its own command line; without a comparison they would train a mixture, or write
+// beyond the buffers of a neighbour with other sizes.
+TEST_F(BadInputMpi, RanksOfOneJobHaveOneConfiguration) {
+  write("other.txt", read("text.txt").substr(1));
+  struct Case {
+    Arguments second;
+    std::vector<std::string> parts;
+  };
+  const std::vector<Case> cases = {
+      {train({"train.seed=2"}), {"train.seed", "1 on rank 0, 2 on rank 1"}},
+      {train({"model.hidden_size=64"}), {"model.hidden_size", "32 on rank 0, 64 on rank 1"}},
+      {train({"parallel.layers_per_stage=[0, 1, 1, 2]"}),
+       {"parallel.layers_per_stage", "auto on rank 0, [0, 1, 1, 2] on rank 1"}},
+      {train({"parallel.pipeline=3"}), {"parallel.pipeline", "2 on rank 0, 3 on rank 1"}},
+      {train({"data.text=other.txt"}), {"data.text", "[text.txt] on rank 0"}},
+      {train({"output.dir=elsewhere"}), {"output.dir", "out on rank 0, elsewhere on rank 1"}},
+      {train({}) + Arguments{"--resume"}, {"--resume", "not given on rank 0, auto on rank 1"}}};
+  for (const Case& bad : cases) {
+    EXPECT_TRUE(refused(start_mpi_by_rank({{train({})}, {bad.second}})->wait(20.0), 2, bad.parts));
+    EXPECT_FALSE(fs::exists(path("out/metrics.jsonl"))) << "training has begun";
+  }
+}
+
+TEST_F(BadInputMpi, ThreadsMayDifferBetweenRanks) {
+  const Arguments other = train({"train.steps=2", "device.threads_per_rank=2"});
+  EXPECT_TRUE(succeeded(start_mpi_by_rank({{train({"train.steps=2"})}, {other}})->wait(20.0)));
+}
+
+// The same configuration, but other files below the same names.
+TEST_F(BadInputMpi, RanksOfOneJobHaveTheSameData) {
+  write("elsewhere/run.yaml", read("run.yaml"));
+  write("elsewhere/text.txt", "L" + read("text.txt").substr(1));
+  const auto command = start_mpi_by_rank({{train({})}, {train({}), "elsewhere"}});
+  EXPECT_TRUE(refused(command->wait(20.0), 2, {"data.text: the training split", "rank 1"}));
+}
+
 TEST_F(BadInputMpi, ACheckpointThatCannotBeWrittenEndsTheJob) {
   const auto command = start_mpi(2, train({"train.steps=1000000", "train.evaluate_every=0"}));
   ASSERT_TRUE(wait_for_step(path("out"), 5, 30.0));

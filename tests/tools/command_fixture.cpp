@@ -86,6 +86,19 @@ std::unique_ptr<Command> CommandTest::start_mpi(int num_ranks, const Arguments& 
       options);
 }
 
+std::unique_ptr<Command> CommandTest::start_mpi_by_rank(
+    const std::vector<RankCommand>& by_rank) const {
+  Arguments line{HALFPIPE_TEST_MPIEXEC, "--oversubscribe", "--bind-to", "none"};
+  for (std::size_t rank = 0; rank < by_rank.size(); ++rank) {
+    if (rank > 0) line.emplace_back(":");
+    line = line +
+           Arguments{"-n", "1", "-wdir", path(by_rank[rank].directory).string(),
+                     HALFPIPE_TEST_COMMAND} +
+           by_rank[rank].arguments;
+  }
+  return std::make_unique<Command>(line, options);
+}
+
 CommandResult CommandTest::run(const Arguments& arguments) const {
   return start(arguments)->wait(kTimeoutSeconds);
 }

@@ -19,6 +19,12 @@ namespace halfpipe::tools {
 
 using Arguments = std::vector<std::string>;
 
+/// What one rank of an MPI job is started with.
+struct RankCommand {
+  Arguments arguments;
+  std::string directory = ".";  // below the test's folder
+};
+
 /// A folder of its own, removed at the end. It holds text.txt (bytes of ASCII), and run.yaml: 4
 /// blocks of width 32, 16 tokens of context, 20 steps of 8 micro-batches, 2 pipeline ranks under
 /// v-half, a constant learning rate (so that the number of steps changes no step), output in `out`.
@@ -33,6 +39,9 @@ class CommandTest : public ::testing::Test {
   [[nodiscard]] CommandResult run_mpi(int num_ranks, const Arguments& arguments) const;
   [[nodiscard]] std::unique_ptr<Command> start(const Arguments& arguments) const;
   [[nodiscard]] std::unique_ptr<Command> start_mpi(int num_ranks, const Arguments& arguments) const;
+  /// One process for each, `mpirun -n 1 halfpipe A : -n 1 halfpipe B ...`.
+  [[nodiscard]] std::unique_ptr<Command> start_mpi_by_rank(
+      const std::vector<RankCommand>& by_rank) const;
 
   /// Path of a name in the folder.
   [[nodiscard]] std::filesystem::path path(std::string_view name) const { return folder_ / name; }

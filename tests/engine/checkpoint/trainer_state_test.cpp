@@ -23,6 +23,17 @@ TEST(TrainerState, RoundTrip) {
   EXPECT_EQ(read_trainer_state(scratch.path()), state);
 }
 
+TEST(TrainerState, RoundTripWithARecordOfTheData) {
+  const ScratchDirectory scratch;
+  TrainerState state;
+  state.data = DataRecord{.train_tokens = 900,
+                          .validation_tokens = 100,
+                          .train_digest = "0a",
+                          .validation_digest = "0b"};
+  write_trainer_state(scratch.path(), state);
+  EXPECT_EQ(read_trainer_state(scratch.path()), state);
+}
+
 TEST(TrainerState, AFileNameThatIsNotUtf8DoesNotPreventACheckpoint) {
   const ScratchDirectory scratch;
   TrainerState state;
@@ -57,6 +68,14 @@ INSTANTIATE_TEST_SUITE_P(
                     BadStateCase{"AnotherVersion", R"({"version":2})", "version (2) must be 1"},
                     BadStateCase{"MissingKey", R"({"version":1})", "'step'"},
                     BadStateCase{"NegativeStep", R"({"version":1,"step":-3})", "step (-3)"},
+                    BadStateCase{"TextData",
+                                 R"({"version":1,"step":1,"tokens_seen":1,"sequences_consumed":1,
+                                     "seed":1,"parameter_hash":"","config":"","data":3})",
+                                 "data (3) must be a JSON object"},
+                    BadStateCase{"HalfData",
+                                 R"({"version":1,"step":1,"tokens_seen":1,"sequences_consumed":1,
+                                     "seed":1,"parameter_hash":"","config":"","data":{}})",
+                                 "data: key 'train_tokens'"},
                     BadStateCase{"TextStep", R"({"version":1,"step":"3"})", "step (\"3\")"}),
     [](const auto& tested) { return tested.param.name; });
 
