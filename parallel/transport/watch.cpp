@@ -40,6 +40,10 @@ std::string place_in_words(const RankStatus& status) {
                      status.text);
 }
 
+std::string peer_in_words(const RankStatus& status) {
+  return status.peer < 0 ? "" : fmt::format(", peer rank {}", status.peer);
+}
+
 /// A rank that does not run explains every wait; otherwise it is the rank at the end of the chain
 /// of waits that starts at `peer`.
 std::optional<int> find_suspect(const StatusBoard& board, int peer) {
@@ -114,20 +118,22 @@ std::optional<int> find_left(const StatusBoard& board, const WaitSubject& subjec
 }
 
 std::string describe(const RankReport& report, int world_size) {
-  return fmt::format("rank {}/{} (pid {}) {} {}", report.rank, world_size, report.process.pid,
-                     state_in_words(report), place_in_words(report.status));
+  return fmt::format("rank {}/{} (pid {}) {} {}{}", report.rank, world_size, report.process.pid,
+                     state_in_words(report), place_in_words(report.status),
+                     peer_in_words(report.status));
 }
 
 std::string death_message(const StatusBoard& board, int slot, int world_size) {
   const RankReport report = board.report(slot);
-  return fmt::format("rank {}/{} (pid {}) has died {}; ending the job", report.rank, world_size,
-                     report.process.pid, place_in_words(report.status));
+  return fmt::format("rank {}/{} (pid {}) has died {}{}; ending the job", report.rank, world_size,
+                     report.process.pid, place_in_words(report.status),
+                     peer_in_words(report.status));
 }
 
 std::string stall_message(const StatusBoard& board, const WaitSubject& subject, double seconds) {
   std::string message =
       fmt::format("rank {}/{} waited {:.1f} s", subject.rank, subject.world_size, seconds);
-  message += subject.peer < 0 ? fmt::format(" in a {}", subject.what)
+  message += subject.peer < 0 ? fmt::format(" in the {}", subject.what)
                               : fmt::format(" for rank {} ({})", subject.peer, subject.what);
   if (const auto own = slot_of(board, subject.rank)) {
     message += ", " + place_in_words(board.report(*own).status);

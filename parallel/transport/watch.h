@@ -63,7 +63,8 @@ class DeathWatch {
 /// The slot of a rank that the wait needs and that has left the board.
 [[nodiscard]] std::optional<int> find_left(const StatusBoard& board, const WaitSubject& subject);
 
-/// "rank 2/4 (pid 1234) is stopped (state T) at step 7, instruction 12: forward of micro-batch 3"
+/// "rank 2/4 (pid 1234) is stopped (state T) at step 7, instruction 12: wait_recv (activation of
+/// micro-batch 3, stage 1 to 2), peer rank 1"; no peer when its status has none.
 [[nodiscard]] std::string describe(const RankReport& report, int world_size);
 /// For a rank that has died without a goodbye.
 [[nodiscard]] std::string death_message(const StatusBoard& board, int slot, int world_size);

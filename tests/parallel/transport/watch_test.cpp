@@ -127,6 +127,14 @@ TEST_F(Watch, ATimeoutOfZeroNeverStalls) {
   EXPECT_FALSE(clock.stalled());
 }
 
+TEST_F(Watch, ThePeerOfARankIsNamedWhenItHasOne) {
+  board_.publish(1, {.step = 2, .instruction = 8, .text = "wait_recv", .peer = 2});
+  board_.publish(2, {.step = 2, .instruction = 5, .text = "forward"});
+  EXPECT_TRUE(describe(board_.report(1), 3).ends_with("instruction 8: wait_recv, peer rank 2"));
+  EXPECT_TRUE(describe(board_.report(2), 3).ends_with("instruction 5: forward"));
+  EXPECT_NE(death_message(board_, 1, 3).find("wait_recv, peer rank 2; ending"), std::string::npos);
+}
+
 TEST_F(Watch, TheBlameFollowsTheChainOfWaits) {
   board_.publish(0, {.step = 2, .instruction = 9, .text = "wait_recv from rank 1", .peer = 1});
   board_.publish(1, {.step = 2, .instruction = 8, .text = "wait_recv from rank 2", .peer = 2});
