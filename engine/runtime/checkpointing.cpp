@@ -75,7 +75,7 @@ void write_stage(const std::filesystem::path& directory,
 
 void write_rank_zero_files(const std::filesystem::path& directory,
                            const Job& job,
-                           const data::Vocabulary& vocabulary,
+                           const TrainingInputs& inputs,
                            std::int64_t steps_done,
                            const std::string& parameter_hash) {
   checkpoint::write_model_index(directory, job.config.model, job.placement.num_stages());
@@ -85,8 +85,10 @@ void write_rank_zero_files(const std::filesystem::path& directory,
                                               .sequences_consumed = sequences,
                                               .seed = job.config.train.seed,
                                               .parameter_hash = parameter_hash,
-                                              .config = config::to_yaml(job.config)});
-  files::write_file(directory / kVocabularyName, vocabulary.to_json().dump(1) + "\n");
+                                              .config = config::to_yaml(job.config),
+                                              .data = inputs.data_record});
+  files::write_file(directory / kVocabularyName,
+                    inputs.dataset->vocabulary.to_json().dump(1) + "\n");
 }
 
 }  // namespace
@@ -94,7 +96,7 @@ void write_rank_zero_files(const std::filesystem::path& directory,
 std::filesystem::path save_checkpoint(checkpoint::CheckpointStore& store,
                                       PipelineTrainer& trainer,
                                       const Job& job,
-                                      const data::Vocabulary& vocabulary,
+                                      const TrainingInputs& inputs,
                                       std::int64_t steps_done,
                                       const std::string& parameter_hash,
                                       transport::Transport& transport) {
@@ -115,7 +117,7 @@ std::filesystem::path save_checkpoint(checkpoint::CheckpointStore& store,
     agree(transport, [&] {
       if (!first_rank) return;
       publish_activity(transport, steps_done, "checkpoint, manifest");
-      write_rank_zero_files(directory, job, vocabulary, steps_done, parameter_hash);
+      write_rank_zero_files(directory, job, inputs, steps_done, parameter_hash);
       store.finish(steps_done);
     });
   } catch (const AgreedError&) {

@@ -12,7 +12,6 @@
 #include "engine/checkpoint/digest.h"
 #include "engine/config/key_table.h"
 #include "engine/runtime/agreement.h"
-#include "engine/runtime/data_record.h"
 
 namespace halfpipe::runtime {
 
@@ -125,16 +124,17 @@ std::vector<NamedValue> keys_of_a_job(const config::RunConfig& config) {
   return values;
 }
 
-std::vector<NamedValue> data_of_a_job(const config::RunConfig& config,
-                                      const data::Dataset& dataset) {
+std::vector<NamedValue> data_of_a_job(const TrainingInputs& inputs) {
+  const config::RunConfig& config = inputs.config;
+  const checkpoint::DataRecord& record = inputs.data_record;
+  const data::Vocabulary& tokens = inputs.dataset->vocabulary;
   const bool text = !config.data.text.empty();
-  const checkpoint::DataRecord record = describe_data(dataset);
-  const std::string vocabulary = dataset.vocabulary.to_json().dump();
+  const std::string vocabulary = tokens.to_json().dump();
   const std::string train = text ? "data.text" : "data.shards.train";
   const std::string validation = text ? "data.text" : "data.shards.validation";
   return {
       {"data.vocabulary: the vocabulary",
-       split_in_words(dataset.vocabulary.size(), checkpoint::digest_of(vocabulary))},
+       split_in_words(tokens.size(), checkpoint::digest_of(vocabulary))},
       {"model.vocab_size", fmt::format("{}", config.model.vocab_size)},
       {train + ": the training split", split_in_words(record.train_tokens, record.train_digest)},
       {validation + ": the validation split",

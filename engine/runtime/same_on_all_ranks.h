@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/config/run_config.h"
-#include "engine/data/dataset.h"
+#include "engine/runtime/training_inputs.h"
 #include "parallel/transport/transport.h"
 
 namespace halfpipe::runtime {
@@ -28,7 +28,6 @@ void require_same_on_all_ranks(std::span<const NamedValue> mine, transport::Tran
 
 /// What ranks must have found alike when they opened the data: model.vocab_size, vocabulary and
 /// splits.
-[[nodiscard]] std::vector<NamedValue> data_of_a_job(const config::RunConfig& config,
-                                                    const data::Dataset& dataset);
+[[nodiscard]] std::vector<NamedValue> data_of_a_job(const TrainingInputs& inputs);
 
 }  // namespace halfpipe::runtime

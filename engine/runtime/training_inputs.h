@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/checkpoint/trainer_state.h"
 #include "engine/config/run_config.h"
 #include "engine/data/dataset.h"
 
@@ -17,6 +18,7 @@ namespace halfpipe::runtime {
 struct TrainingInputs {
   config::RunConfig config;
   std::optional<data::Dataset> dataset;
+  checkpoint::DataRecord data_record;                // of dataset
   std::optional<std::filesystem::path> resume_from;  // a whole checkpoint
   std::vector<std::string> warnings;                 // for the log
   std::int64_t steps_done = 0;                       // by the run that is resumed

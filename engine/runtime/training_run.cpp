@@ -11,6 +11,7 @@
 #include "engine/checkpoint/resume.h"
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/checkpointing.h"
+#include "engine/runtime/data_record.h"
 #include "engine/runtime/resume_rules.h"
 #include "engine/runtime/same_on_all_ranks.h"
 #include "engine/runtime/start_report.h"
@@ -42,7 +43,8 @@ TrainingInputs read_inputs(const TrainingRequest& request, transport::Transport&
   agree(transport, [&] {
     check_rank_count(inputs.config, transport.world_size());
     inputs.dataset = open_training_data(inputs.config);
-    values = data_of_a_job(inputs.config, *inputs.dataset);
+    inputs.data_record = describe_data(*inputs.dataset);
+    values = data_of_a_job(inputs);
   });
   require_same_on_all_ranks(values, transport);
   return inputs;
