@@ -55,4 +55,8 @@ fs::path locate_checkpoint(const fs::path& path) {
                               path.string(), kConfigName));
 }
 
+void verify_if_ours(const fs::path& directory) {
+  if (fs::exists(directory / kManifestName)) verify_directory(directory);
+}
+
 }  // namespace halfpipe::checkpoint

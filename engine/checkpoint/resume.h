@@ -26,4 +26,8 @@ struct ResumePoint {
 /// else. Verifies nothing.
 [[nodiscard]] std::filesystem::path locate_checkpoint(const std::filesystem::path& path);
 
+/// Checks every byte of a directory that has a manifest, which all of ours have (FileError naming
+/// the damaged file); any other directory passes.
+void verify_if_ours(const std::filesystem::path& directory);
+
 }  // namespace halfpipe::checkpoint

@@ -80,13 +80,23 @@ void prepare_output(TrainingInputs& inputs,
   agree(transport, [&] {
     const checkpoint::TrainerState state = checkpoint::read_trainer_state(*inputs.resume_from);
     inputs.steps_done = state.step;
-    const std::vector<std::string> notes = check_resume(inputs.config, state, *inputs.resume_from);
+    const std::vector<std::string> notes = check_resume(inputs, state, *inputs.resume_from);
     if (transport.rank() != 0) return;
     inputs.warnings.insert(inputs.warnings.end(), notes.begin(), notes.end());
     checkpoint::CheckpointStore store(inputs.config.output.dir, inputs.config.output.keep);
     for (const auto& aside : store.set_aside_after(state.step)) {
       inputs.warnings.push_back("set aside: " + aside.string());
     }
+  });
+}
+
+/// What can be known of model.init_from before a model is built: rank 0 looks for all.
+void check_initial_model(const TrainingInputs& inputs, transport::Transport& transport) {
+  const std::filesystem::path directory = inputs.config.model.init_from;
+  agree(transport, [&] {
+    if (transport.rank() != 0 || inputs.resume_from || directory.empty()) return;
+    checkpoint::verify_if_ours(directory);
+    check_vocabulary(inputs.config, inputs.dataset->vocabulary, "model.init_from", directory);
   });
 }
 
@@ -129,6 +139,7 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   TrainingInputs inputs = read_inputs(request, transport);
   transport.set_timeout(inputs.config.debug.timeout_seconds);
   prepare_output(inputs, request, transport);
+  check_initial_model(inputs, transport);
 
   std::optional<Job> job;
   agree(transport, [&] {

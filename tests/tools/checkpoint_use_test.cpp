@@ -86,10 +86,37 @@ TEST_F(CheckpointUse, TrainingStartsFromItsWeights) {
   train_model({"output.dir=first"});
   // A learning rate below the rounding of every weight leaves them as they were.
   train_model({"model.init_from=first/checkpoints/latest", "train.steps=1",
-               "optimizer.learning_rate=1e-30", "optimizer.min_learning_rate=1e-30",
-               "optimizer.weight_decay=0"});
+               "optimizer.learning_rate=1e-30", "optimizer.weight_decay=0"});
   EXPECT_EQ(read_metrics(path("out")).parameter_hash, read_metrics(path("first")).parameter_hash);
   EXPECT_LT(read_metrics(path("out")).losses.at(1), read_metrics(path("first")).losses.at(10));
+}
+
+TEST_F(CheckpointUse, TrainingDoesNotStartFromWeightsOfAnotherVocabulary) {
+  write("ab.txt", "abab" + std::string(300, 'a'));
+  write("cd.txt", "cdcd" + std::string(300, 'c'));
+  const Arguments settings = {"data.vocabulary=characters", "train.steps=1",
+                              "data.validation_fraction=0.2"};
+  train_model(settings + Arguments{"data.text=ab.txt", "output.dir=first"});
+  const Arguments start = settings + Arguments{"model.init_from=first/checkpoints/latest"};
+  EXPECT_TRUE(refused(run(train_local(2, start + Arguments{"data.text=cd.txt"})), 2,
+                      {"data.text ([cd.txt])", "model.init_from (first/checkpoints/latest)"}));
+  train_model(start + Arguments{"data.text=ab.txt"});
+  // A directory without one, as other programs write them, says nothing.
+  std::filesystem::remove(path("first/checkpoints/latest/vocabulary.json"));
+  std::filesystem::remove(path("first/checkpoints/latest/manifest.json"));
+  train_model(start + Arguments{"data.text=cd.txt", "output.dir=third"});
+}
+
+TEST_F(CheckpointUse, AVocabularyLargerThanTheModelIsRefused) {
+  train_model({"train.steps=1", "data.vocabulary=characters"});
+  const std::string directory = "out/checkpoints/latest/";
+  std::filesystem::remove(path(directory + "manifest.json"));
+  write(directory + "vocabulary.json",
+        R"({"format": "halfpipe-vocabulary", "kind": "bytes", "size": 256})");
+  for (const Arguments& arguments : {Arguments{"generate", "out", "--prompt", "~"},
+                                     Arguments{"evaluate", "out", "--text", "text.txt"}}) {
+    EXPECT_TRUE(refused(run(arguments), 2, {"vocabulary.json", "256", "vocab_size"}));
+  }
 }
 
 }  // namespace

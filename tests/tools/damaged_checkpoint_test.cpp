@@ -65,6 +65,16 @@ TEST_F(DamagedCheckpoint, IsRefusedByInspect) {
   });
 }
 
+TEST_F(DamagedCheckpoint, IsRefusedByEveryCommandThatReadsIt) {
+  const std::vector<Arguments> commands = {
+      {"generate", kNewest, "--tokens", "1"},
+      {"evaluate", kNewest, "--text", "text.txt"},
+      train_local(2, {"output.dir=other", std::string("model.init_from=") + kNewest})};
+  for_each_file(with_one_flipped_bit, [&](const std::string& file) {
+    for (const Arguments& command : commands) EXPECT_TRUE(refused(run(command), 2, {file}));
+  });
+}
+
 TEST_F(DamagedCheckpoint, IsPassedOverByAuto) {
   const fs::path backup = path("backup");
   fs::rename(path("out"), backup);

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs that go on from a checkpoint end as if they had never stopped, on whatever layout.
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "engine/checkpoint/manifest.h"
 #include "tests/tools/command_fixture.h"
 
 namespace halfpipe::tools {
@@ -125,6 +129,67 @@ TEST_F(Resume, SaysWhichDataAndWhichCourseOfTheLearningRateChanged) {
   ASSERT_TRUE(succeeded(result));
   for (const std::string key : {"data.text", "optimizer.schedule", "data.validation_fraction"})
     EXPECT_NE(result.out.find("warning: " + key + " is "), std::string::npos) << result.out;
+}
+
+/// A text of this many letters from `first` to the seventh after it.
+std::string letters(char first, int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) text += static_cast<char>(first + i * i % 11 % 8);
+  return text;
+}
+
+TEST_F(Resume, RefusesAnotherVocabularyOfTheSameSize) {
+  write("letters.txt", letters('a', 2000));
+  const Arguments settings = {"data.text=letters.txt", "data.vocabulary=characters"};
+  ASSERT_TRUE(succeeded(run(train_local(1, settings + Arguments{"train.steps=2"}))));
+  write("letters.txt", letters('k', 2000));
+  EXPECT_TRUE(refused(run(train_local(1, settings) + kResume), 2,
+                      {"data.text ([letters.txt])", "data.vocabulary (characters)", "step-00000002",
+                       "vocabulary"}));
+}
+
+TEST_F(Resume, RefusesOtherDataUnderTheSameName) {
+  ASSERT_TRUE(succeeded(run(train_local(1, {"train.steps=2"}))));
+  const std::string text = read("text.txt");
+  std::string swapped = text;
+  std::swap(swapped[1000], swapped[2001]);
+  ASSERT_NE(swapped, text);
+  for (const std::string& other : {swapped, text + text}) {
+    write("text.txt", other);
+    EXPECT_TRUE(refused(run(train_local(1, {}) + kResume), 2,
+                        {"data.text ([text.txt])", "training split", "step-00000002"}));
+  }
+  write("text.txt", text);
+  EXPECT_TRUE(succeeded(run(train_local(1, {"train.steps=3"}) + kResume)));
+}
+
+TEST_F(Resume, SaysThatOnlyTheValidationSplitChanged) {
+  ASSERT_TRUE(succeeded(run(train_local(1, {"train.steps=2"}))));
+  std::string text = read("text.txt");
+  text.back() = '!';
+  write("text.txt", text);
+  const CommandResult result = run(train_local(1, {"train.steps=3"}) + kResume);
+  ASSERT_TRUE(succeeded(result));
+  EXPECT_NE(result.out.find("warning: the validation split is another one"), std::string::npos);
+}
+
+TEST_F(Resume, FindsTheSameDataUnderAnotherName) {
+  ASSERT_TRUE(succeeded(run(train_local(1, {"train.steps=2"}))));
+  fs::rename(path("text.txt"), path("moved.txt"));
+  const CommandResult result =
+      run(train_local(1, {"train.steps=2", "data.text=moved.txt"}) + kResume);
+  ASSERT_TRUE(succeeded(result));
+  EXPECT_EQ(result.out.find("warning"), std::string::npos) << result.out;
+}
+
+TEST_F(Resume, ReadsACheckpointWithoutARecordOfItsData) {
+  ASSERT_TRUE(succeeded(run(train_local(1, {"train.steps=2"}))));
+  const std::string directory = "out/checkpoints/step-00000002/";
+  nlohmann::json state = nlohmann::json::parse(read(directory + "trainer.json"));
+  ASSERT_EQ(state.erase("data"), 1U);
+  write(directory + "trainer.json", state.dump());
+  checkpoint::write_manifest(path(directory));
+  EXPECT_TRUE(succeeded(run(train_local(1, {"train.steps=3"}) + kResume)));
 }
 
 TEST_F(Resume, KeepsTheNewestCheckpoints) {

@@ -31,7 +31,7 @@ struct Options {
 };
 
 void evaluate(const Options& options) {
-  const LoadedModel model = open_model(options.checkpoint);
+  const LoadedModel model = open_whole_model(options.checkpoint);
   const auto tokens = data::open_text(model.text_vocabulary(), options.text, "--text");
   if (tokens->size() < 2) {
     throw FileError(fmt::format("--text ({}): {} tokens, at least 2 are needed to predict one",

@@ -45,7 +45,7 @@ std::span<const float> feed(model::Decoder& decoder,
 }
 
 void generate(const Options& options) {
-  const LoadedModel model = open_model(options.checkpoint);
+  const LoadedModel model = open_whole_model(options.checkpoint);
   const data::Vocabulary& vocabulary = model.text_vocabulary();
   std::vector<std::int32_t> text = vocabulary.encode(options.prompt, "--prompt");
   if (text.empty()) throw ConfigError("--prompt: at least one token is needed to start from");

@@ -39,9 +39,20 @@ LoadedModel open_model(const std::string& path) {
     model.config.bias = saved.model.bias;
   }
   const std::filesystem::path vocabulary = directory / data::kVocabularyFile;
-  if (std::filesystem::exists(vocabulary))
-    model.vocabulary = data::Vocabulary::read(vocabulary.string());
+  if (!std::filesystem::exists(vocabulary)) return model;
+  model.vocabulary = data::Vocabulary::read(vocabulary.string());
+  // Its later tokens would read beyond the embedding table.
+  if (model.vocabulary->size() > model.config.vocab_size) {
+    throw FileError(fmt::format("{}: has {} tokens, more than the model's vocab_size ({})",
+                                vocabulary.string(), model.vocabulary->size(),
+                                model.config.vocab_size));
+  }
   return model;
+}
+
+LoadedModel open_whole_model(const std::string& path) {
+  checkpoint::verify_if_ours(checkpoint::locate_checkpoint(path));
+  return open_model(path);
 }
 
 }  // namespace halfpipe::tools

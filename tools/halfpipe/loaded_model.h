@@ -27,6 +27,11 @@ struct LoadedModel {
 };
 
 /// `path`: a run's output.dir (its latest checkpoint), a checkpoint, or a GPT-2 directory.
+/// FileError when its vocabulary has more tokens than the model. Verifies no digests.
 [[nodiscard]] LoadedModel open_model(const std::string& path);
+
+/// The same for a command that uses the weights: what has a manifest is verified first, FileError
+/// naming the damaged file.
+[[nodiscard]] LoadedModel open_whole_model(const std::string& path);
 
 }  // namespace halfpipe::tools
