@@ -30,8 +30,8 @@ float* MessageLinks::buffer(int index) const {
 
 void MessageLinks::post_recv(const schedule::Plan& plan, const schedule::Instruction& instruction) {
   const schedule::Message& message = plan.messages[static_cast<std::size_t>(instruction.message)];
-  request(instruction.message) =
-      transport_.post_recv({bytes_of(instruction.output_buffer), message_bytes_}, message.src_rank);
+  request(instruction.message) = transport_.post_recv(
+      {bytes_of(instruction.output_buffer), message_bytes_}, message.src_rank, compute_);
 }
 
 void MessageLinks::wait_recv(const schedule::Instruction& instruction) {

@@ -190,7 +190,7 @@ void PipelineTrainer::combine_tied_gradients() {
     float* mine = has_embedding ? table->gradient : table->head_gradient;
     float* theirs = has_embedding ? table->head_gradient : table->gradient;
     const transport::Request receive =
-        transport_.post_recv({reinterpret_cast<std::byte*>(theirs), bytes}, peer);
+        transport_.post_recv({reinterpret_cast<std::byte*>(theirs), bytes}, peer, *stream_);
     const transport::Request send =
         transport_.send({reinterpret_cast<const std::byte*>(mine), bytes}, peer, *stream_);
     transport_.wait(receive, *stream_);

@@ -71,7 +71,8 @@ Request LocalTransport::send(std::span<const std::byte> src, int dst_rank, devic
   return started.request;
 }
 
-Request LocalTransport::post_recv(std::span<std::byte> dst, int src_rank) {
+Request LocalTransport::post_recv(std::span<std::byte> dst, int src_rank, device::Stream& stream) {
+  stream.synchronize();
   const Started started = start(/*is_send=*/false, src_rank, dst.size());
   started.message.bytes = dst.data();
   post(started.message, group_.mailbox(src_rank, rank_));

@@ -31,7 +31,9 @@ class LocalTransport final : public Transport {
   [[nodiscard]] Request send(std::span<const std::byte> src,
                              int dst_rank,
                              device::Stream& stream) override;
-  [[nodiscard]] Request post_recv(std::span<std::byte> dst, int src_rank) override;
+  [[nodiscard]] Request post_recv(std::span<std::byte> dst,
+                                  int src_rank,
+                                  device::Stream& stream) override;
   void wait(Request request, device::Stream& stream) override;
 
   void all_reduce_sum(std::span<double> inout) override;

@@ -134,10 +134,11 @@ Request MpiTransport::send(std::span<const std::byte> src, int dst_rank, device:
   return request;
 }
 
-Request MpiTransport::post_recv(std::span<std::byte> dst, int src_rank) {
+Request MpiTransport::post_recv(std::span<std::byte> dst, int src_rank, device::Stream& stream) {
   HALFPIPE_CHECK(src_rank >= 0 && src_rank < world_size_,
                  fmt::format("there is no rank {}", src_rank));
   throw_if_lost();
+  stream.synchronize();
   Request request;
   {
     const std::lock_guard lock(mutex_);

@@ -53,9 +53,12 @@ class Transport {
   [[nodiscard]] virtual Request send(std::span<const std::byte> src,
                                      int dst_rank,
                                      device::Stream& stream) = 0;
-  /// Starts to receive into dst, which must stay untouched until wait() returned. Progress needs no
+  /// Starts to receive into dst; overwrites it after the work already on stream, which may still
+  /// read it. Work enqueued later must leave dst untouched until wait() returned. Progress needs no
   /// further call.
-  [[nodiscard]] virtual Request post_recv(std::span<std::byte> dst, int src_rank) = 0;
+  [[nodiscard]] virtual Request post_recv(std::span<std::byte> dst,
+                                          int src_rank,
+                                          device::Stream& stream) = 0;
   /// Work enqueued on stream later sees the message (receive), or may overwrite the source (send).
   /// May block the host.
   virtual void wait(Request request, device::Stream& stream) = 0;

@@ -45,7 +45,7 @@ TEST(LocalGroup, AbortWakesEveryBlockedRankAndEndsLaterCalls) {
         EXPECT_NE(loss_of([&] { transport->barrier(); }).find("rank 0/4"), std::string::npos);
       } else {
         const Request request =
-            rank == 2 ? transport->post_recv(bytes, 0) : transport->send(bytes, 0, stream);
+            rank == 2 ? transport->post_recv(bytes, 0, stream) : transport->send(bytes, 0, stream);
         EXPECT_NE(loss_of([&] { transport->wait(request, stream); }).find("exit code 2"),
                   std::string::npos);
       }
@@ -95,7 +95,7 @@ TEST(LocalGroup, AMessageIsWithdrawnWithItsTransport) {
     static_cast<void>(sender->send(gone, 1, stream));
   }
   Bytes bytes(100);
-  EXPECT_THROW(receiver->wait(receiver->post_recv(bytes, 0), stream), RankLost);
+  EXPECT_THROW(receiver->wait(receiver->post_recv(bytes, 0, stream), stream), RankLost);
 }
 
 TEST(LocalGroup, ManySmallMessagesBetweenManyRanksAllArrive) {
@@ -108,7 +108,7 @@ TEST(LocalGroup, ManySmallMessagesBetweenManyRanksAllArrive) {
     for (int round = 0; round < kRounds; ++round) {
       const Bytes sent(64, static_cast<std::byte>(round + transport.rank()));
       Bytes received(64);
-      const Request receive = transport.post_recv(received, previous);
+      const Request receive = transport.post_recv(received, previous, stream);
       const Request send = transport.send(sent, next, stream);
       transport.publish({.step = round, .text = "ring"});
       transport.wait(receive, stream);

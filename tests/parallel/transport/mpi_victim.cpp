@@ -32,7 +32,7 @@ void run_step(Transport& transport, device::Stream& stream, std::int64_t step) {
   std::vector<std::byte> sent(100'000);
   std::vector<std::byte> received(sent.size());
   RankStatus status{.step = step};
-  const Request receive = transport.post_recv(received, previous);
+  const Request receive = transport.post_recv(received, previous, stream);
   const Request send = transport.send(sent, (transport.rank() + 1) % n, stream);
   say(status, 2, -1, "forward of micro-batch 3");
   transport.publish(status);

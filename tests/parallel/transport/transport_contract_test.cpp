@@ -2,6 +2,7 @@
 // What every transport promises (parallel/transport/transport.h), whatever its ranks are.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <numeric>
@@ -10,6 +11,7 @@
 
 #include "kernels/core/error.h"
 #include "parallel/transport/rank_lost.h"
+#include "tests/parallel/transport/lazy_stream.h"
 #include "tests/parallel/transport/transport_ranks.h"
 
 namespace halfpipe::transport {
@@ -62,7 +64,7 @@ TEST_P(TransportContract, MessagesOfEverySizeGoRoundTheRing) {
       // All send before anybody receives: a send never waits for its receive.
       const Request send = transport.send(sent, next, stream);
       transport.barrier();
-      const Request receive = transport.post_recv(received, previous);
+      const Request receive = transport.post_recv(received, previous, stream);
       transport.wait(receive, stream);
       transport.wait(send, stream);
       EXPECT_EQ(received, message(previous, transport.rank(), 0, size)) << size << " bytes";
@@ -94,9 +96,9 @@ TEST_P(TransportContract, EachPairIsAFifoInBothDirections) {
     for (int peer = 0; peer < n; ++peer) {
       for (int k = 0; k < kMessages; ++k) {
         const std::size_t at = place(peer, k);
-        if (k % 2 == 0) requests.push_back(transport.post_recv(inbox[at], peer));
+        if (k % 2 == 0) requests.push_back(transport.post_recv(inbox[at], peer, stream));
         requests.push_back(transport.send(outbox[at], peer, stream));
-        if (k % 2 != 0) requests.push_back(transport.post_recv(inbox[at], peer));
+        if (k % 2 != 0) requests.push_back(transport.post_recv(inbox[at], peer, stream));
       }
     }
     // Waited for in another order than started.
@@ -121,10 +123,42 @@ TEST_P(TransportContract, ReceivesMayBePostedLongBeforeOrAfterTheSend) {
       } else if (transport.rank() == 1) {
         Bytes received(kBytes);
         if (!early) std::this_thread::sleep_for(milliseconds(30));
-        transport.wait(transport.post_recv(received, 0), stream);
+        transport.wait(transport.post_recv(received, 0, stream), stream);
         EXPECT_EQ(received, message(0, 1, early ? 1 : 2, kBytes));
       }
     }
+  });
+}
+
+TEST_P(TransportContract, AMessageIsReadAndOverwrittenAfterTheWorkAlreadyOnTheStream) {
+  constexpr std::size_t kBytes = 50'000;
+  on_every_rank([](Transport& transport, device::Stream&) {
+    const int n = transport.world_size();
+    const int next = (transport.rank() + 1) % n;
+    const int previous = (transport.rank() + n - 1) % n;
+    // A pass still reads what the receive will overwrite, and one writes what is sent; the latter
+    // on another stream, as a pass does for a stream of sends.
+    LazyStream compute;
+    LazyStream communication;
+    LazyEvent produced;
+    Bytes seen;
+    Bytes received = message(9, 9, 9, kBytes);
+    Bytes sent(kBytes);
+    compute.enqueue(
+        [&] { std::ranges::copy(message(transport.rank(), next, 0, kBytes), sent.begin()); });
+    compute.record(produced);
+    communication.wait_for(produced);
+    const Request send = transport.send(sent, next, communication);
+    transport.barrier();  // every message is under way before its receive is posted
+    compute.enqueue([&] { seen = received; });
+    const Request receive = transport.post_recv(received, previous, compute);
+    transport.wait(receive, compute);
+    transport.wait(send, compute);
+    Bytes used;
+    compute.enqueue([&] { used = received; });
+    compute.synchronize();
+    EXPECT_EQ(seen, message(9, 9, 9, kBytes)) << "overwritten while a pass had yet to read it";
+    EXPECT_EQ(used, message(previous, transport.rank(), 0, kBytes));
   });
 }
 
@@ -140,7 +174,7 @@ TEST_P(TransportContract, MessagesArriveWhileTheSenderIsBusyWithSomethingElse) {
       std::this_thread::sleep_for(milliseconds(600));
       transport.wait(send, stream);
     } else if (transport.rank() == 1) {
-      transport.wait(transport.post_recv(bytes, 0), stream);
+      transport.wait(transport.post_recv(bytes, 0, stream), stream);
       // About 1 ms; the bound leaves room for a loaded machine and is half of the sender's sleep.
       EXPECT_LT(milliseconds_since(start), 300.0);
       EXPECT_EQ(bytes, message(0, 1, 0, kBytes));
@@ -215,7 +249,7 @@ TEST_P(TransportContract, CollectivesAndMessagesDoNotMix) {
     for (int round = 0; round < 20; ++round) {
       const Bytes sent = message(transport.rank(), next, round, 40'000);
       Bytes received(sent.size());
-      const Request receive = transport.post_recv(received, previous);
+      const Request receive = transport.post_recv(received, previous, stream);
       const Request send = transport.send(sent, next, stream);
       std::vector<double> ones(3, 1.0);
       transport.all_reduce_sum(ones);
@@ -233,12 +267,12 @@ TEST_P(TransportContract, ARequestIsWaitedForOnce) {
   on_every_rank([](Transport& transport, device::Stream& stream) {
     Bytes one(8);
     Bytes other(8);
-    const Request receive = transport.post_recv(other, transport.rank());
+    const Request receive = transport.post_recv(other, transport.rank(), stream);
     transport.wait(transport.send(one, transport.rank(), stream), stream);
     transport.wait(receive, stream);
     EXPECT_THROW(transport.wait(receive, stream), InternalError);
     EXPECT_THROW(transport.wait(Request{}, stream), InternalError);
-    EXPECT_THROW(static_cast<void>(transport.post_recv(one, transport.world_size())),
+    EXPECT_THROW(static_cast<void>(transport.post_recv(one, transport.world_size(), stream)),
                  InternalError);
     EXPECT_THROW(static_cast<void>(transport.send(one, -1, stream)), InternalError);
   });
@@ -255,7 +289,7 @@ TEST_P(TransportContract, SizesThatDisagreeAreNamed) {
         // The receiver notices; the send may never complete, so it is not waited for.
         static_cast<void>(transport.send(sent, 1, stream));
       } else if (transport.rank() == 1) {
-        const Request receive = transport.post_recv(received, 0);
+        const Request receive = transport.post_recv(received, 0, stream);
         try {
           transport.wait(receive, stream);
           ADD_FAILURE() << "the mismatch went unnoticed";
@@ -286,7 +320,7 @@ TEST_P(TransportContract, AStalledWaitNamesTheRankWaitedForAndWhatItDoes) {
     Bytes bytes(64);
     const auto start = Clock::now();
     try {
-      transport.wait(transport.post_recv(bytes, 0), stream);
+      transport.wait(transport.post_recv(bytes, 0, stream), stream);
       ADD_FAILURE() << "waited for a message that nobody sends, and returned";
     } catch (const RankLost& lost) {
       EXPECT_GE(milliseconds_since(start), 290.0);
@@ -296,7 +330,7 @@ TEST_P(TransportContract, AStalledWaitNamesTheRankWaitedForAndWhatItDoes) {
         EXPECT_NE(text.find(part), std::string::npos) << "no '" << part << "' in: " << text;
       }
     }
-    EXPECT_THROW(static_cast<void>(transport.post_recv(bytes, 0)), RankLost);
+    EXPECT_THROW(static_cast<void>(transport.post_recv(bytes, 0, stream)), RankLost);
     EXPECT_THROW(transport.barrier(), RankLost);
   });
 }
@@ -332,7 +366,7 @@ TEST_P(TransportContract, ARankThatMovesIsNotStalled) {
       }
       transport.wait(transport.send(bytes, 1, stream), stream);
     } else if (transport.rank() == 1) {
-      transport.wait(transport.post_recv(bytes, 0), stream);
+      transport.wait(transport.post_recv(bytes, 0, stream), stream);
     }
     transport.barrier();
   });
@@ -345,7 +379,7 @@ TEST_P(TransportContract, WaitingForARankThatHasLeftIsReported) {
     if (transport.rank() != 1) return;
     Bytes bytes(64);
     try {
-      transport.wait(transport.post_recv(bytes, 0), stream);
+      transport.wait(transport.post_recv(bytes, 0, stream), stream);
       ADD_FAILURE() << "received from a rank that has left";
     } catch (const RankLost& lost) {
       EXPECT_NE(std::string(lost.what()).find("has ended"), std::string::npos) << lost.what();
