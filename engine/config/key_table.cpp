@@ -2,9 +2,11 @@
 #include "engine/config/key_table.h"
 
 #include "kernels/core/error.h"
+#include "parallel/schedule/catalogue.h"
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <utility>
 
 namespace halfpipe::config {
@@ -14,6 +16,17 @@ namespace {
 // 4 x hidden_size fits an int.
 constexpr int kLargestSize = 1 << 24;
 constexpr int kMostRanks = 1 << 16;
+
+/// The key has a meaning only where `applies` holds, which `decided_by` decides.
+Key only_with(Key key,
+              std::string decided_by,
+              std::string applies_when,
+              std::function<bool(const RunConfig&)> applies) {
+  key.decided_by = std::move(decided_by);
+  key.applies_when = std::move(applies_when);
+  key.applies = std::move(applies);
+  return key;
+}
 
 void add_model_keys(std::vector<Key>& keys) {
   using model::TransformerConfig;
@@ -49,11 +62,20 @@ void add_data_keys(std::vector<Key>& keys) {
                               "glob of token shards (llm.c or nanoGPT files) to train on"));
   keys.push_back(text_or_null("data.shards.validation", of(&DataConfig::validation_shards),
                               "glob of token shards to evaluate on"));
-  keys.push_back(text("data.vocabulary", of(&DataConfig::vocabulary),
-                      "bytes, characters, or the path of a vocabulary file"));
-  keys.push_back(real_number("data.validation_fraction", of(&DataConfig::validation_fraction),
-                             {0.0, true, 1.0, false},
-                             "part of the text, taken from its end, kept for evaluation"));
+  const auto from_text = [](const RunConfig& c) {
+    return c.data.train_shards.empty() && c.data.validation_shards.empty();
+  };
+  // Shards have their vocabulary beside them, or in a file that the key names.
+  keys.push_back(only_with(text("data.vocabulary", of(&DataConfig::vocabulary),
+                                "bytes, characters, or the path of a vocabulary file"),
+                           "data.text", "data.text", [=](const RunConfig& c) {
+                             return from_text(c) || c.data.vocabulary != DataConfig{}.vocabulary;
+                           }));
+  keys.push_back(
+      only_with(real_number("data.validation_fraction", of(&DataConfig::validation_fraction),
+                            {0.0, true, 1.0, false},
+                            "part of the text, taken from its end, kept for evaluation"),
+                "data.text", "data.text", from_text));
 }
 
 void add_train_keys(std::vector<Key>& keys) {
@@ -73,9 +95,11 @@ void add_train_keys(std::vector<Key>& keys) {
   keys.push_back(whole_number<std::int64_t>("train.evaluate_every",
                                             of(&TrainConfig::evaluate_every), {0},
                                             "steps between evaluations; 0: never"));
-  keys.push_back(whole_number<int>("train.evaluate_batches", of(&TrainConfig::evaluate_batches),
-                                   {0, kLargestSize},
-                                   "global batches per evaluation; 0: the whole split"));
+  keys.push_back(only_with(
+      whole_number<int>("train.evaluate_batches", of(&TrainConfig::evaluate_batches),
+                        {0, kLargestSize}, "global batches per evaluation; 0: the whole split"),
+      "train.evaluate_every", "train.evaluate_every above 0",
+      [](const RunConfig& c) { return c.train.evaluate_every > 0; }));
   keys.push_back(
       choice("train.recompute", of(&TrainConfig::recompute), {"none"},
              {{"full", "activation recomputation"}, {"selective", "activation recomputation"}},
@@ -112,8 +136,14 @@ void add_optimizer_keys(std::vector<Key>& keys) {
                               "AdamW with decoupled weight decay (arXiv:1711.05101)"));
   keys.push_back(real_number("optimizer.learning_rate", of(&OptimizerConfig::learning_rate),
                              {0.0, false}, "peak, after warmup"));
-  keys.push_back(real_number("optimizer.min_learning_rate", of(&OptimizerConfig::min_learning_rate),
-                             {0.0, true}, "at the last step; not used by schedule constant"));
+  const auto follows = [](LearningRateSchedule schedule) {
+    return [=](const RunConfig& c) { return c.optimizer.schedule == schedule; };
+  };
+  keys.push_back(
+      only_with(real_number("optimizer.min_learning_rate", of(&OptimizerConfig::min_learning_rate),
+                            {0.0, true}, "at the last step; not used by schedule constant"),
+                "optimizer.schedule", "an optimizer.schedule that decays",
+                std::not_fn(follows(LearningRateSchedule::kConstant))));
   std::vector<std::string> names;
   for (const auto& [schedule, name] : kScheduleNames) names.emplace_back(name);
   keys.push_back(choice("optimizer.schedule", schedule_name_field(), names, {},
@@ -121,9 +151,12 @@ void add_optimizer_keys(std::vector<Key>& keys) {
   keys.push_back(whole_number<std::int64_t>("optimizer.warmup_steps",
                                             of(&OptimizerConfig::warmup_steps), {0},
                                             "steps of linear growth to learning_rate"));
-  keys.push_back(real_number("optimizer.decay_fraction", of(&OptimizerConfig::decay_fraction),
-                             {0.0, false, 1.0, true},
-                             "part of the steps that warmup-stable-decay decays over"));
+  keys.push_back(
+      only_with(real_number("optimizer.decay_fraction", of(&OptimizerConfig::decay_fraction),
+                            {0.0, false, 1.0, true},
+                            "part of the steps that warmup-stable-decay decays over"),
+                "optimizer.schedule", "optimizer.schedule warmup-stable-decay",
+                follows(LearningRateSchedule::kWarmupStableDecay)));
   keys.push_back(real_number("optimizer.beta1", of(&OptimizerConfig::beta1),
                              {0.0, true, 1.0, false}, "decay of the mean of gradients"));
   keys.push_back(real_number("optimizer.beta2", of(&OptimizerConfig::beta2),
@@ -160,16 +193,15 @@ void add_layout_keys(std::vector<Key>& keys) {
       "blocks of each stage, first to last; auto: balanced by cost"));
 
   const auto in_schedule = [](auto member) { return field(&RunConfig::schedule, member); };
+  const auto names = schedule::schedule_names();
+  keys.push_back(choice("schedule.name", in_schedule(&ScheduleConfig::name),
+                        {names.begin(), names.end()},
+                        {{"auto", "the search for the best schedule"}}, "pipeline schedule"));
   keys.push_back(
-      choice("schedule.name", in_schedule(&ScheduleConfig::name),
-             {"gpipe", "1f1b", "interleaved", "zb-1p", "zb-2p", "v-min", "v-half", "v-zb"},
-             {{"auto", "the search for the best schedule"}}, "pipeline schedule"));
-  Key num_chunks =
-      whole_number<int>("schedule.num_chunks", in_schedule(&ScheduleConfig::num_chunks),
-                        {1, kMostRanks}, "stages per rank of schedule interleaved");
-  num_chunks.applies = [](const RunConfig& c) { return c.schedule.name == "interleaved"; };
-  num_chunks.applies_when = "schedule.name interleaved";
-  keys.push_back(std::move(num_chunks));
+      only_with(whole_number<int>("schedule.num_chunks", in_schedule(&ScheduleConfig::num_chunks),
+                                  {1, kMostRanks}, "stages per rank of schedule interleaved"),
+                "schedule.name", "schedule.name interleaved",
+                [](const RunConfig& c) { return c.schedule.name == "interleaved"; }));
   keys.push_back(single_value("schedule.memory_limit", "null", "null",
                               "the search for a schedule under a memory limit",
                               "activation memory that the schedule may take per rank"));

@@ -73,16 +73,24 @@ std::string place_of(const Violation& violation, const Places& places, std::stri
   return place.empty() ? std::string(name) : place;
 }
 
+/// A key that is given counts as set, its default included.
 void check(const RunConfig& config, const Places& places, std::string_view name) {
-  if (const auto violation = find_violation(config)) {
-    throw ConfigError(
-        fmt::format("{}: {}", place_of(*violation, places, name), violation->sentence));
+  auto violation = find_violation(config);
+  if (!violation) {
+    violation =
+        find_idle_key(config, [&](const Key& key) { return places.contains(key.doc.path); });
   }
+  if (!violation) return;
+  throw ConfigError(fmt::format("{}: {}", place_of(*violation, places, name), violation->sentence));
+}
+
+void take_idle_keys_out(RunConfig& config) {
   for (const Key& key : key_table()) {
-    const auto place = places.find(key.doc.path);
-    if (place == places.end() || !key.applies || key.applies(config)) continue;
-    throw ConfigError(fmt::format("{}: {} ({}) has a meaning with {} only", place->second,
-                                  key.doc.path, key.write(config), key.applies_when));
+    if (!key.applies || key.applies(config)) continue;
+    YamlValue value;
+    value.kind = YamlValue::Kind::kScalar;
+    value.text = key.doc.default_value;
+    key.read(config, value);
   }
 }
 
@@ -135,6 +143,16 @@ RunConfig parse_config(std::string_view yaml_text,
   Places places;
   read_section(root, "", config, places);
   check(config, places, name_for_messages);
+  return config;
+}
+
+RunConfig parse_saved_config(std::string_view yaml_text, std::string_view name_for_messages) {
+  const YamlValue root = parse_yaml(yaml_text, {std::string(name_for_messages)});
+  RunConfig config;
+  Places places;
+  read_section(root, "", config, places);
+  take_idle_keys_out(config);
+  check(config, {}, name_for_messages);
   return config;
 }
 

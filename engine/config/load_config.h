@@ -22,4 +22,9 @@ namespace halfpipe::config {
                                      std::string_view name_for_messages,
                                      std::span<const std::string> overrides);
 
+/// The text that to_yaml wrote for a checkpoint, maybe by an earlier version, which also wrote keys
+/// that have no meaning beside the others: those are passed over.
+[[nodiscard]] RunConfig parse_saved_config(std::string_view yaml_text,
+                                           std::string_view name_for_messages);
+
 }  // namespace halfpipe::config

@@ -3,6 +3,7 @@
 
 #include "engine/config/key_table.h"
 #include "kernels/core/error.h"
+#include "parallel/schedule/catalogue.h"
 
 #include <fmt/format.h>
 
@@ -16,16 +17,8 @@ namespace {
 using Finding = std::optional<Violation>;
 
 Finding single_keys(const RunConfig& config) {
-  static const RunConfig defaults;
   for (const Key& key : key_table()) {
     if (auto sentence = key.violation(config)) return Violation{{key.doc.path}, *sentence};
-    const bool idle = key.applies && !key.applies(config);
-    const std::string value = key.write(config);
-    if (idle && value != key.write(defaults)) {
-      return Violation{
-          {key.doc.path},
-          fmt::format("{} ({}) has a meaning with {} only", key.doc.path, value, key.applies_when)};
-    }
   }
   return std::nullopt;
 }
@@ -119,8 +112,8 @@ Finding learning_rate(const RunConfig& config) {
 }
 
 std::int64_t stages_per_rank(const ScheduleConfig& schedule) {
-  if (schedule.name == "interleaved") return schedule.num_chunks;
-  return schedule.name.starts_with("v-") ? 2 : 1;
+  constexpr int kAnyRanks = 1;
+  return schedule::placement_for(schedule.name, kAnyRanks, schedule.num_chunks).num_chunks();
 }
 
 Finding stages(const RunConfig& config) {
@@ -145,14 +138,31 @@ Finding stages(const RunConfig& config) {
   return std::nullopt;
 }
 
+Finding idle_values(const RunConfig& config) {
+  return find_idle_key(config,
+                       [&](const Key& key) { return key.write(config) != key.doc.default_value; });
+}
+
 }  // namespace
 
 std::optional<Violation> find_violation(const RunConfig& config) {
   // Single keys first: the others divide by sizes that are known to be positive then.
-  constexpr std::array kRules{single_keys, heads, corpus,        vocabulary,
-                              evaluation,  batch, learning_rate, stages};
+  constexpr std::array kRules{single_keys, heads,         corpus, vocabulary, evaluation,
+                              batch,       learning_rate, stages, idle_values};
   for (const auto rule : kRules) {
     if (Finding violation = rule(config)) return violation;
+  }
+  return std::nullopt;
+}
+
+std::optional<Violation> find_idle_key(const RunConfig& config,
+                                       const std::function<bool(const Key&)>& is_set) {
+  for (const Key& key : key_table()) {
+    if (!key.applies || key.applies(config) || !is_set(key)) continue;
+    return Violation{{key.doc.path, key.decided_by},
+                     fmt::format("{} ({}) has a meaning with {} only; {} is {}", key.doc.path,
+                                 key.write(config), key.applies_when, key.decided_by,
+                                 find_key_or_null(key.decided_by)->write(config))};
   }
   return std::nullopt;
 }

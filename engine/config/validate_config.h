@@ -3,8 +3,10 @@
 // value, what this version can do, and what keys ask of each other.
 #pragma once
 
+#include "engine/config/key.h"
 #include "engine/config/run_config.h"
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,8 +18,14 @@ struct Violation {
   std::string sentence;           // "model.hidden_size (10) must be a multiple of ..."
 };
 
-/// The first rule that the configuration breaks.
+/// The first rule that the configuration breaks. Keys count as set where they differ from their
+/// default.
 [[nodiscard]] std::optional<Violation> find_violation(const RunConfig& config);
+
+/// The first key that is set and has no meaning beside the other values: it would be ignored, and
+/// is refused instead. `is_set` tells which keys are.
+[[nodiscard]] std::optional<Violation> find_idle_key(const RunConfig& config,
+                                                     const std::function<bool(const Key&)>& is_set);
 
 /// Throws ConfigError with the sentence of the first violation.
 void validate(const RunConfig& config);

@@ -84,7 +84,7 @@ std::vector<std::string> check_resume(const TrainingInputs& inputs,
                                       const std::filesystem::path& directory) {
   const config::RunConfig& config = inputs.config;
   const config::RunConfig saved =
-      config::parse_config(state.config, (directory / "trainer.json").string(), {});
+      config::parse_saved_config(state.config, (directory / "trainer.json").string());
   const bool same_data = state.data && *state.data == inputs.data_record;
   std::vector<std::string> notes;
   for (const config::Key& key : config::key_table()) {

@@ -23,7 +23,7 @@ constexpr double kTimeoutSeconds = 60.0;
 constexpr const char* kConfig =
     R"(model: {num_layers: 4, num_heads: 2, hidden_size: 32, seq_len: 16}
 data: {text: text.txt}
-train: {steps: 20, micro_batch_size: 4, global_batch_size: 32, evaluate_every: 10, evaluate_batches: 1}
+train: {steps: 20, micro_batch_size: 4, global_batch_size: 32, evaluate_every: 10}
 optimizer: {learning_rate: 1.0e-3, schedule: constant}
 parallel: {pipeline: 2}
 schedule: {name: v-half}

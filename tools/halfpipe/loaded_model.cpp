@@ -35,7 +35,7 @@ LoadedModel open_model(const std::string& path) {
   if (std::filesystem::exists(directory / "trainer.json")) {
     model.state = checkpoint::read_trainer_state(directory);
     const config::RunConfig saved =
-        config::parse_config(model.state->config, (directory / "trainer.json").string(), {});
+        config::parse_saved_config(model.state->config, (directory / "trainer.json").string());
     model.config.bias = saved.model.bias;
   }
   const std::filesystem::path vocabulary = directory / data::kVocabularyFile;

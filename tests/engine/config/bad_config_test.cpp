@@ -47,6 +47,7 @@ std::string name_of(const testing::TestParamInfo<Mistake>& info) {
 }
 
 // A right file of two lines, so that a line added below it is line 3.
+const std::string kShards = "data:\n  shards: {train: t.bin, validation: v.bin}\n";
 const std::string kGood = "data: {text: corpus.txt}\nmodel: {num_layers: 4}\n";
 
 INSTANTIATE_TEST_SUITE_P(
@@ -351,7 +352,32 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"ChunksAtTheirDefaultToo",
                 kGood,
                 {"schedule.num_chunks=2"},
-                {"--set schedule.num_chunks=2: schedule.num_chunks (2) has a meaning"}}),
+                {"--set schedule.num_chunks=2: schedule.num_chunks (2) has a meaning"}},
+        Mistake{"FractionOfShards",
+                kShards + "  validation_fraction: 0.1\n",
+                {},
+                {"run.yaml:3: data.validation_fraction (0.1) has a meaning with data.text only; "
+                 "data.text is null"}},
+        Mistake{"BytesOfShards",
+                kShards + "  vocabulary: bytes\n",
+                {},
+                {"run.yaml:3: data.vocabulary (bytes) has a meaning with data.text only"}},
+        Mistake{"MinimumOfAConstantLearningRate",
+                kGood + "optimizer: {schedule: constant}\n",
+                {"optimizer.min_learning_rate=1e-5"},
+                {"--set optimizer.min_learning_rate=1e-5: optimizer.min_learning_rate (1e-05) has "
+                 "a meaning with an optimizer.schedule that decays only; optimizer.schedule is "
+                 "constant"}},
+        Mistake{"DecayFractionOfCosine",
+                kGood + "optimizer: {decay_fraction: 0.2}\n",
+                {},
+                {"run.yaml:3: optimizer.decay_fraction (0.2) has a meaning with "
+                 "optimizer.schedule warmup-stable-decay only; optimizer.schedule is cosine"}},
+        Mistake{"BatchesOfNoEvaluation",
+                kGood + "train: {evaluate_batches: 4}\n",
+                {"train.evaluate_every=0"},
+                {"--set train.evaluate_every=0: train.evaluate_batches (4) has a meaning with "
+                 "train.evaluate_every above 0 only; train.evaluate_every is 0"}}),
     name_of);
 
 INSTANTIATE_TEST_SUITE_P(

@@ -75,6 +75,35 @@ TEST(ToYaml, RoundTripsShards) {
   expect_round_trip(config);
 }
 
+TEST(ToYaml, LeavesOutKeysWithoutAMeaning) {
+  RunConfig config;
+  config.data.train_shards = "t.bin";
+  config.train.evaluate_every = 0;
+  config.optimizer.schedule = optimizer::LearningRateSchedule::kConstant;
+  const std::string yaml = to_yaml(config);
+  for (const std::string key : {"vocabulary", "validation_fraction", "evaluate_batches",
+                                "min_learning_rate", "decay_fraction", "num_chunks"}) {
+    EXPECT_EQ(yaml.find(" " + key + ":"), std::string::npos) << yaml;
+  }
+  expect_round_trip(config);
+  config.data.vocabulary = "vocabulary.json";
+  expect_round_trip(config);
+}
+
+// Checkpoints written before such keys were left out.
+TEST(ParseSavedConfig, PassesOverKeysWithoutAMeaning) {
+  RunConfig expected = smallest();
+  expected.optimizer.schedule = optimizer::LearningRateSchedule::kConstant;
+  const std::string old =
+      "data: {text: [corpus.txt]}\n"
+      "optimizer: {schedule: constant, min_learning_rate: 0.5, decay_fraction: 0.1}\n";
+  EXPECT_EQ(parse_saved_config(old, "trainer.json"), expected);
+  EXPECT_THROW(static_cast<void>(parse_config(old, "run.yaml", {})), ConfigError);
+  EXPECT_EQ(parse_saved_config(to_yaml(expected), "trainer.json"), expected);
+  EXPECT_THROW(static_cast<void>(parse_saved_config("train: {steps: 0}", "trainer.json")),
+               ConfigError);
+}
+
 TEST(ToYaml, QuotesTextThatYamlWouldReadAsSomethingElse) {
   for (const std::string text :
        {"null", "~",   "*.txt", "&a",       "-",         "- a",         "a: b",

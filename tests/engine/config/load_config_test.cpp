@@ -113,8 +113,7 @@ TEST(Overrides, TakeAValueAsItIsWithoutYamlRules) {
 TEST(Overrides, ReadListsAndMapsAsYaml) {
   EXPECT_EQ(parse(kMinimal, {"data.text=[a.txt, 'b *.txt']"}).data.text,
             (std::vector<std::string>{"a.txt", "b *.txt"}));
-  const RunConfig config =
-      parse(kMinimal, {"data={shards: {train: t.bin, validation: v.bin}, vocabulary: bytes}"});
+  const RunConfig config = parse(kMinimal, {"data={shards: {train: t.bin, validation: v.bin}}"});
   EXPECT_EQ(config.data.train_shards, "t.bin");
   EXPECT_TRUE(config.data.text.empty());
 }
