@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "engine/checkpoint/resume.h"
+#include "engine/runtime/activity.h"
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/checkpointing.h"
 #include "engine/runtime/data_record.h"
@@ -21,6 +22,12 @@
 namespace halfpipe::runtime {
 
 namespace {
+
+/// Says what this rank does before its first step.
+void starting(transport::Transport& transport, const char* activity) {
+  constexpr std::int64_t kOutsideOfSteps = -1;
+  publish_activity(transport, kOutsideOfSteps, activity);
+}
 
 void check_rank_count(const config::RunConfig& config, int world_size) {
   const config::ParallelConfig& parallel = config.parallel;
@@ -36,13 +43,16 @@ void check_rank_count(const config::RunConfig& config, int world_size) {
 /// ranks compare what they read before a byte is allocated by it.
 TrainingInputs read_inputs(const TrainingRequest& request, transport::Transport& transport) {
   TrainingInputs inputs;
+  starting(transport, "reading the configuration");
   agree(transport, [&] { inputs.config = request.load_config(); });
   std::vector<NamedValue> values = keys_of_a_job(inputs.config);
   values.push_back({"--resume", request.resume.value_or("not given")});
   require_same_on_all_ranks(values, transport);
+  starting(transport, "reading the data");
   agree(transport, [&] {
     check_rank_count(inputs.config, transport.world_size());
     inputs.dataset = open_training_data(inputs.config);
+    starting(transport, "comparing the data between ranks");
     inputs.data_record = describe_data(*inputs.dataset);
     values = data_of_a_job(inputs);
   });
@@ -54,6 +64,7 @@ TrainingInputs read_inputs(const TrainingRequest& request, transport::Transport&
 void prepare_output(TrainingInputs& inputs,
                     const TrainingRequest& request,
                     transport::Transport& transport) {
+  starting(transport, request.resume ? "verifying the checkpoint" : "preparing output.dir");
   std::vector<std::byte> message;
   agree(transport, [&] {
     if (transport.rank() != 0) return;
@@ -92,6 +103,7 @@ void prepare_output(TrainingInputs& inputs,
 
 /// What can be known of model.init_from before a model is built: rank 0 looks for all.
 void check_initial_model(const TrainingInputs& inputs, transport::Transport& transport) {
+  starting(transport, "verifying model.init_from");
   const std::filesystem::path directory = inputs.config.model.init_from;
   agree(transport, [&] {
     if (transport.rank() != 0 || inputs.resume_from || directory.empty()) return;
@@ -104,6 +116,7 @@ void load_parameters(const TrainingInputs& inputs,
                      PipelineTrainer& trainer,
                      transport::Transport& transport) {
   const config::RunConfig& config = inputs.config;
+  starting(transport, "loading the parameters");
   agree(transport, [&] {
     if (inputs.resume_from) {
       load_checkpoint(*inputs.resume_from, trainer);
@@ -114,6 +127,7 @@ void load_parameters(const TrainingInputs& inputs,
     }
   });
   if (!inputs.resume_from) return;
+  starting(transport, "hashing the parameters");
   const std::string hash = trainer.parameter_hash();
   const std::string saved = checkpoint::read_trainer_state(*inputs.resume_from).parameter_hash;
   agree(transport, [&] {
@@ -137,10 +151,10 @@ int resolve_threads_per_rank(const config::DeviceConfig& device, int ranks_on_th
 
 void run_training(const TrainingRequest& request, transport::Transport& transport) {
   TrainingInputs inputs = read_inputs(request, transport);
-  transport.set_timeout(inputs.config.debug.timeout_seconds);
   prepare_output(inputs, request, transport);
   check_initial_model(inputs, transport);
 
+  starting(transport, "planning");
   std::optional<Job> job;
   agree(transport, [&] {
     if (transport.rank() == 0) job = make_job(inputs.config);
@@ -149,6 +163,7 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
 
   const int threads =
       resolve_threads_per_rank(inputs.config.device, transport.ranks_on_this_host());
+  starting(transport, "allocating memory");
   std::unique_ptr<device::Backend> backend;
   std::unique_ptr<PipelineTrainer> trainer;
   agree(transport, [&] {
@@ -156,6 +171,9 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
     trainer = std::make_unique<PipelineTrainer>(*job, *backend, transport);
   });
   load_parameters(inputs, *trainer, transport);
+  // Only now: until here ranks wait for one another without moving a byte, for as long as a disk or
+  // a plan takes. A rank that dies is noticed all the same.
+  transport.set_timeout(inputs.config.debug.timeout_seconds);
 
   std::unique_ptr<TrainingLoop> loop;
   agree(transport,

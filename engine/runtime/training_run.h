@@ -23,8 +23,9 @@ struct TrainingRequest {
       make_backend;
 };
 
-/// Collective. Errors found before the first step are AgreedErrors; a rank that fails later throws
-/// what it found, and its caller ends the job.
+/// Collective. debug.timeout_seconds counts from the loaded parameters on; before, ranks wait for
+/// slow ones without limit, and for dead ones not at all. Errors found before the first step are
+/// AgreedErrors; a rank that fails later throws what it found, and its caller ends the job.
 void run_training(const TrainingRequest& request, transport::Transport& transport);
 
 /// device.threads_per_rank, or for auto: OMP_NUM_THREADS if set, else the cores of this host
