@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <limits>
 #include <string>
 
 #include "parallel/transport/mpi_error.h"
@@ -20,19 +19,13 @@ int tag_of(std::size_t num_bytes) {
   return static_cast<int>((num_bytes * kLargePrime >> 16U) % kNumTags);
 }
 
-std::string mismatch(int own_bytes, int peer, int peer_bytes) {
+std::string mismatch(std::size_t own_bytes, int peer, std::size_t peer_bytes) {
   return fmt::format("receive of {} bytes, but rank {} sent {} bytes", own_bytes, peer, peer_bytes);
 }
 
 }  // namespace
 
 Request MpiRequests::add(bool is_send, int peer, std::size_t num_bytes) {
-  if (num_bytes > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
-    throw RuntimeFailure(fmt::format(
-        "a message of {} bytes is larger than MPI counts (2147483647 bytes); use a smaller "
-        "micro-batch",
-        num_bytes));
-  }
   if (free_.empty()) {
     free_.push_back(static_cast<int>(entries_.size()));
     entries_.emplace_back();
@@ -42,26 +35,26 @@ Request MpiRequests::add(bool is_send, int peer, std::size_t num_bytes) {
   }
   const int index = free_.back();
   free_.pop_back();
-  entries_[static_cast<std::size_t>(index)] = {.state = State::kOutstanding,
-                                               .is_send = is_send,
-                                               .peer = peer,
-                                               .num_bytes = static_cast<int>(num_bytes)};
+  entries_[static_cast<std::size_t>(index)] = {
+      .state = State::kOutstanding, .is_send = is_send, .peer = peer, .num_bytes = num_bytes};
   ++num_outstanding_;
   return {index};
 }
 
 Request MpiRequests::start_send(std::span<const std::byte> src, int dst_rank) {
   const Request request = add(/*is_send=*/true, dst_rank, src.size());
+  const MpiByteTypes::Elements elements = types_.elements_of(src.size());
   MPI_Request& handle = handles_[static_cast<std::size_t>(request.index)];
-  HALFPIPE_MPI_CHECK(MPI_Isend(src.data(), static_cast<int>(src.size()), MPI_BYTE, dst_rank,
+  HALFPIPE_MPI_CHECK(MPI_Isend(src.data(), elements.count, elements.type, dst_rank,
                                tag_of(src.size()), comm_, &handle));
   return request;
 }
 
 Request MpiRequests::start_recv(std::span<std::byte> dst, int src_rank) {
   const Request request = add(/*is_send=*/false, src_rank, dst.size());
+  const MpiByteTypes::Elements elements = types_.elements_of(dst.size());
   MPI_Request& handle = handles_[static_cast<std::size_t>(request.index)];
-  HALFPIPE_MPI_CHECK(MPI_Irecv(dst.data(), static_cast<int>(dst.size()), MPI_BYTE, src_rank,
+  HALFPIPE_MPI_CHECK(MPI_Irecv(dst.data(), elements.count, elements.type, src_rank,
                                tag_of(dst.size()), comm_, &handle));
   return request;
 }
@@ -79,7 +72,7 @@ int MpiRequests::test_all() {
     done.state = State::kCompleted;
     // MPI fills in the error of each message only when it reports that there is one.
     if (code == MPI_ERR_IN_STATUS) done.error = status.MPI_ERROR;
-    if (!done.is_send) MPI_Get_count(&status, MPI_BYTE, &done.arrived_bytes);
+    if (!done.is_send) done.arrived_bytes = arrived_bytes(status);
     handles_[index] = MPI_REQUEST_NULL;
     --num_outstanding_;
   }
@@ -117,8 +110,7 @@ void MpiRequests::check_size(Request request) {
   MPI_Status status;
   HALFPIPE_MPI_CHECK(MPI_Iprobe(expected.peer, MPI_ANY_TAG, comm_, &found, &status));
   if (found == 0) return;
-  int sent_bytes = 0;
-  MPI_Get_count(&status, MPI_BYTE, &sent_bytes);
+  const std::size_t sent_bytes = arrived_bytes(status);
   if (sent_bytes == expected.num_bytes) return;
   MPI_Request& handle = handles_[static_cast<std::size_t>(request.index)];
   MPI_Cancel(&handle);

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "parallel/transport/mpi_byte_types.h"
 #include "parallel/transport/transport.h"
 
 namespace halfpipe::transport {
@@ -17,7 +18,8 @@ namespace halfpipe::transport {
 class MpiRequests {
  public:
   /// `comm` returns errors and carries these messages alone.
-  explicit MpiRequests(MPI_Comm comm) : comm_(comm) {}
+  explicit MpiRequests(MPI_Comm comm, std::size_t longest_plain = MpiByteTypes::kLongestPlain)
+      : comm_(comm), types_(longest_plain) {}
 
   [[nodiscard]] Request start_send(std::span<const std::byte> src, int dst_rank);
   [[nodiscard]] Request start_recv(std::span<std::byte> dst, int src_rank);
@@ -42,8 +44,8 @@ class MpiRequests {
     State state = State::kFree;
     bool is_send = false;
     int peer = -1;
-    int num_bytes = 0;
-    int arrived_bytes = 0;
+    std::size_t num_bytes = 0;
+    std::size_t arrived_bytes = 0;
     int error = MPI_SUCCESS;
   };
   void forget(Request request);
@@ -51,6 +53,7 @@ class MpiRequests {
   [[nodiscard]] const Entry& entry(Request request) const;
 
   MPI_Comm comm_;
+  MpiByteTypes types_;
   int num_outstanding_ = 0;
   std::vector<Entry> entries_;
   std::vector<MPI_Request> handles_;  // beside entries_; MPI_REQUEST_NULL when not outstanding
