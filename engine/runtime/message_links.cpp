@@ -18,7 +18,8 @@ MessageLinks::MessageLinks(device::Backend& backend,
       produced_(backend.make_event()),
       message_bytes_(static_cast<std::size_t>(message_bytes)),
       stride_(padded_bytes(message_bytes_)),
-      memory_(backend, stride_ * static_cast<std::size_t>(num_buffers)) {}
+      memory_(
+          backend, stride_ * static_cast<std::size_t>(num_buffers), transport.message_memory()) {}
 
 void MessageLinks::prepare(const schedule::Plan& plan) {
   requests_.resize(std::max(requests_.size(), plan.messages.size()));

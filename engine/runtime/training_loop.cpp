@@ -48,6 +48,7 @@ TrainingLoop::TrainingLoop(const TrainingInputs& inputs,
       steps_done_(inputs.steps_done) {
   const auto tokens = static_cast<std::size_t>(job.config.train.global_batch_size) *
                       static_cast<std::size_t>(job.config.model.seq_len);
+  model_flops_ = model::model_flops_per_token(job.config.model) * static_cast<double>(tokens);
   if (trainer.has_first_stage()) batch_.inputs.resize(tokens);
   if (trainer.has_last_stage()) batch_.targets.resize(tokens);
 }
@@ -117,7 +118,7 @@ trace::StepRecord TrainingLoop::record_of(const StepResult& result,
           .learning_rate = learning_rate,
           .seconds = seconds,
           .tokens = tokens,
-          .model_flops = model::model_flops_per_token(config.model) * static_cast<double>(tokens),
+          .model_flops = model_flops_,
           .bubble_fraction = result.bubble_fraction,
           .peak_bytes = peak_bytes_};
 }

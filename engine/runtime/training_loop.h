@@ -60,6 +60,7 @@ class TrainingLoop {
   data::BatchSampler sampler_;
   HostBatch batch_;
   std::int64_t steps_done_;
+  double model_flops_ = 0.0;     // of a step
   std::int64_t peak_bytes_ = 0;  // of the rank that needs most
   std::string parameter_hash_;   // of the last save
 };

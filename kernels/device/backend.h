@@ -18,7 +18,7 @@ namespace halfpipe::device {
 
 enum class MemoryKind : std::uint8_t {
   kDevice,  // where kernels work
-  kPinned,  // host memory that transports and copies reach directly
+  kPinned,  // host memory that transports and copies reach directly; kernels may use it, slower
 };
 
 /// All *_async work is ordered by the stream given.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every operation of a backend: one virtual per fused op. Work is ordered by the stream given;
-// nothing is allocated, the host is not blocked, and every result has the same bits on every run
-// and for any number of threads.
+// the host is not blocked, and every result has the same bits on every run and for any number of
+// threads. Scratch comes from the caller; only oneDNN, on the CPU, takes and returns packing
+// buffers of its own (kernels/cpu/matmul.cpp).
 #pragma once
 
 #include <cstddef>

@@ -28,6 +28,9 @@ class LocalTransport final : public Transport {
   [[nodiscard]] int world_size() const override { return group_.num_ranks(); }
   [[nodiscard]] int ranks_on_this_host() const override { return group_.num_ranks(); }
 
+  [[nodiscard]] device::MemoryKind message_memory() const override {
+    return device::MemoryKind::kPinned;
+  }
   [[nodiscard]] Request send(std::span<const std::byte> src,
                              int dst_rank,
                              device::Stream& stream) override;

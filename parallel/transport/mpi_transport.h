@@ -35,6 +35,9 @@ class MpiTransport final : public Transport {
   [[nodiscard]] int world_size() const override { return world_size_; }
   [[nodiscard]] int ranks_on_this_host() const override { return board_.num_slots(); }
 
+  [[nodiscard]] device::MemoryKind message_memory() const override {
+    return device::MemoryKind::kPinned;
+  }
   [[nodiscard]] Request send(std::span<const std::byte> src,
                              int dst_rank,
                              device::Stream& stream) override;

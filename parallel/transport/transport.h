@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/device/backend.h"
 #include "kernels/device/stream.h"
 
 namespace halfpipe::transport {
@@ -48,6 +49,9 @@ class Transport {
   /// Ranks that share this rank's machine, itself included: threads are divided among them.
   [[nodiscard]] virtual int ranks_on_this_host() const = 0;
 
+  /// Where the bytes of messages lie: pinned for a transport that reads and writes them from the
+  /// host, device memory for one that the device drives.
+  [[nodiscard]] virtual device::MemoryKind message_memory() const = 0;
   /// Starts to send; reads src after the work already on stream. src must stay untouched until
   /// wait() returned.
   [[nodiscard]] virtual Request send(std::span<const std::byte> src,
