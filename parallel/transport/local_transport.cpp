@@ -121,17 +121,27 @@ void LocalTransport::release(Request request) {
 // ---- collective calls ----
 
 void LocalTransport::all_reduce_sum(std::span<double> inout) {
-  const auto parts = all_gather(std::as_bytes(inout));
-  for (std::size_t rank = 0; rank < parts.size(); ++rank) {
-    HALFPIPE_CHECK(parts[rank].size() == inout.size_bytes(),
-                   fmt::format("all_reduce_sum of {} bytes on rank {}, {} bytes on rank {}",
-                               inout.size_bytes(), rank_, parts[rank].size(), rank));
+  contribute(std::as_bytes(inout));
+  meet("all_reduce_sum");
+  // Summed where the contributions lie: a copy of them would be an allocation in every step.
+  int odd_rank = -1;
+  std::size_t odd_bytes = 0;
+  for (int rank = 0; rank < world_size() && odd_rank < 0; ++rank) {
+    const std::vector<std::byte>& part = group_.contributions_[static_cast<std::size_t>(rank)];
+    if (part.size() != inout.size_bytes()) {
+      odd_rank = rank;
+      odd_bytes = part.size();
+      continue;
+    }
     for (std::size_t i = 0; i < inout.size(); ++i) {
       double value = 0.0;
-      std::memcpy(&value, parts[rank].data() + i * sizeof(double), sizeof(double));
+      std::memcpy(&value, part.data() + i * sizeof(double), sizeof(double));
       inout[i] = rank == 0 ? value : inout[i] + value;
     }
   }
+  meet("all_reduce_sum");
+  HALFPIPE_CHECK(odd_rank < 0, fmt::format("all_reduce_sum of {} bytes on rank {}, {} on rank {}",
+                                           inout.size_bytes(), rank_, odd_bytes, odd_rank));
 }
 
 void LocalTransport::broadcast(std::vector<std::byte>& inout, int root) {
@@ -144,11 +154,16 @@ void LocalTransport::broadcast(std::vector<std::byte>& inout, int root) {
 }
 
 std::vector<std::vector<std::byte>> LocalTransport::all_gather(std::span<const std::byte> mine) {
-  group_.contributions_[static_cast<std::size_t>(rank_)].assign(mine.begin(), mine.end());
+  contribute(mine);
   meet("all_gather");
   std::vector<std::vector<std::byte>> all = group_.contributions_;
   meet("all_gather");
   return all;
+}
+
+void LocalTransport::contribute(std::span<const std::byte> mine) {
+  // Keeps its capacity.
+  group_.contributions_[static_cast<std::size_t>(rank_)].assign(mine.begin(), mine.end());
 }
 
 void LocalTransport::meet(std::string_view what) {

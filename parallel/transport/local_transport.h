@@ -64,6 +64,7 @@ class LocalTransport final : public Transport {
   void withdraw_all();
   void release(Request request);
 
+  void contribute(std::span<const std::byte> mine);
   void meet(std::string_view what);
   template <typename Ready>
   void block(const WaitSubject& subject, const Ready& ready);

@@ -173,15 +173,16 @@ void MpiTransport::all_reduce_sum(std::span<double> inout) {
   throw_if_lost();
   // Gathered and summed here: MPI_SUM may add in any order, and on each rank in another one.
   const std::size_t n = inout.size();
-  std::vector<double> all(n * static_cast<std::size_t>(world_size_));
+  const std::size_t num_gathered = n * static_cast<std::size_t>(world_size_);
+  if (gathered_.size() < num_gathered) gathered_.resize(num_gathered);
   const int count = count_of(n);
   MPI_Request handle = MPI_REQUEST_NULL;
-  HALFPIPE_MPI_CHECK(MPI_Iallgather(inout.data(), count, MPI_DOUBLE, all.data(), count, MPI_DOUBLE,
-                                    collectives_, &handle));
+  HALFPIPE_MPI_CHECK(MPI_Iallgather(inout.data(), count, MPI_DOUBLE, gathered_.data(), count,
+                                    MPI_DOUBLE, collectives_, &handle));
   finish_collective(handle, "all_reduce_sum");
   for (std::size_t i = 0; i < n; ++i) {
-    double sum = all[i];
-    for (std::size_t at = i + n; at < all.size(); at += n) sum += all[at];
+    double sum = gathered_[i];
+    for (std::size_t at = i + n; at < num_gathered; at += n) sum += gathered_[at];
     inout[i] = sum;
   }
 }

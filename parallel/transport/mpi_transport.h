@@ -85,6 +85,8 @@ class MpiTransport final : public Transport {
   DeathWatch death_watch_;
   bool spin_first_;
 
+  std::vector<double> gathered_;  // of all_reduce_sum; grows only
+
   std::mutex mutex_;  // guards requests_, last_send_ and loss_
   MpiRequests requests_;
   std::chrono::steady_clock::time_point last_send_;

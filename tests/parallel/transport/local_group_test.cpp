@@ -98,6 +98,24 @@ TEST(LocalGroup, AMessageIsWithdrawnWithItsTransport) {
   EXPECT_THROW(receiver->wait(receiver->post_recv(bytes, 0, stream), stream), RankLost);
 }
 
+TEST(LocalGroup, SumsOfDifferentLengthsAreNamed) {
+  on_every_rank(3, [](Transport& transport, device::Stream&) {
+    std::vector<double> values(transport.rank() == 1 ? 4 : 5, 1.0);
+    try {
+      transport.all_reduce_sum(values);
+      ADD_FAILURE() << "the mismatch went unnoticed";
+    } catch (const InternalError& error) {
+      const std::string text = error.what();
+      EXPECT_NE(text.find("40"), std::string::npos) << text;
+      EXPECT_NE(text.find("32"), std::string::npos) << text;
+    }
+    // Nobody is left in the middle of the failed one.
+    std::vector<double> ones(7, 1.0);
+    transport.all_reduce_sum(ones);
+    EXPECT_EQ(ones[6], 3.0);
+  });
+}
+
 TEST(LocalGroup, ManySmallMessagesBetweenManyRanksAllArrive) {
   // For the thread sanitizer: both sides match, copy and wait at once, over and over.
   constexpr int kRounds = 400;

@@ -11,6 +11,7 @@
 
 #include "kernels/core/error.h"
 #include "parallel/transport/rank_lost.h"
+#include "tests/parallel/transport/allocation_count.h"
 #include "tests/parallel/transport/lazy_stream.h"
 #include "tests/parallel/transport/transport_ranks.h"
 
@@ -258,6 +259,28 @@ TEST_P(TransportContract, CollectivesAndMessagesDoNotMix) {
       transport.wait(receive, stream);
       EXPECT_EQ(received, message(previous, transport.rank(), round, 40'000));
     }
+  });
+}
+
+TEST_P(TransportContract, TheCallsOfAStepAllocateNothingAfterTheFirstStep) {
+  on_every_rank([](Transport& transport, device::Stream& stream) {
+    const int n = transport.world_size();
+    const Bytes sent(20'000);
+    Bytes received(sent.size());
+    std::vector<double> sums(300);
+    std::int64_t allocations_before = 0;
+    for (int step = 0; step < 5; ++step) {
+      if (step == 1) allocations_before = num_allocations();
+      transport.publish({.step = step, .text = "forward"});
+      const Request receive = transport.post_recv(received, (transport.rank() + n - 1) % n, stream);
+      const Request send = transport.send(sent, (transport.rank() + 1) % n, stream);
+      transport.wait(receive, stream);
+      transport.wait(send, stream);
+      transport.all_reduce_sum(sums);
+      transport.all_reduce_sum({sums.data(), 1});  // a shorter one, as an evaluation makes
+      transport.barrier();
+    }
+    EXPECT_EQ(num_allocations() - allocations_before, 0);
   });
 }
 
