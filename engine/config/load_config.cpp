@@ -84,13 +84,31 @@ void check(const RunConfig& config, const Places& places, std::string_view name)
   throw ConfigError(fmt::format("{}: {}", place_of(*violation, places, name), violation->sentence));
 }
 
+void reset(RunConfig& config, const Key& key) {
+  YamlValue value;
+  value.kind = YamlValue::Kind::kScalar;
+  value.text = key.doc.default_value;
+  key.read(config, value);
+}
+
 void take_idle_keys_out(RunConfig& config) {
   for (const Key& key : key_table()) {
+    if (key.applies && !key.applies(config)) reset(config, key);
+  }
+}
+
+/// The command line may turn off what keys of the file go with: `--set train.evaluate_every=0` on a
+/// file that has evaluate_batches, another schedule.name beside num_chunks.
+void take_out_what_settings_turned_off(RunConfig& config, Places& places) {
+  const auto is_setting = [&](const std::string& path) {
+    const auto found = places.find(path);
+    return found != places.end() && found->second.starts_with("--set ");
+  };
+  for (const Key& key : key_table()) {
     if (!key.applies || key.applies(config)) continue;
-    YamlValue value;
-    value.kind = YamlValue::Kind::kScalar;
-    value.text = key.doc.default_value;
-    key.read(config, value);
+    if (!is_setting(key.decided_by) || is_setting(key.doc.path)) continue;
+    reset(config, key);
+    places.erase(key.doc.path);
   }
 }
 
@@ -142,6 +160,7 @@ RunConfig parse_config(std::string_view yaml_text,
   RunConfig config;
   Places places;
   read_section(root, "", config, places);
+  take_out_what_settings_turned_off(config, places);
   check(config, places, name_for_messages);
   return config;
 }

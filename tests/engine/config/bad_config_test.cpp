@@ -374,9 +374,9 @@ INSTANTIATE_TEST_SUITE_P(
                 {"run.yaml:3: optimizer.decay_fraction (0.2) has a meaning with "
                  "optimizer.schedule warmup-stable-decay only; optimizer.schedule is cosine"}},
         Mistake{"BatchesOfNoEvaluation",
-                kGood + "train: {evaluate_batches: 4}\n",
-                {"train.evaluate_every=0"},
-                {"--set train.evaluate_every=0: train.evaluate_batches (4) has a meaning with "
+                kGood + "train: {evaluate_every: 0, evaluate_batches: 4}\n",
+                {},
+                {"run.yaml:3: train.evaluate_batches (4) has a meaning with "
                  "train.evaluate_every above 0 only; train.evaluate_every is 0"}}),
     name_of);
 

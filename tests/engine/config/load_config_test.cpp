@@ -200,5 +200,16 @@ TEST(LoadConfig, RefusesAFileTooLargeToBeAConfiguration) {
   std::filesystem::remove(path);
 }
 
+TEST(LoadConfig, ASettingTurnsOffTheKeysOfTheFileThatGoWithIt) {
+  const std::string yaml =
+      "data: {text: corpus.txt}\n"
+      "train: {evaluate_every: 5, evaluate_batches: 4}\n"
+      "schedule: {name: interleaved, num_chunks: 3}\n";
+  const RunConfig config = parse_config(
+      yaml, "run.yaml", std::vector<std::string>{"train.evaluate_every=0", "schedule.name=1f1b"});
+  EXPECT_EQ(config.train.evaluate_batches, RunConfig{}.train.evaluate_batches);
+  EXPECT_EQ(config.schedule.num_chunks, RunConfig{}.schedule.num_chunks);
+}
+
 }  // namespace
 }  // namespace halfpipe::config

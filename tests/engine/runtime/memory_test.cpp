@@ -36,9 +36,9 @@ INSTANTIATE_TEST_SUITE_P(Catalogue,
                                                                 schedule::schedule_names().end()),
                                             ::testing::Values(1, 2, 4)));
 
-/// Measured activation peak of the heaviest rank, without the head: stages hold equally many blocks,
-/// so under a V placement every rank keeps the same but for the head, which rank 0 has, and under
-/// 1F1B rank 0 keeps most and has no head.
+/// Measured activation peak of the heaviest rank, without the head: stages hold equally many
+/// blocks, so under a V placement every rank keeps the same but for the head, which rank 0 has, and
+/// under 1F1B rank 0 keeps most and has no head.
 double measured_peak_of_blocks(const std::string& schedule, int p) {
   const bool v_placement = schedule != "1f1b";
   config::RunConfig config = small_config(schedule, p);
