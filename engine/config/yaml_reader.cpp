@@ -10,6 +10,7 @@
 #include <yaml-cpp/parser.h>
 
 #include <sstream>
+#include <unordered_map>
 #include <utility>
 
 namespace halfpipe::config {
@@ -28,7 +29,8 @@ std::string place_of(const YamlSource& source, int zero_based_line) {
 // line of every key and show anchors, aliases and tags before those are resolved.
 class TreeBuilder final : public YAML::EventHandler {
  public:
-  explicit TreeBuilder(const YamlSource& source) : source_(source) {}
+  /// `text` is what the parser reads.
+  TreeBuilder(std::string_view text, const YamlSource& source) : text_(text), source_(source) {}
 
   YamlValue take_root() { return std::move(root_); }
 
@@ -52,6 +54,7 @@ class TreeBuilder final : public YAML::EventHandler {
     refuse_tag(mark, tag);
     const bool quoted =
         tag == "!";  // yaml-cpp's marks: "?" for plain, "!" for quoted or block text
+    if (quoted) refuse_open_quote(mark);
     if (expects_key()) {
       accept_key(mark, value);
       return;
@@ -87,6 +90,7 @@ class TreeBuilder final : public YAML::EventHandler {
     bool has_key = false;
     std::string key;
     std::string key_place;
+    std::unordered_map<std::string, std::string> places_of_keys;
   };
 
   [[noreturn]] void refuse(const YAML::Mark& mark, std::string_view sentence) const {
@@ -99,6 +103,25 @@ class TreeBuilder final : public YAML::EventHandler {
   void refuse_tag(const YAML::Mark& mark, const std::string& tag) const {
     if (tag.empty() || tag == "?" || tag == "!") return;
     refuse(mark, "YAML tags are not used here; a value that begins with ! needs quotes");
+  }
+
+  // A quote that is never closed would take the keys below it into the value, and yaml-cpp takes
+  // the end of the file as a closing one. So a quoted text ends on its own line. The parser tells
+  // where one begins, hence nothing here knows comments, plain text or blocks.
+  void refuse_open_quote(const YAML::Mark& mark) const {
+    const auto begin = static_cast<std::size_t>(mark.pos);
+    if (begin >= text_.size()) return;
+    const char quote = text_[begin];
+    if (quote != '"' && quote != '\'') return;  // the | or > of a block
+    for (std::size_t at = begin + 1; at < text_.size() && text_[at] != '\n'; ++at) {
+      if (quote == '"' && text_[at] == '\\') {
+        ++at;
+      } else if (text_[at] == quote) {
+        if (quote == '"' || at + 1 == text_.size() || text_[at + 1] != quote) return;
+        ++at;  // '' is one quote
+      }
+    }
+    refuse(mark, "the quote is never closed; a quoted text ends on the line where it begins");
   }
 
   [[nodiscard]] bool expects_key() const {
@@ -115,14 +138,12 @@ class TreeBuilder final : public YAML::EventHandler {
 
   void accept_key(const YAML::Mark& mark, const std::string& key) {
     Open& map = open_.back();
-    for (const YamlValue& entry : map.value.held) {
-      if (entry.name == key) {
-        refuse(mark, fmt::format("{}: set twice; the first time at {}", key, entry.place));
-      }
-    }
     map.has_key = true;
     map.key = key;
     map.key_place = place_of(source_, mark.line);
+    const auto [first, is_new] = map.places_of_keys.emplace(key, map.key_place);
+    if (!is_new)
+      refuse(mark, fmt::format("{}: set twice; the first time at {}", key, first->second));
   }
 
   void begin(const YAML::Mark& mark,
@@ -133,7 +154,7 @@ class TreeBuilder final : public YAML::EventHandler {
     refuse_tag(mark, tag);
     if (expects_key())
       refuse(mark, "a key must be text, not a list or a map; is a bracket left open?");
-    open_.push_back({make(mark, kind), false, {}, {}});
+    open_.push_back({make(mark, kind), false, {}, {}, {}});
   }
 
   void end() {
@@ -161,11 +182,25 @@ class TreeBuilder final : public YAML::EventHandler {
     parent.value.held.push_back(std::move(value));
   }
 
+  std::string_view text_;
   const YamlSource& source_;
   int num_documents_ = 0;
   YamlValue root_;
   std::vector<Open> open_;
 };
+
+// YAML allows none but tabs and line ends, and yaml-cpp takes 0x04 as the end of the text.
+void refuse_control_characters(std::string_view text, const YamlSource& source) {
+  int line = 0;
+  for (const char c : text) {
+    if (c == '\n') ++line;
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 || c == '\n' || c == '\r' || c == '\t') continue;
+    throw ConfigError(fmt::format(
+        "{}: holds {}; a configuration is a text file", place_of(source, line),
+        byte == 0 ? "a zero byte" : fmt::format("the control character 0x{:02x}", byte)));
+  }
+}
 
 // yaml-cpp's own message for a tab is about something else, and differs with what follows.
 void refuse_tab_indentation(std::string_view text, const YamlSource& source) {
@@ -187,12 +222,14 @@ void refuse_tab_indentation(std::string_view text, const YamlSource& source) {
 }  // namespace
 
 YamlValue parse_yaml(std::string_view text, const YamlSource& source) {
-  if (text.find('\0') != std::string_view::npos) {
-    throw ConfigError(source.name + ": holds a zero byte; a configuration is a text file");
-  }
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  refuse_control_characters(text, source);
   refuse_tab_indentation(text, source);
-  TreeBuilder builder(source);
-  std::istringstream stream{std::string(text)};
+  // The last line ends like all others, so that a quote left open there is found like all others.
+  const std::string lines = std::string(text) + '\n';
+  TreeBuilder builder(lines, source);
+  std::istringstream stream{lines};
   try {
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(builder)) {

@@ -4,6 +4,7 @@
 
 #include "kernels/core/error.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -60,6 +61,28 @@ TEST(YamlReader, AcceptsWindowsLineEnds) {
 TEST(YamlReader, AllowsTabsThatDoNotIndent) {
   const YamlValue root = parse_yaml("a:\t1\t# one\nb: \"x\ty\"\n", {"f.yaml"});
   EXPECT_EQ(root.held.size(), 2U);
+}
+
+TEST(YamlReader, KnowsWhereQuotesEnd) {
+  const YamlValue root = parse_yaml(
+      "\xEF\xBB\xBF# don't\na: 'it''s \"x\"' # isn't\nb: \"a \\\" '\"\nc: Ann's \"d\ne: >-\n  one "
+      "\"\n  "
+      "two\n\"f\": ['', \"\\\\\"]",
+      {"f.yaml"});
+  ASSERT_EQ(root.held.size(), 5U);
+  EXPECT_EQ(root.held[0].text, "it's \"x\"");
+  EXPECT_EQ(root.held[1].text, "a \" '");
+  EXPECT_EQ(root.held[2].text, "Ann's \"d");
+  EXPECT_EQ(root.held[3].text, "one \" two");
+  EXPECT_EQ(root.held[4].held.at(0).text, "");
+  EXPECT_EQ(root.held[4].held.at(1).text, "\\");
+}
+
+TEST(YamlReader, ReadsManyKeysInTimeThatGrowsWithTheirNumber) {
+  std::string text;
+  for (int i = 0; i < 300000; ++i) text += fmt::format("k{}:\n", i);
+  // Minutes, where every key is compared with every other.
+  EXPECT_EQ(parse_yaml(text, {"f.yaml"}).held.size(), 300000U);
 }
 
 // Whatever bytes stand in the file, the answer is a tree or one ConfigError.
