@@ -15,5 +15,6 @@ void add_tokenize(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_config(CLI::App& app);
 void add_plan(CLI::App& app);
+void add_schedule(CLI::App& app);
 
 }  // namespace halfpipe::tools

@@ -77,6 +77,7 @@ int run(int argc, char** argv) {
   using namespace halfpipe::tools;
   add_train(app);
   add_plan(app);
+  add_schedule(app);
   add_generate(app);
   add_evaluate(app);
   add_tokenize(app);
