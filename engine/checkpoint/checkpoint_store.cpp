@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <string_view>
 #include <utility>
@@ -100,16 +101,29 @@ void CheckpointStore::prepare() {
     throw ConfigError(fmt::format("output.dir ({}): cannot make {}: {}", output_dir_.string(),
                                   checkpoints_.string(), error.message()));
   }
+  const fs::path latest = checkpoints_ / kLatest;
+  if (fs::symlink_status(latest, error).type() == fs::file_type::directory) {
+    throw ConfigError(fmt::format("output.dir ({}): {} is a folder, it must be a link or absent",
+                                  output_dir_.string(), latest.string()));
+  }
   attempt([this] {
     for (const std::string& name : names_in(checkpoints_)) {
       const std::string replaced = step_name_behind(kReplaced, name);
-      if (!replaced.empty() && !fs::exists(checkpoints_ / replaced)) {
-        // The crash came between the two renames of publish(): the old one is the only one.
+      // The crash came between the two renames of publish(): the old one is the only one.
+      if (!replaced.empty() && !fs::exists(checkpoints_ / replaced))
         fs::rename(checkpoints_ / name, checkpoints_ / replaced);
-      } else if (!replaced.empty() || !step_name_behind(kWorking, name).empty() ||
-                 !step_name_behind(kRemoved, name).empty() || name == kLatestPartial) {
-        fs::remove_all(checkpoints_ / name);
-      }
+    }
+  });
+}
+
+void CheckpointStore::clear_leftovers() {
+  attempt([this] {
+    for (const std::string& name : names_in(checkpoints_)) {
+      const bool is_leftover =
+          name == kLatestPartial ||
+          std::ranges::any_of(std::array{kWorking, kReplaced, kRemoved},
+                              [&](auto prefix) { return !step_name_behind(prefix, name).empty(); });
+      if (is_leftover) fs::remove_all(checkpoints_ / name);
     }
   });
 }
@@ -161,7 +175,7 @@ fs::path CheckpointStore::finish(std::int64_t step) {
 
 void CheckpointStore::abandon(std::int64_t step) noexcept {
   std::error_code error;
-  fs::remove_all(working_directory(step), error);  // what stays is cleared by the next prepare()
+  fs::remove_all(working_directory(step), error);  // what stays is cleared by the next run
 }
 
 void CheckpointStore::seal(std::int64_t step) {

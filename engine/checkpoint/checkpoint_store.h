@@ -7,8 +7,8 @@
 //   ranks:  write files into working_directory(step); then agree that all succeeded
 //   rank 0: finish(step), or abandon(step)
 // A checkpoint gets its name only when it is whole and on the disk, so a crash at any moment leaves
-// the ones before it as they were. What crashes leave behind is cleared by the next run's
-// prepare().
+// the ones before it as they were. What crashes leave behind is mended by the next run's prepare()
+// and removed by its clear_leftovers().
 #pragma once
 
 #include <cstdint>
@@ -39,9 +39,12 @@ class CheckpointStore {
   /// `keep`: checkpoints that stay after a save, the newest included; 0 keeps all. Touches no file.
   CheckpointStore(std::filesystem::path output_dir, int keep);
 
-  /// Rank 0, once, before anything is read: makes the folder and clears what crashed runs left.
-  /// ConfigError naming output.dir when the folder cannot be made.
+  /// Rank 0, once, before anything is read: makes the folder, and gives a checkpoint its name back
+  /// that a crash left without. ConfigError naming output.dir when the folder cannot be made, or
+  /// when `latest` is a folder, which no link can replace.
   void prepare();
+  /// Rank 0, once, before the first step: removes the other leftovers of crashed runs.
+  void clear_leftovers();
   /// Rank 0, on resuming from `step`: later checkpoints belong to a continuation that is given up,
   /// so they are renamed to `set-aside-step-*` (never deleted) and no longer count. Returns their
   /// new names.

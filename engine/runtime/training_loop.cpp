@@ -56,10 +56,22 @@ TrainingLoop::TrainingLoop(const TrainingInputs& inputs,
 void TrainingLoop::begin(const std::string& report) {
   agree(transport_, [&] {
     if (transport_.rank() != 0) return;
+    // Checkpoints go before the records of their steps: after a crash in between, going on from
+    // the newest one still cuts the records.
+    const std::vector<std::string> moved = make_way();
     log_ = std::make_unique<trace::RunLog>(job_.config.output.dir, steps_done_);
     for (const std::string& warning : inputs_.warnings) log_->say("warning: " + warning);
+    for (const std::string& name : moved) log_->say("warning: set aside: " + name);
     log_->say(report);
   });
+}
+
+std::vector<std::string> TrainingLoop::make_way() {
+  store_.clear_leftovers();
+  std::vector<std::string> moved;
+  if (!inputs_.resume_from) return moved;
+  for (const auto& aside : store_.set_aside_after(steps_done_)) moved.push_back(aside.string());
+  return moved;
 }
 
 void TrainingLoop::run() {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/checkpoint/checkpoint_store.h"
 #include "engine/data/sampler.h"
@@ -26,13 +27,17 @@ class TrainingLoop {
                PipelineTrainer& trainer,
                transport::Transport& transport);
 
-  /// Opens the logs and says how the run begins. Collective.
+  /// Only here does the run change what earlier ones left in output.dir: it sets checkpoints aside
+  /// that come after the one it goes on from, and cuts their records. Opens the logs and says how
+  /// the run begins. Collective; a failure is an AgreedError on all ranks.
   void begin(const std::string& report);
   /// Trains until train.steps, or until a signal asks any rank to stop; saves at the end.
   /// Collective.
   void run();
 
  private:
+  /// Rank 0. Returns the new names of checkpoints set aside.
+  std::vector<std::string> make_way();
   [[nodiscard]] bool is_due(std::int64_t every) const;
   [[nodiscard]] bool evaluation_is_due(bool last) const;
 

@@ -13,6 +13,7 @@
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/checkpointing.h"
 #include "engine/runtime/data_record.h"
+#include "engine/runtime/output_folder.h"
 #include "engine/runtime/resume_rules.h"
 #include "engine/runtime/same_on_all_ranks.h"
 #include "engine/runtime/start_report.h"
@@ -60,33 +61,28 @@ TrainingInputs read_inputs(const TrainingRequest& request, transport::Transport&
   return inputs;
 }
 
-/// Rank 0 makes the output folder and decides what to resume from; the others follow.
-void prepare_output(TrainingInputs& inputs,
-                    const TrainingRequest& request,
-                    transport::Transport& transport) {
+/// Rank 0 takes output.dir and decides what to resume from; the others follow. Nothing of an
+/// earlier run is changed yet: much may still go wrong before the first step. Returns rank 0's hold
+/// on the folder.
+std::unique_ptr<files::FileLock> prepare_output(TrainingInputs& inputs,
+                                                const TrainingRequest& request,
+                                                transport::Transport& transport) {
   starting(transport, request.resume ? "verifying the checkpoint" : "preparing output.dir");
+  std::unique_ptr<files::FileLock> lock;
   std::vector<std::byte> message;
   agree(transport, [&] {
     if (transport.rank() != 0) return;
-    checkpoint::CheckpointStore store(inputs.config.output.dir, inputs.config.output.keep);
-    store.prepare();
-    std::string choice;
-    if (request.resume) {
-      const checkpoint::ResumePoint point =
-          checkpoint::resolve_resume(inputs.config.output.dir, *request.resume);
-      inputs.warnings = point.warnings;
-      if (point.directory) choice = point.directory->string();
-    } else if (!checkpoint::list_checkpoints(inputs.config.output.dir).empty()) {
-      throw ConfigError(fmt::format(
-          "output.dir ({}) holds checkpoints of an earlier run: go on with --resume, or "
-          "choose another folder",
-          inputs.config.output.dir));
-    }
+    const config::OutputConfig& output = inputs.config.output;
+    lock = take_output_folder(output.dir);
+    checkpoint::CheckpointStore(output.dir, output.keep).prepare();
+    const checkpoint::ResumePoint point = choose_start(output.dir, request.resume);
+    inputs.warnings = point.warnings;
+    const std::string choice = point.directory.value_or("").string();
     const auto* bytes = reinterpret_cast<const std::byte*>(choice.data());
     message.assign(bytes, bytes + choice.size());
   });
   transport.broadcast(message, 0);
-  if (message.empty()) return;
+  if (message.empty()) return lock;
   inputs.resume_from = std::string(reinterpret_cast<const char*>(message.data()), message.size());
   agree(transport, [&] {
     const checkpoint::TrainerState state = checkpoint::read_trainer_state(*inputs.resume_from);
@@ -94,11 +90,8 @@ void prepare_output(TrainingInputs& inputs,
     const std::vector<std::string> notes = check_resume(inputs, state, *inputs.resume_from);
     if (transport.rank() != 0) return;
     inputs.warnings.insert(inputs.warnings.end(), notes.begin(), notes.end());
-    checkpoint::CheckpointStore store(inputs.config.output.dir, inputs.config.output.keep);
-    for (const auto& aside : store.set_aside_after(state.step)) {
-      inputs.warnings.push_back("set aside: " + aside.string());
-    }
   });
+  return lock;
 }
 
 /// What can be known of model.init_from before a model is built: rank 0 looks for all.
@@ -151,7 +144,7 @@ int resolve_threads_per_rank(const config::DeviceConfig& device, int ranks_on_th
 
 void run_training(const TrainingRequest& request, transport::Transport& transport) {
   TrainingInputs inputs = read_inputs(request, transport);
-  prepare_output(inputs, request, transport);
+  const std::unique_ptr<files::FileLock> lock = prepare_output(inputs, request, transport);
   check_initial_model(inputs, transport);
 
   starting(transport, "planning");

@@ -96,7 +96,8 @@ TEST_F(Store, NeverRemovesWhatIsNoCheckpointOfOurs) {
     fs::create_directory(folder / name);  // step-00000001 has no manifest
   save(store, 100);
   save(store, 200);
-  CheckpointStore(run_, 1).prepare();
+  store.prepare();
+  store.clear_leftovers();
   Names expected = others;
   expected.insert(expected.end(), {"latest", "step-00000200"});
   std::ranges::sort(expected);
@@ -162,6 +163,8 @@ TEST_P(StoreCrash, LeavesAWholeCheckpointThatAutoFinds) {
   EXPECT_EQ(resumed_step(), GetParam().resumes_from);  // as `generate` or `evaluate` would see it
   CheckpointStore next_run(run_, 1);
   next_run.prepare();
+  EXPECT_EQ(resumed_step(), GetParam().resumes_from);
+  next_run.clear_leftovers();
   EXPECT_EQ(resumed_step(), GetParam().resumes_from);
   EXPECT_NO_THROW(verify_directory(*find_latest(run_)));
   for (const std::string& name : names()) EXPECT_NE(name[0], '.') << name << " was left behind";
@@ -229,7 +232,9 @@ TEST_F(Store, ACrashBetweenTheTwoRenamesOfAReplacementIsMended) {
   write_contents(store.begin(100), 100);
   store.seal(100);
   fs::rename(store.directory_of(100), run_ / "checkpoints/.replaced-step-00000100");
-  CheckpointStore(run_, 1).prepare();
+  store.prepare();
+  EXPECT_EQ(resumed_step(), 100);
+  store.clear_leftovers();
   EXPECT_EQ(names(), (Names{"latest", "step-00000100"}));
   EXPECT_EQ(resumed_step(), 100);
 }
@@ -272,6 +277,14 @@ TEST_F(Store, AnOutputFolderThatCannotBeMadeIsTheUsersError) {
   CheckpointStore store(scratch_ / "file/run", 3);
   const std::string message = message_of<ConfigError>([&] { store.prepare(); });
   EXPECT_TRUE(contains(message, "output.dir") && contains(message, "Not a directory")) << message;
+}
+
+TEST_F(Store, AFolderInThePlaceOfTheLinkIsRefused) {
+  fs::create_directories(run_ / "checkpoints/latest/folder");
+  CheckpointStore store(run_, 3);
+  const std::string message = message_of<ConfigError>([&] { store.prepare(); });
+  EXPECT_TRUE(contains(message, "output.dir") && contains(message, "checkpoints/latest"))
+      << message;
 }
 
 TEST_F(Store, WhatMakesSealingFailIsAFailureWithItsName) {
