@@ -26,26 +26,87 @@ bool live_together(const LiveRange& a, const LiveRange& b) {
   return a.first <= b.last && b.first <= a.last;
 }
 
+/// The ranges placed so far, found by time: positions are cut into buckets about as long as a range
+/// lives, so that a search meets little but ranges that live at the same time, however long the
+/// program is.
+class PlacedRanges {
+ public:
+  explicit PlacedRanges(const std::vector<LiveRange>& ranges) : ranges_(ranges) {
+    std::int64_t sum_of_lengths = 0;
+    int last = 0;
+    for (const LiveRange& range : ranges) {
+      sum_of_lengths += std::int64_t{range.last} - range.first + 1;
+      last = std::max(last, range.last);
+    }
+    const auto count = static_cast<std::int64_t>(std::max<std::size_t>(ranges.size(), 1));
+    width_ = static_cast<int>(std::max<std::int64_t>(sum_of_lengths / count, 1));
+    buckets_.resize(static_cast<std::size_t>(last / width_) + 1);
+  }
+
+  /// The lowest offset that is free during the whole life of `range`. Counts its steps.
+  std::int64_t lowest_free(const LiveRange& range, std::int64_t& num_steps) {
+    cursors_.clear();
+    for (int b = range.first / width_; b <= range.last / width_; ++b) {
+      const Bucket& bucket = buckets_[static_cast<std::size_t>(b)];
+      if (!bucket.empty()) cursors_.push_back({bucket.data(), bucket.data() + bucket.size()});
+    }
+    std::int64_t lowest = 0;
+    while (const Entry* entry = next_by_offset()) {
+      ++num_steps;
+      if (entry->offset >= lowest + range.bytes) break;
+      const LiveRange& other = ranges_[entry->index];
+      if (live_together(range, other)) lowest = std::max(lowest, entry->offset + other.bytes);
+    }
+    return lowest;
+  }
+
+  void insert(std::size_t index, std::int64_t offset) {
+    const LiveRange& range = ranges_[index];
+    for (int b = range.first / width_; b <= range.last / width_; ++b) {
+      Bucket& bucket = buckets_[static_cast<std::size_t>(b)];
+      const auto place = std::upper_bound(
+          bucket.begin(), bucket.end(), offset,
+          [](std::int64_t value, const Entry& entry) { return value < entry.offset; });
+      bucket.insert(place, {offset, index});
+    }
+  }
+
+ private:
+  struct Entry {
+    std::int64_t offset;
+    std::size_t index;
+  };
+  using Bucket = std::vector<Entry>;  // by offset
+  struct Cursor {
+    const Entry* next;
+    const Entry* end;
+  };
+
+  /// Merges the buckets under the cursors. A range that lies in several comes up several times.
+  const Entry* next_by_offset() {
+    Cursor* lowest = nullptr;
+    for (Cursor& cursor : cursors_) {
+      if (cursor.next == cursor.end) continue;
+      if (lowest == nullptr || cursor.next->offset < lowest->next->offset) lowest = &cursor;
+    }
+    return lowest == nullptr ? nullptr : lowest->next++;
+  }
+
+  const std::vector<LiveRange>& ranges_;
+  int width_ = 1;  // positions in a bucket
+  std::vector<Bucket> buckets_;
+  std::vector<Cursor> cursors_;  // of the search under way
+};
+
 /// Places the ranges one by one, each at the lowest offset that is free during its whole life.
 Packing place_in_order(const std::vector<LiveRange>& ranges, const Order& order) {
   Packing packing{0, std::vector<std::int64_t>(ranges.size(), 0), 0};
-  Order placed;  // by offset
-  placed.reserve(ranges.size());
+  PlacedRanges placed(ranges);
   for (const std::size_t index : order) {
-    const LiveRange& range = ranges[index];
-    std::int64_t lowest = 0;
-    for (const std::size_t other : placed) {
-      ++packing.num_steps;
-      if (packing.offsets[other] >= lowest + range.bytes) break;
-      if (!live_together(range, ranges[other])) continue;
-      lowest = std::max(lowest, packing.offsets[other] + ranges[other].bytes);
-    }
-    packing.offsets[index] = lowest;
-    packing.top = std::max(packing.top, lowest + range.bytes);
-    const auto place = std::upper_bound(
-        placed.begin(), placed.end(), lowest,
-        [&](std::int64_t offset, std::size_t other) { return offset < packing.offsets[other]; });
-    placed.insert(place, index);
+    const std::int64_t offset = placed.lowest_free(ranges[index], packing.num_steps);
+    packing.offsets[index] = offset;
+    packing.top = std::max(packing.top, offset + ranges[index].bytes);
+    placed.insert(index, offset);
   }
   return packing;
 }
