@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/checkpoint/hugging_face.h"
 
+#include "engine/files/json_file.h"
 #include "kernels/core/error.h"
 
 #include <fmt/format.h>
@@ -20,12 +21,8 @@ using nlohmann::ordered_json;
 /// A config.json being read: every refusal names the file, the key and its value.
 class ConfigFile {
  public:
-  ConfigFile(std::string_view text, const std::string& file_name) : file_name_(file_name) {
-    try {
-      root_ = json::parse(text);
-    } catch (const json::exception& error) {
-      throw FileError(fmt::format("{}: not JSON ({})", file_name_, error.what()));
-    }
+  ConfigFile(std::string_view text, const std::string& file_name)
+      : file_name_(file_name), root_(files::parse_json(text, file_name)) {
     if (!root_.is_object()) throw FileError(file_name_ + ": must hold a JSON object");
   }
 
@@ -180,12 +177,7 @@ std::string make_index(const WeightMap& weight_map, std::uint64_t total_bytes) {
 }
 
 WeightMap parse_index(std::string_view text, const std::string& file_name) {
-  json root;
-  try {
-    root = json::parse(text);
-  } catch (const json::exception& error) {
-    throw FileError(fmt::format("{}: not JSON ({})", file_name, error.what()));
-  }
+  const json root = files::parse_json(text, file_name);
   const bool has_map = root.is_object() && root.contains("weight_map") &&
                        root["weight_map"].is_object() && !root["weight_map"].empty();
   if (!has_map) throw FileError(file_name + ": must hold an object 'weight_map' that is not empty");

@@ -2,6 +2,7 @@
 #include "engine/checkpoint/manifest.h"
 
 #include "engine/checkpoint/digest.h"
+#include "engine/files/json_file.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/output_file.h"
 #include "kernels/core/error.h"
@@ -61,7 +62,7 @@ std::string make_text(const std::map<std::string, FileRecord>& records) {
 std::map<std::string, FileRecord> parse_text(const std::string& text, const fs::path& path) {
   std::map<std::string, FileRecord> records;
   try {
-    const json root = json::parse(text);
+    const json root = files::parse_json(text, path.string());
     if (root.at("version") != kVersion || root.at("algorithm") != kAlgorithm) {
       throw FileError(fmt::format("{}: version ({}) must be {} and algorithm ({}) \"{}\"",
                                   path.string(), root["version"].dump(), kVersion,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/checkpoint/trainer_state.h"
 
+#include "engine/files/json_file.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/output_file.h"
 #include "kernels/core/error.h"
@@ -45,12 +46,8 @@ bool is_text(const json& value) {
 }
 
 json parse_object(const std::string& text, const std::string& file_name) {
-  try {
-    json root = json::parse(text);
-    if (root.is_object()) return root;
-  } catch (const json::exception& error) {
-    throw FileError(fmt::format("{}: not JSON ({})", file_name, error.what()));
-  }
+  json root = files::parse_json(text, file_name);
+  if (root.is_object()) return root;
   throw FileError(file_name + ": must hold a JSON object");
 }
 

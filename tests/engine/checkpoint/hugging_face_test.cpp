@@ -78,6 +78,7 @@ INSTANTIATE_TEST_SUITE_P(
     RefusedConfig,
     testing::Values(
         RefusedCase{"NotJson", "", "not JSON"},
+        RefusedCase{"Nested", R"("n_inner":)" + deeply_nested(), "nested too deeply"},
         RefusedCase{"Family", R"("model_type":"llama")", R"(model_type ("llama"))"},
         RefusedCase{"Architecture", R"("architectures":["GPT2ForTokenClassification"])",
                     "architectures"},
@@ -124,12 +125,14 @@ TEST(Index, RoundTrip) {
 }
 
 TEST(Index, RefusesWhatIsNone) {
-  for (const char* text : {"{", "[]", "{}", R"({"weight_map":[]})", R"({"weight_map":{}})",
-                           R"({"weight_map":{"a":1}})", R"({"weight_map":{"a":""}})",
-                           R"({"weight_map":{"a":"../secret"}})"}) {
+  for (const std::string& text :
+       std::vector<std::string>{"{", "[]", "{}", R"({"weight_map":[]})", R"({"weight_map":{}})",
+                                R"({"weight_map":{"a":1}})", R"({"weight_map":{"a":""}})",
+                                R"({"weight_map":{"a":"../secret"}})",
+                                R"({"weight_map":{"a":)" + deeply_nested() + "}}"}) {
     const std::string message =
         message_of<FileError>([&] { (void)parse_index(text, "dir/index"); });
-    EXPECT_TRUE(contains(message, "dir/index")) << text << ": " << message;
+    EXPECT_TRUE(contains(message, "dir/index")) << text.substr(0, 80) << ": " << message;
   }
 }
 

@@ -73,6 +73,13 @@ TEST_F(Manifest, WhitespaceInItselfCounts) {
   EXPECT_TRUE(contains(refusal(), kManifestName));
 }
 
+TEST_F(Manifest, DeepNestingInItselfIsRefused) {
+  write_bytes(scratch_ / kManifestName, R"({"algorithm":"","version":)" + deeply_nested() + "}");
+  const std::string message = refusal();
+  EXPECT_TRUE(contains(message, kManifestName) && contains(message, "nested too deeply"))
+      << message;
+}
+
 TEST_F(Manifest, AppendedBytesAreSeen) {
   write_bytes(scratch_ / "trainer.json", "{} ");
   EXPECT_TRUE(contains(refusal(), "too long"));

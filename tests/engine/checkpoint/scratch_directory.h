@@ -63,6 +63,12 @@ std::string message_of(Action action) {
   return {};
 }
 
+/// A JSON value that a recursive function does not survive.
+inline std::string deeply_nested() {
+  constexpr std::size_t kDepth = 500'000;
+  return std::string(kDepth, '[') + std::string(kDepth, ']');
+}
+
 inline bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }

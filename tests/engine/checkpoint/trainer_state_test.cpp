@@ -64,6 +64,8 @@ INSTANTIATE_TEST_SUITE_P(
     BadTrainerState,
     testing::Values(BadStateCase{"NotJson", "{", "not JSON"},
                     BadStateCase{"NotAnObject", "[]", "object"},
+                    BadStateCase{"Nested", R"({"version":)" + deeply_nested() + "}",
+                                 "nested too deeply"},
                     BadStateCase{"NoVersion", "{}", "'version'"},
                     BadStateCase{"AnotherVersion", R"({"version":2})", "version (2) must be 1"},
                     BadStateCase{"MissingKey", R"({"version":1})", "'step'"},
