@@ -213,7 +213,7 @@ void add_surrounding_keys(std::vector<Key>& keys) {
                         "what computes"));
   keys.push_back(whole_number_or_auto(
       "device.threads_per_rank", field(&RunConfig::device, &DeviceConfig::threads_per_rank),
-      kMostRanks, "CPU threads of a rank; auto: cores of the machine / ranks on it"));
+      kMostThreads, "CPU threads of a rank; auto: cores of the machine / ranks on it"));
 
   const auto in_output = [](auto member) { return field(&RunConfig::output, member); };
   keys.push_back(text("output.dir", in_output(&OutputConfig::dir),

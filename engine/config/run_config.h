@@ -45,6 +45,9 @@ struct ScheduleConfig {
   friend bool operator==(const ScheduleConfig&, const ScheduleConfig&) = default;
 };
 
+/// More threads than any machine has cores; a larger number is a slip.
+inline constexpr int kMostThreads = 1024;
+
 struct DeviceConfig {
   std::string kind = "cpu";
   int threads_per_rank = 0;  // 0 = auto: cores of the machine / ranks on it

@@ -78,14 +78,12 @@ void Vocabulary::append_encoded(std::string_view text,
   for (std::size_t at = 0; at < text.size();) {
     const auto code_point = decode_utf8(text, at);
     if (!code_point) fail_not_utf8(source, text, at);
-    const std::int32_t token =
-        code_point->value < token_of_.size() ? token_of_[code_point->value] : -1;
-    if (token < 0) {
+    if (!has_character(code_point->value)) {
       throw FileError(fmt::format(
           "{}: the character U+{:04X} ({}) at byte {} is not in the vocabulary", source,
           static_cast<std::uint32_t>(code_point->value), text.substr(at, code_point->length), at));
     }
-    tokens.push_back(static_cast<Token>(token));
+    tokens.push_back(static_cast<Token>(token_of_[code_point->value]));
     at += code_point->length;
   }
 }
@@ -123,6 +121,11 @@ std::string Vocabulary::decode(std::span<const std::int32_t> tokens) const {
     }
   }
   return text;
+}
+
+bool Vocabulary::has_character(char32_t character) const noexcept {
+  if (kind_ == Kind::kBytes) return true;  // as its UTF-8 bytes
+  return character < token_of_.size() && token_of_[character] >= 0;
 }
 
 nlohmann::json Vocabulary::to_json() const {

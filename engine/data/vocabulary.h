@@ -59,6 +59,8 @@ class Vocabulary {
 
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
   [[nodiscard]] int size() const noexcept { return size_; }  // V
+  /// Whether encode() knows it. False for kNone.
+  [[nodiscard]] bool has_character(char32_t character) const noexcept;
   [[nodiscard]] bool has_text() const noexcept { return kind_ != Kind::kNone; }
 
   friend bool operator==(const Vocabulary&, const Vocabulary&) = default;

@@ -3,6 +3,7 @@
 // waiting.
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <string>
 
@@ -20,6 +21,14 @@ class AgreedError : public Error {
  private:
   int exit_code_;
 };
+
+/// How an exception is reported: the exit code of the process that ends with it, and the message.
+struct ErrorReport {
+  int exit_code;
+  std::string message;
+};
+/// Halfpipe's own errors say it themselves. What else is thrown is a failure of the machine.
+[[nodiscard]] ErrorReport report_of(const std::exception& error);
 
 /// Runs `work` on this rank, then tells the others how it went. If it threw anywhere, throws
 /// AgreedError everywhere, with the message of the lowest rank that failed. `work` must not

@@ -150,7 +150,8 @@ void RunLog::end(const EndRecord& r) {
 void RunLog::say(const std::string& text) {
   if (progress_shown_) fmt::print("\r\033[K");
   progress_shown_ = false;
-  fmt::print("{}\n", text);
+  // fmt::print throws where stdout takes nothing more. The run goes on: its files have all this.
+  std::fputs((text + '\n').c_str(), stdout);
   std::fflush(stdout);
 }
 

@@ -243,6 +243,25 @@ TEST_F(BadModelTest, Commands) {
   EXPECT_FALSE(fs::exists(path("tokens/train_000000.bin")));
 }
 
+// Its vocabulary is its training text's.
+TEST_F(BadModelTest, GenerateNeedsNoPromptWhateverTheVocabulary) {
+  for (const std::string text : {"b a", "a\nb"}) {
+    std::string corpus;
+    for (int i = 0; i < 100; ++i) corpus += text;
+    write("corpus.txt", corpus);
+    fs::remove_all(path("small"));
+    ASSERT_TRUE(succeeded(run(job({"output.dir=small", "train.steps=1", "schedule.name=1f1b",
+                                   "data.text=corpus.txt", "data.vocabulary=characters"}))));
+    const CommandResult result = run({"generate", "small", "--tokens", "1"});
+    EXPECT_TRUE(succeeded(result));
+    const char first = text == "b a" ? ' ' : '\n';
+    ASSERT_EQ(result.out.size(), 3U) << result.out;
+    EXPECT_EQ(result.out[0], first);
+    EXPECT_TRUE(refused(run({"generate", "small", "--prompt", "x\ny"}), 2, {"--prompt", "U+0078"}));
+  }
+  EXPECT_TRUE(refused(run({"generate", "good", "--prompt", "\t"}), 2, {"U+0009 (\\t)"}));
+}
+
 TEST_F(BadModelTest, TokenizeDoesNotMixShards) {
   const Arguments tokenize = {"tokenize", "text.txt", "--out", "tokens"};
   ASSERT_TRUE(succeeded(run(tokenize)));

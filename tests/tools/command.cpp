@@ -89,7 +89,7 @@ Command::Command(const std::vector<std::string>& arguments, const CommandOptions
   if (pid_ == 0) {
     // Single-threaded tests: setenv after fork is safe.
     for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
-    become(pointers, options, out_path_, err_path_);
+    become(pointers, options, options.output.empty() ? out_path_ : options.output, err_path_);
   }
   ::setpgid(pid_, pid_);  // here too: whoever comes first
 }

@@ -84,7 +84,7 @@ void add_evaluate(CLI::App& app) {
       ->required()
       ->allow_extra_args(false);
   command->add_option("--threads", options->threads, "Threads; 0: all cores, or OMP_NUM_THREADS")
-      ->check(CLI::Range(0, 4096));
+      ->check(CLI::Range(0, config::kMostThreads));
   command->add_flag("--json", options->json, "Print one JSON object");
   command->footer(
       "Windows of seq_len tokens, one after the other, the last one shorter: every token but the "

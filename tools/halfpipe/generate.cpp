@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/devices.h"
 #include "tools/halfpipe/loaded_model.h"
+#include "tools/halfpipe/option_checks.h"
 
 namespace halfpipe::tools {
 
@@ -21,13 +23,24 @@ namespace {
 
 struct Options {
   std::string checkpoint;
-  std::string prompt = "\n";
+  std::optional<std::string> prompt;
   int tokens = 200;
   double temperature = 0.8;
   int top_k = 0;
   std::uint64_t seed = 1;
   int threads = 0;
 };
+
+/// Texts begin after a line break, where the vocabulary has one.
+std::vector<std::int32_t> first_tokens(const std::optional<std::string>& prompt,
+                                       const data::Vocabulary& vocabulary) {
+  constexpr std::int32_t kFirstCharacter = 0;
+  if (!prompt && !vocabulary.has_character(U'\n')) return {kFirstCharacter};
+  if (!prompt) return vocabulary.encode("\n");
+  std::vector<std::int32_t> text = vocabulary.encode(*prompt, "--prompt");
+  if (text.empty()) throw ConfigError("--prompt: at least one token is needed to start from");
+  return text;
+}
 
 /// Logits after all of `text`. When the context is full, the decoder starts again from its newer
 /// half.
@@ -47,8 +60,7 @@ std::span<const float> feed(model::Decoder& decoder,
 void generate(const Options& options) {
   const LoadedModel model = open_whole_model(options.checkpoint);
   const data::Vocabulary& vocabulary = model.text_vocabulary();
-  std::vector<std::int32_t> text = vocabulary.encode(options.prompt, "--prompt");
-  if (text.empty()) throw ConfigError("--prompt: at least one token is needed to start from");
+  std::vector<std::int32_t> text = first_tokens(options.prompt, vocabulary);
 
   const config::DeviceConfig device{.kind = "cpu", .threads_per_rank = options.threads};
   const auto backend = make_backend(device, runtime::resolve_threads_per_rank(device, 1));
@@ -77,14 +89,16 @@ void add_generate(CLI::App& app) {
       ->add_option("checkpoint", options->checkpoint,
                    "A run's output.dir (its latest checkpoint) or a checkpoint")
       ->required();
-  command->add_option("--prompt", options->prompt, "Text to go on from (default: a line break)");
+  command->add_option("--prompt", options->prompt,
+                      "Text to go on from (default: a line break, or the first character of a "
+                      "vocabulary without one)");
   command->add_option("--tokens", options->tokens, "How many tokens to write")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   command
       ->add_option("--temperature", options->temperature,
                    "Divides the logits; 0: always the likeliest token")
-      ->check(CLI::Range(0.0, 100.0))
+      ->check(number_from(0.0, 100.0))
       ->capture_default_str();
   command
       ->add_option("--top-k", options->top_k,
@@ -92,9 +106,10 @@ void add_generate(CLI::App& app) {
       ->check(CLI::Range(0, 1000000000))
       ->capture_default_str();
   command->add_option("--seed", options->seed, "The same seed writes the same text")
+      ->check(whole_number_of_64_bits())
       ->capture_default_str();
   command->add_option("--threads", options->threads, "Threads; 0: all cores, or OMP_NUM_THREADS")
-      ->check(CLI::Range(0, 4096));
+      ->check(CLI::Range(0, config::kMostThreads));
   command->footer(
       "Example:\n  halfpipe generate runs/quickstart --prompt 'template <' --tokens 300 "
       "--temperature 0.7");

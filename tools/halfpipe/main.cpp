@@ -5,17 +5,19 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/config/nearest_name.h"
 #include "engine/runtime/agreement.h"
 #include "kernels/core/error.h"
-#include "parallel/schedule/schedule_error.h"
 #include "parallel/transport/mpi_session.h"
 #include "tools/halfpipe/commands.h"
+#include "tools/halfpipe/print_error.h"
 #include "tools/halfpipe/reported_error.h"
 #include "tools/halfpipe/run_ranks.h"
 
@@ -24,8 +26,18 @@ namespace {
 constexpr int kUserError = 2;
 constexpr int kFailure = 1;
 
-int report(const char* message, int exit_code) {
-  fmt::print(stderr, "halfpipe: error: {}\n", message);
+/// Commands that start no ranks run once in each process of a launcher; the first one speaks for
+/// all.
+bool speaks_for_the_job() {
+  if (!halfpipe::transport::launched_by_mpi()) return true;
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    if (const char* rank = std::getenv(name); rank != nullptr) return std::string_view(rank) == "0";
+  }
+  return true;
+}
+
+int report(std::string_view message, int exit_code) {
+  if (speaks_for_the_job()) halfpipe::tools::print_error(message);
   return exit_code;
 }
 
@@ -46,7 +58,7 @@ void check_command_word(const CLI::App& app, int argc, char** argv) {
 
 /// A wrong command line, which all ranks of an MPI job have: one of them reports it.
 int refuse_command_line(const std::string& message) {
-  if (!halfpipe::transport::launched_by_mpi()) return report(message.c_str(), kUserError);
+  if (!halfpipe::transport::launched_by_mpi()) return report(message, kUserError);
   try {
     halfpipe::tools::run_ranks(std::nullopt, [&](halfpipe::transport::Transport& transport) {
       halfpipe::runtime::agree(transport, [&] { throw halfpipe::ConfigError(message); });
@@ -54,7 +66,7 @@ int refuse_command_line(const std::string& message) {
   } catch (const halfpipe::tools::ReportedError& error) {
     return error.exit_code();
   } catch (const std::exception&) {
-    return report(message.c_str(), kUserError);  // no MPI to agree by
+    return report(message, kUserError);  // no MPI to agree by
   }
   return kUserError;
 }
@@ -97,17 +109,20 @@ int run(int argc, char** argv) {
     return refuse_command_line(error.what());
   } catch (const ReportedError& error) {
     return error.exit_code();
-  } catch (const halfpipe::Error& error) {
-    return report(error.what(), error.exit_code());
-  } catch (const halfpipe::schedule::ScheduleError& error) {
-    return report(error.what(), kUserError);
   } catch (const std::exception& error) {
-    return report(error.what(), kFailure);
+    if (std::ferror(stdout) != 0) return 0;  // fmt::print threw; main reports it
+    const halfpipe::runtime::ErrorReport failure = halfpipe::runtime::report_of(error);
+    return report(failure.message, failure.exit_code);
   }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  return run(argc, argv);
+  const int exit_code = run(argc, argv);
+  if (exit_code != 0) return exit_code;
+  // What was printed may still be in memory, or lost: a script must not take half an answer for a
+  // whole one.
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  return written ? 0 : report("standard output cannot be written", kFailure);
 }

@@ -18,6 +18,7 @@
 #include "parallel/schedule/simulate.h"
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/devices.h"
+#include "tools/halfpipe/option_checks.h"
 
 namespace halfpipe::tools {
 
@@ -67,7 +68,7 @@ void add_plan(CLI::App& app) {
   command->add_option("config", options->config, "YAML file")->required();
   command->add_option("--set", options->settings, "section.key=value; may be repeated")
       ->allow_extra_args(false);
-  command->add_option("--svg", options->svg, "Write the timeline as a picture");
+  command->add_option("--svg", options->svg, "Write the timeline as a picture")->check(not_empty());
   command->footer(
       "Times are modelled (floating-point operations), messages are free.\n"
       "Examples:\n"

@@ -13,20 +13,15 @@
 #include <vector>
 
 #include "engine/runtime/agreement.h"
-#include "parallel/schedule/schedule_error.h"
 #include "parallel/transport/local_group.h"
 #include "parallel/transport/mpi_session.h"
 #include "parallel/transport/rank_lost.h"
+#include "tools/halfpipe/print_error.h"
 #include "tools/halfpipe/reported_error.h"
 
 namespace halfpipe::tools {
 
 namespace {
-
-int exit_code_of(const std::exception& error) {
-  if (const auto* ours = dynamic_cast<const Error*>(&error)) return ours->exit_code();
-  return dynamic_cast<const schedule::ScheduleError*>(&error) != nullptr ? 2 : 1;
-}
 
 struct Failure {
   int exit_code = 0;
@@ -41,18 +36,19 @@ Failure run_one(transport::Transport& transport,
     rank_main(transport);
     return {};
   } catch (const runtime::AgreedError& error) {
-    if (rank == 0) fmt::print(stderr, "halfpipe: error: {}\n", error.what());
+    if (rank == 0) print_error(error.what());
     return {error.exit_code(), true};
   } catch (const transport::RankLost& lost) {
-    // Its message names the ranks, and is the same on all of them.
+    // Its message names the ranks, and is the same on all of them. It has a line for each rank, and
+    // no words of the user.
     if (transport.claim_last_words()) fmt::print(stderr, "halfpipe: error: {}\n", lost.what());
     return {lost.exit_code(), false};
   } catch (const std::exception& error) {
+    const runtime::ErrorReport report = runtime::report_of(error);
     if (transport.claim_last_words()) {
-      fmt::print(stderr, "halfpipe: error: rank {}/{}: {}\n", rank, transport.world_size(),
-                 error.what());
+      print_error(fmt::format("rank {}/{}: {}", rank, transport.world_size(), report.message));
     }
-    return {exit_code_of(error), false};
+    return {report.exit_code, false};
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/data/shard_writer.h"
 #include "tools/halfpipe/commands.h"
+#include "tools/halfpipe/option_checks.h"
 
 namespace halfpipe::tools {
 
@@ -24,7 +25,7 @@ void add_tokenize(CLI::App& app) {
   command
       ->add_option("--validation-fraction", options->validation_fraction,
                    "Taken from the end of the text")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(fraction_below_one())
       ->capture_default_str();
   command->add_option("--shard-tokens", options->shard_tokens, "Tokens per shard")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 31))

@@ -2,6 +2,7 @@
 // Vocabularies: text to tokens and back, the JSON form, every refusal.
 #include "engine/data/vocabulary.h"
 
+#include "engine/data/utf8.h"
 #include "kernels/core/error.h"
 #include "tests/engine/files/temporary_folder.h"
 
@@ -142,6 +143,16 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{
             R"({"format":"halfpipe-vocabulary","kind":"characters","size":3,"characters":["a","b"]})",
             "size"}));
+
+TEST(Vocabulary, KnowsItsCharacters) {
+  const Vocabulary vocabulary = Vocabulary::characters({U'b', U'\u00e9'});
+  EXPECT_TRUE(vocabulary.has_character(U'b'));
+  EXPECT_TRUE(vocabulary.has_character(U'\u00e9'));
+  EXPECT_FALSE(vocabulary.has_character(U'a'));
+  EXPECT_FALSE(vocabulary.has_character(kLastCodePoint));
+  EXPECT_TRUE(Vocabulary::bytes().has_character(kLastCodePoint));
+  EXPECT_FALSE(Vocabulary::without_text(300).has_character(U'a'));
+}
 
 }  // namespace
 }  // namespace halfpipe::data
