@@ -7,11 +7,19 @@
 
 namespace halfpipe::schedule {
 
-/// Repeats a block of F and B passes, fills its holes with W, and compacts both ends until the span
-/// at uniform costs shrinks no further. Every rank stays within `max_in_flight` stage activations.
-/// Throws ScheduleError when the block needs more.
+/// What a block's schedule is known to reach.
+struct BlockGoal {
+  int max_in_flight;  // stage activations on one rank: a limit
+  // Span at uniform costs beyond a rank's own passes, from 2p micro-batches on; fewer may do
+  // better.
+  int idle_slots;
+};
+
+/// Repeats a block of F and B passes, fills its holes with W, and compacts both ends until the goal
+/// is reached or no pass moves any more. Throws ScheduleError when the block needs more than
+/// goal.max_in_flight.
 [[nodiscard]] StageOrders block_schedule(const BuildingBlock& block,
                                          int num_micro_batches,
-                                         int max_in_flight);
+                                         const BlockGoal& goal);
 
 }  // namespace halfpipe::schedule

@@ -18,6 +18,15 @@
 namespace halfpipe::schedule {
 namespace {
 
+// Published for m >= 2p by Qi et al. 2024 (arXiv:2405.15362) and their implementation; two stage
+// activations are one unit.
+BlockGoal v_min_goal(int p) {
+  return {2 * ((p + 4) / 3), p % 3 == 0 ? 4 * p - 7 : 4 * p - 5};
+}
+BlockGoal v_half_goal(int p) {
+  return {2 * ((p + 2) / 2), p % 2 == 0 ? 3 * p - 7 : 3 * p - 4};
+}
+
 struct Request {
   int p;
   int num_micro_batches;
@@ -50,11 +59,11 @@ constexpr std::array<Entry, 8> kCatalogue = {{
      }},
     {"v-min", PlacementKind::kV,
      [](const Request& r) {
-       return block_schedule(v_min_block(r.p), r.num_micro_batches, 2 * ((r.p + 4) / 3));
+       return block_schedule(v_min_block(r.p), r.num_micro_batches, v_min_goal(r.p));
      }},
     {"v-half", PlacementKind::kV,
      [](const Request& r) {
-       return block_schedule(v_half_block(r.p), r.num_micro_batches, 2 * ((r.p + 2) / 2));
+       return block_schedule(v_half_block(r.p), r.num_micro_batches, v_half_goal(r.p));
      }},
     {"v-zb", PlacementKind::kV,
      [](const Request& r) { return v_zb_orders(r.p, r.num_micro_batches, r.costs); }},

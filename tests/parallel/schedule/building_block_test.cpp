@@ -52,8 +52,8 @@ TEST_P(EveryRankCount, UnrolledOneFOneBIsValid) {
 TEST(BuildingBlock, ScheduleRefusesLessMemoryThanTheBlockNeeds) {
   const BuildingBlock block = v_half_block(8);
   const int peak = predicted_peak(block, 0);
-  EXPECT_EQ(first_order_violation(block_schedule(block, 16, peak)), "");
-  EXPECT_THROW(block_schedule(block, 16, peak - 2), ScheduleError);
+  EXPECT_EQ(first_order_violation(block_schedule(block, 16, {peak, 0})), "");
+  EXPECT_THROW(block_schedule(block, 16, {peak - 2, 0}), ScheduleError);
 }
 
 TEST(BuildingBlock, NamesPassesThatMeet) {
