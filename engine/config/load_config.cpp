@@ -13,7 +13,6 @@
 
 #include <fstream>
 #include <functional>
-#include <iterator>
 #include <map>
 #include <system_error>
 
@@ -112,8 +111,10 @@ void take_out_what_settings_turned_off(RunConfig& config, Places& places) {
   }
 }
 
+/// Regular files only: a pipe may never end, and a device neither. And never more than the limit,
+/// since files of /proc tell no size.
 std::string read_file(const std::filesystem::path& file) {
-  constexpr std::uintmax_t kLargest = 1 << 20;  // bytes; a configuration has a few thousand
+  constexpr std::size_t kLargest = 1 << 20;  // bytes; a configuration has a few thousand
   std::error_code error;
   const auto status = std::filesystem::status(file, error);
   if (!std::filesystem::exists(status)) {
@@ -122,14 +123,18 @@ std::string read_file(const std::filesystem::path& file) {
   if (std::filesystem::is_directory(status)) {
     throw FileError(file.string() + ": is a directory; a configuration is a YAML file");
   }
-  if (std::filesystem::is_regular_file(status) &&
-      std::filesystem::file_size(file, error) > kLargest) {
-    throw FileError(file.string() + ": is larger than 1 MiB; a configuration is a short YAML file");
+  if (!std::filesystem::is_regular_file(status)) {
+    throw FileError(file.string() + ": is not a regular file; a configuration is a YAML file");
   }
   std::ifstream stream(file, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-  if (!stream.good() && !stream.eof()) {
+  std::string text(kLargest + 1, '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (stream.bad() || !(stream.good() || stream.eof())) {
     throw FileError(file.string() + ": cannot be read");
+  }
+  text.resize(static_cast<std::size_t>(stream.gcount()));
+  if (text.size() > kLargest) {
+    throw FileError(file.string() + ": is larger than 1 MiB; a configuration is a short YAML file");
   }
   return text;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What users get wrong: one message of ours that names it, and the exit code that says whose fault
 // it was. (tests/engine/config has the cases of single keys.)
+#include <sys/stat.h>
+
 #include <array>
 #include <cstring>
 
@@ -61,10 +63,16 @@ class BadInputTest : public CommandTest {
 
 TEST_F(BadInputTest, Configuration) {
   write("empty.yaml", "");
+  write("large.yaml", std::string((1 << 20) + 1, '#'));
+  ASSERT_EQ(::mkfifo(path("pipe.yaml").c_str(), S_IRUSR | S_IWUSR), 0);
   write("broken.yaml", "model: {num_layers: 4\ndata: ]");
   expect_refused({
       {{"train", "absent.yaml"}, 2, {"absent.yaml"}},
       {{"train", "/"}, 2, {"/"}},
+      {{"train", "pipe.yaml"}, 2, {"pipe.yaml", "not a regular file"}},
+      {{"config", "/dev/zero"}, 2, {"/dev/zero", "not a regular file"}},
+      {{"config", "/proc/self/mem"}, 2, {"/proc/self/mem", "cannot be read"}},
+      {{"config", "large.yaml"}, 2, {"large.yaml", "larger than 1 MiB"}},
       {{"train", "empty.yaml"}, 2, {"empty.yaml"}},
       {{"train", "broken.yaml"}, 2, {"broken.yaml:"}},
       {job({"train.stepps=3"}), 2, {"train.stepps", "train.steps"}},

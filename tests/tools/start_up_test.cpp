@@ -16,6 +16,8 @@
 namespace halfpipe::tools {
 namespace {
 
+namespace fs = std::filesystem;
+
 using StartUp = CommandTest;
 
 TEST_F(StartUp, TakesLongerThanTheTimeout) {
@@ -51,16 +53,17 @@ TEST_F(StartUp, TakesLongerThanTheTimeout) {
 }
 
 TEST_F(StartUp, NoticesARankThatDies) {
-  // Rank 1 waits for a writer that never comes, and rank 0 for rank 1.
-  ASSERT_EQ(::mkfifo(path("pipe.yaml").c_str(), S_IRUSR | S_IWUSR), 0);
-  const auto command = start_mpi_by_rank({{train({})}, {{"train", "pipe.yaml"}}});
+  // Rank 0 opens its metrics, a pipe, and waits for a reader that never comes; rank 1 waits for it.
+  fs::create_directories(path("out"));
+  ASSERT_EQ(::mkfifo(path("out/metrics.jsonl").c_str(), S_IRUSR | S_IWUSR), 0);
+  const auto command = start_mpi(2, train({}));
   std::optional<pid_t> victim;
   for (int i = 0; i < 500 && !victim; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    victim = command->rank_process(1);
+    victim = command->rank_process(0);
   }
   ASSERT_TRUE(victim.has_value());
-  // Time to enter MPI; a rank that dies before that is the launcher's to notice.
+  // Time to get there; a rank that dies before it has entered MPI is the launcher's to notice.
   std::this_thread::sleep_for(std::chrono::seconds(2));
   ASSERT_TRUE(command->running());
   ::kill(*victim, SIGKILL);
@@ -68,7 +71,7 @@ TEST_F(StartUp, NoticesARankThatDies) {
   EXPECT_FALSE(result.timed_out);
   EXPECT_NE(result.exit_code, 0);
   ASSERT_EQ(error_lines(result.err).size(), 1U) << result.err;
-  EXPECT_NE(error_lines(result.err)[0].find("has died outside a step: reading the configuration"),
+  EXPECT_NE(error_lines(result.err)[0].find("has died outside a step: loading the parameters"),
             std::string::npos)
       << result.err;
 }
