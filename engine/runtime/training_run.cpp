@@ -17,8 +17,10 @@
 #include "engine/runtime/resume_rules.h"
 #include "engine/runtime/same_on_all_ranks.h"
 #include "engine/runtime/start_report.h"
+#include "engine/runtime/stop_signal.h"
 #include "engine/runtime/training_inputs.h"
 #include "engine/runtime/training_loop.h"
+#include "engine/trace/run_log.h"
 
 namespace halfpipe::runtime {
 
@@ -28,6 +30,13 @@ namespace {
 void starting(transport::Transport& transport, const char* activity) {
   constexpr std::int64_t kOutsideOfSteps = -1;
   publish_activity(transport, kOutsideOfSteps, activity);
+}
+
+/// A signal before the first step ends the job here: there is nothing to save. Collective.
+void end_if_stopped(transport::Transport& transport) {
+  agree(transport, [] {
+    if (stop_requested()) throw RuntimeFailure("stopped by a signal before the first step");
+  });
 }
 
 void check_rank_count(const config::RunConfig& config, int world_size) {
@@ -74,6 +83,7 @@ std::unique_ptr<files::FileLock> prepare_output(TrainingInputs& inputs,
     if (transport.rank() != 0) return;
     const config::OutputConfig& output = inputs.config.output;
     lock = take_output_folder(output.dir);
+    trace::check_log_files(output.dir);
     checkpoint::CheckpointStore(output.dir, output.keep).prepare();
     const checkpoint::ResumePoint point = choose_start(output.dir, request.resume);
     inputs.warnings = point.warnings;
@@ -147,6 +157,7 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   const std::unique_ptr<files::FileLock> lock = prepare_output(inputs, request, transport);
   check_initial_model(inputs, transport);
 
+  end_if_stopped(transport);
   starting(transport, "planning");
   std::optional<Job> job;
   agree(transport, [&] {
@@ -156,6 +167,7 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
 
   const int threads =
       resolve_threads_per_rank(inputs.config.device, transport.ranks_on_this_host());
+  end_if_stopped(transport);
   starting(transport, "allocating memory");
   std::unique_ptr<device::Backend> backend;
   std::unique_ptr<PipelineTrainer> trainer;
@@ -163,7 +175,9 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
     backend = request.make_backend(inputs.config.device, threads);
     trainer = std::make_unique<PipelineTrainer>(*job, *backend, transport);
   });
+  end_if_stopped(transport);
   load_parameters(inputs, *trainer, transport);
+  end_if_stopped(transport);
   // Only now: until here ranks wait for one another without moving a byte, for as long as a disk or
   // a plan takes. A rank that dies is noticed all the same.
   transport.set_timeout(inputs.config.debug.timeout_seconds);
@@ -172,6 +186,7 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   agree(transport,
         [&] { loop = std::make_unique<TrainingLoop>(inputs, *job, *trainer, transport); });
   loop->begin(start_report(*job, plan_memory(*job, *backend), threads));
+  install_stop_signals();
   loop->run();
 }
 

@@ -6,49 +6,65 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "engine/files/mapped_file.h"
+#include "engine/files/output_file.h"
 #include "kernels/core/error.h"
 
 namespace halfpipe::trace {
 
 namespace {
 
+constexpr const char* kMetricsName = "metrics.jsonl";
+constexpr const char* kMainName = "main.log";
 constexpr double kGibibyte = 1024.0 * 1024.0 * 1024.0;
 
 [[noreturn]] void fail(const std::filesystem::path& path, const char* what) {
   throw RuntimeFailure(fmt::format("{}: cannot {}: {}", path.string(), what, std::strerror(errno)));
 }
 
+/// Opening a pipe would wait for a reader, and a folder cannot be written.
+void check_is_file_or_absent(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::file_type type = std::filesystem::status(path, error).type();
+  if (type == std::filesystem::file_type::regular || type == std::filesystem::file_type::not_found)
+    return;
+  throw RuntimeFailure(path.string() + ": cannot open for writing: not a regular file");
+}
+
 /// Keeps the lines for which keep(line) holds. A last line that a crash cut short is dropped with
 /// the rest.
 template <typename Keep>
 void filter_lines(const std::filesystem::path& path, const Keep& keep) {
-  std::ifstream in(path);
-  if (!in) return;
+  if (!std::filesystem::exists(path)) return;
+  const std::string text = files::read_text_file(path);
   std::string kept;
-  for (std::string line; std::getline(in, line) && !in.eof();) {
+  std::size_t start = 0;
+  for (std::size_t end = 0; (end = text.find('\n', start)) != std::string::npos; start = end + 1) {
+    const std::string line = text.substr(start, end - start);
     if (keep(line)) kept += line + '\n';
   }
-  in.close();
-  const std::filesystem::path temporary = path.string() + ".tmp";
-  std::ofstream out(temporary, std::ios::trunc);
-  out << kept;
-  out.close();
-  if (!out) fail(temporary, "write");
-  std::filesystem::rename(temporary, path);
+  files::write_file(path, kept);
 }
 
 bool metrics_line_is_kept(const std::string& line, std::int64_t last_step) {
   const nlohmann::json record = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!record.is_object() || !record.contains("step")) return false;
-  return record["event"] != "end" && record["step"].get<std::int64_t>() <= last_step;
+  if (!record.is_object()) return false;
+  const auto event = record.find("event");
+  const auto step = record.find("step");
+  const bool is_ours = event != record.end() && step != record.end() && step->is_number_integer();
+  return is_ours && *event != "end" && step->get<std::int64_t>() <= last_step;
 }
 
 bool main_line_is_kept(const std::string& line, std::int64_t last_step) {
   long long step = 0;
   return std::sscanf(line.c_str(), "s:%lld", &step) == 1 && step <= last_step;
+}
+
+/// A path may hold bytes that are not UTF-8, which JSON cannot: better altered than no record.
+std::string to_line(const nlohmann::ordered_json& record) {
+  return record.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 std::FILE* open_for_append(const std::filesystem::path& path, bool afresh) {
@@ -58,6 +74,11 @@ std::FILE* open_for_append(const std::filesystem::path& path, bool afresh) {
 }
 
 }  // namespace
+
+void check_log_files(const std::filesystem::path& dir) {
+  check_is_file_or_absent(dir / kMetricsName);
+  check_is_file_or_absent(dir / kMainName);
+}
 
 std::string step_line(const StepRecord& r) {
   const int width = static_cast<int>(std::to_string(r.total_steps).size());
@@ -71,11 +92,12 @@ std::string step_line(const StepRecord& r) {
 }
 
 RunLog::RunLog(const std::filesystem::path& dir, std::int64_t resumed_step)
-    : metrics_path_(dir / "metrics.jsonl"),
-      main_path_(dir / "main.log"),
+    : metrics_path_(dir / kMetricsName),
+      main_path_(dir / kMainName),
       // A launcher may give its ranks a pseudo-terminal for stdout whatever its own output is;
       // stderr tells.
       terminal_(isatty(STDOUT_FILENO) == 1 && isatty(STDERR_FILENO) == 1) {
+  check_log_files(dir);
   const bool afresh = resumed_step == 0;
   if (!afresh) {
     filter_lines(metrics_path_,
@@ -110,7 +132,7 @@ void RunLog::train(const StepRecord& r) {
       {"model_flops_per_second", r.model_flops / r.seconds},
       {"bubble_fraction", r.bubble_fraction},
       {"peak_bytes", r.peak_bytes}};
-  write_metrics(json.dump());
+  write_metrics(to_line(json));
   write_main(fmt::format("s:{} trl:{:.6f} lr:{:.6e} norm:{:.6f}", r.step, r.loss, r.learning_rate,
                          r.grad_norm));
   show_progress(r);
@@ -121,7 +143,7 @@ void RunLog::validation(std::int64_t step, double loss, std::int64_t tokens) {
                   tokens));
   const nlohmann::ordered_json json = {
       {"event", "validation"}, {"step", step}, {"loss", loss}, {"tokens", tokens}};
-  write_metrics(json.dump());
+  write_metrics(to_line(json));
   write_main(fmt::format("s:{} tel:{:.6f}", step, loss));
 }
 
@@ -134,7 +156,7 @@ void RunLog::checkpoint(std::int64_t step,
                                        {"step", step},
                                        {"path", path.string()},
                                        {"parameter_hash", parameter_hash}};
-  write_metrics(json.dump());
+  write_metrics(to_line(json));
 }
 
 void RunLog::end(const EndRecord& r) {
@@ -144,7 +166,7 @@ void RunLog::end(const EndRecord& r) {
                                        {"parameter_hash", r.parameter_hash},
                                        {"planned_bytes", r.planned_bytes},
                                        {"peak_resident_bytes", r.peak_resident_bytes}};
-  write_metrics(json.dump());
+  write_metrics(to_line(json));
 }
 
 void RunLog::say(const std::string& text) {

@@ -38,11 +38,15 @@ struct EndRecord {
 /// The step's line, without a newline.
 [[nodiscard]] std::string step_line(const StepRecord& record);
 
+/// RuntimeFailure naming what lies in dir under the name of a log and is no regular file: to be
+/// found before a job has cost anything.
+void check_log_files(const std::filesystem::path& dir);
+
 class RunLog {
  public:
   /// Opens the files in dir (which exists) for appending. Records after `resumed_step` are cut
   /// first: they belong to a run that went further than the checkpoint it is resumed from. 0 starts
-  /// afresh. Throws RuntimeFailure naming the file.
+  /// afresh. Throws RuntimeFailure naming the file, FileError when one to be cut cannot be read.
   RunLog(const std::filesystem::path& dir, std::int64_t resumed_step);
   ~RunLog();
   RunLog(const RunLog&) = delete;

@@ -93,6 +93,25 @@ TEST_F(OutputFolder, OfTheSameRunMayBeNamedInAnyWay) {
   }
 }
 
+TEST_F(OutputFolder, MayHaveANameThatIsNotUtf8) {
+  ASSERT_TRUE(succeeded(run(train_local(1, {"train.steps=2", "output.dir=o\xff"}))));
+  EXPECT_EQ(read_metrics(path("o\xff")).end_step, 2);
+  const CommandResult result = run({"evaluate", "o\xff", "--text", "text.txt", "--json"});
+  ASSERT_TRUE(succeeded(result));
+  EXPECT_TRUE(nlohmann::json::parse(result.out).contains("loss"));
+}
+
+TEST_F(OutputFolder, WithAFolderInThePlaceOfALogIsLeftAsItWas) {
+  ASSERT_TRUE(succeeded(run(train_local(1, {"output.checkpoint_every=10"}))));
+  fs::remove(path("out/main.log"));
+  fs::create_directory(path("out/main.log"));
+  EXPECT_TRUE(
+      refused(run(train_local(1, {}) + Arguments{"--resume", "out/checkpoints/step-00000010"}), 1,
+              {"out/main.log"}));
+  EXPECT_EQ(checkpoint_names(path("out")).size(), 2U);
+  EXPECT_EQ(read_metrics(path("out")).end_step, 20);
+}
+
 TEST_F(OutputFolder, WithAFolderInThePlaceOfTheLinkIsRefusedAtOnce) {
   write("out/checkpoints/latest/file", "");
   EXPECT_TRUE(refused(run(train_local(1, {})), 2, {"output.dir (out)", "out/checkpoints/latest"}));

@@ -63,7 +63,9 @@ void evaluate(const Options& options) {
                                          {"loss", loss},
                                          {"perplexity", std::exp(loss)},
                                          {"tokens", num_tokens}};
-    fmt::print("{}\n", json.dump());
+    // A path may hold bytes that are not UTF-8, which JSON cannot.
+    fmt::print("{}\n",
+               json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   } else {
     fmt::print("loss {:.6f} nats per token (perplexity {:.4f}) over {} tokens\n", loss,
                std::exp(loss), num_tokens);

@@ -2,9 +2,11 @@
 #include "engine/trace/run_log.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -93,6 +95,40 @@ TEST_F(RunLogIn, CutsWhatComesAfterTheResumedStep) {
     steps.push_back(nlohmann::json::parse(line)["step"]);
   EXPECT_EQ(steps, (std::vector<std::int64_t>{1, 2, 3, 4}));
   EXPECT_EQ(lines_of("main.log").size(), 4U);
+}
+
+TEST_F(RunLogIn, DropsRecordsThatAreNotItsOwn) {
+  std::ofstream(dir_ / "metrics.jsonl") << R"({"step":"x","event":"train"})"
+                                        << "\n[1]\nno JSON\n{}\n{\"step\":1}\n"
+                                        << R"({"event":"validation","step":1})" << '\n';
+  { const RunLog log(dir_, 3); }
+  EXPECT_EQ(lines_of("metrics.jsonl"),
+            (std::vector<std::string>{R"({"event":"validation","step":1})"}));
+}
+
+TEST_F(RunLogIn, WritesAPathThatIsNotUtf8) {
+  { RunLog(dir_, 0).checkpoint(1, "o\xff/checkpoints", "abc"); }
+  ASSERT_EQ(lines_of("metrics.jsonl").size(), 1U);
+  EXPECT_EQ(nlohmann::json::parse(lines_of("metrics.jsonl")[0])["path"],
+            "o\xef\xbf\xbd/checkpoints");
+}
+
+TEST_F(RunLogIn, NamesAPipeOrFolderInThePlaceOfItsFiles) {
+  for (const std::string name : {"metrics.jsonl", "main.log"}) {
+    for (const auto& make : std::vector<std::function<int(const char*, mode_t)>>{mkfifo, mkdir}) {
+      ASSERT_EQ(make((dir_ / name).c_str(), 0700), 0);
+      for (const std::int64_t resumed_step : {0, 3}) {
+        try {
+          const RunLog log(dir_, resumed_step);
+          FAIL();
+        } catch (const RuntimeFailure& error) {
+          EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << error.what();
+        }
+      }
+      std::filesystem::remove(dir_ / name);
+      EXPECT_TRUE(std::filesystem::is_empty(dir_));
+    }
+  }
 }
 
 TEST_F(RunLogIn, StartsAfreshWithoutAResumedStep) {
