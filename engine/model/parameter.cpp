@@ -75,17 +75,20 @@ std::vector<ParameterSpec> all_parameters(const TransformerConfig& config) {
 
 int ParameterSet::add(const std::vector<ParameterSpec>& model, const std::string& name) {
   HALFPIPE_CHECK(values_.bytes() == 0, "parameters were added after allocation");
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (parameters_[i].spec.name == name) return static_cast<int>(i);
-  }
-  const auto found = std::find_if(model.begin(), model.end(),
-                                  [&](const ParameterSpec& spec) { return spec.name == name; });
-  HALFPIPE_CHECK(found != model.end(), "the model has no parameter " + name);
+  const auto [index, is_new] = indices_.try_emplace(name, static_cast<int>(parameters_.size()));
+  if (!is_new) return index->second;
+  // Names come in the model's order nearly always, so the search goes on from the last one.
+  const auto is_it = [&](const ParameterSpec& spec) { return spec.name == name; };
+  const auto last = model.begin() + std::min(last_found_, std::ssize(model));
+  auto found = std::find_if(last, model.end(), is_it);
+  if (found == model.end()) found = std::find_if(model.begin(), last, is_it);
+  HALFPIPE_CHECK(found != model.end() && is_it(*found), "the model has no parameter " + name);
+  last_found_ = found - model.begin();
   Parameter parameter;
   parameter.spec = *found;
   parameter.global_index = static_cast<int>(found - model.begin());
   parameters_.push_back(std::move(parameter));
-  return static_cast<int>(parameters_.size()) - 1;
+  return index->second;
 }
 
 ParameterBytes parameter_bytes(const std::vector<Parameter>& parameters) {
@@ -120,10 +123,8 @@ void ParameterSet::allocate(device::Backend& backend) {
 }
 
 Parameter* ParameterSet::find(const std::string& name) {
-  for (Parameter& parameter : parameters_) {
-    if (parameter.spec.name == name) return &parameter;
-  }
-  return nullptr;
+  const auto index = indices_.find(name);
+  return index == indices_.end() ? nullptr : &(*this)[index->second];
 }
 
 void initialise(const ParameterSpec& spec, std::uint64_t seed, float* out) {

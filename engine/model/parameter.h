@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/model/transformer_config.h"
@@ -80,6 +81,8 @@ class ParameterSet {
 
  private:
   std::vector<Parameter> parameters_;
+  std::unordered_map<std::string, int> indices_;  // into parameters_, by name
+  std::ptrdiff_t last_found_ = 0;                 // in the model, by add
   device::Buffer values_;
   device::Buffer gradients_;
 };

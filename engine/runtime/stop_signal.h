@@ -4,7 +4,8 @@
 
 namespace halfpipe::runtime {
 
-/// Installs the handlers for this process, all of its ranks included.
+/// Installs the handlers for this process, all of its ranks included; a second time changes
+/// nothing. Until then the signals end the process.
 void install_stop_signals();
 /// Whether one of them came.
 [[nodiscard]] bool stop_requested();

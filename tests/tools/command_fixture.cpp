@@ -91,10 +91,10 @@ std::unique_ptr<Command> CommandTest::start_mpi_by_rank(
   Arguments line{HALFPIPE_TEST_MPIEXEC, "--oversubscribe", "--bind-to", "none"};
   for (std::size_t rank = 0; rank < by_rank.size(); ++rank) {
     if (rank > 0) line.emplace_back(":");
-    line = line +
-           Arguments{"-n", "1", "-wdir", path(by_rank[rank].directory).string(),
-                     HALFPIPE_TEST_COMMAND} +
-           by_rank[rank].arguments;
+    line = line + Arguments{"-n", "1", "-wdir", path(by_rank[rank].directory).string()};
+    if (!by_rank[rank].output.empty())
+      line = line + Arguments{"sh", "-c", "exec \"$0\" \"$@\" > " + by_rank[rank].output};
+    line = line + Arguments{HALFPIPE_TEST_COMMAND} + by_rank[rank].arguments;
   }
   return std::make_unique<Command>(line, options);
 }

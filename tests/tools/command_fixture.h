@@ -23,6 +23,7 @@ using Arguments = std::vector<std::string>;
 struct RankCommand {
   Arguments arguments;
   std::string directory = ".";  // below the test's folder
+  std::string output = {};      // takes its stdout: a name in the directory
 };
 
 /// A folder of its own, removed at the end. It holds text.txt (bytes of ASCII), and run.yaml: 4

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Before the first step ranks wait for slow ones without limit, and not at all for dead ones.
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
+#include <cstdlib>
 #include <thread>
 
 #include "engine/config/load_config.h"
+#include "engine/runtime/agreement.h"
+#include "engine/runtime/stop_signal.h"
 #include "engine/runtime/training_run.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "parallel/transport/local_group.h"
@@ -19,6 +25,23 @@ namespace {
 namespace fs = std::filesystem;
 
 using StartUp = CommandTest;
+
+/// A pipe that takes no byte: who writes the report of the start there stands still for ever.
+class FullPipe {
+ public:
+  explicit FullPipe(const fs::path& path) {
+    if (::mkfifo(path.c_str(), S_IRUSR | S_IWUSR) != 0) throw std::runtime_error("no fifo");
+    descriptor_ = ::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    while (::write(descriptor_, "x", 1) == 1) {
+    }
+  }
+  ~FullPipe() { ::close(descriptor_); }
+  FullPipe(const FullPipe&) = delete;
+  FullPipe& operator=(const FullPipe&) = delete;
+
+ private:
+  int descriptor_ = -1;
+};
 
 TEST_F(StartUp, TakesLongerThanTheTimeout) {
   const Arguments settings = {"data.text=" + path("text.txt").string(),
@@ -53,10 +76,10 @@ TEST_F(StartUp, TakesLongerThanTheTimeout) {
 }
 
 TEST_F(StartUp, NoticesARankThatDies) {
-  // Rank 0 opens its metrics, a pipe, and waits for a reader that never comes; rank 1 waits for it.
-  fs::create_directories(path("out"));
-  ASSERT_EQ(::mkfifo(path("out/metrics.jsonl").c_str(), S_IRUSR | S_IWUSR), 0);
-  const auto command = start_mpi(2, train({}));
+  // Rank 0 waits for a reader of its report that never comes, and rank 1 for rank 0.
+  const FullPipe pipe(path("pipe"));
+  const auto command =
+      start_mpi_by_rank({{.arguments = train({}), .output = "pipe"}, {.arguments = train({})}});
   std::optional<pid_t> victim;
   for (int i = 0; i < 500 && !victim; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -74,6 +97,44 @@ TEST_F(StartUp, NoticesARankThatDies) {
   EXPECT_NE(error_lines(result.err)[0].find("has died outside a step: loading the parameters"),
             std::string::npos)
       << result.err;
+}
+
+TEST_F(StartUp, OfThreadsEndsByASignalAtOnce) {
+  const FullPipe pipe(path("pipe"));
+  options.output = path("pipe");
+  const auto command = start(train_local(2, {}));
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  ASSERT_TRUE(command->running());
+  command->signal(SIGTERM);
+  EXPECT_EQ(command->wait(2.0).exit_code, 128 + SIGTERM);
+}
+
+// In a process of its own: the signal is remembered.
+TEST_F(StartUp, OfALaunchedJobEndsByASignalAtTheNextPhase) {
+  const Arguments settings = {"data.text=" + path("text.txt").string(),
+                              "output.dir=" + path("out").string(), "parallel.pipeline=1",
+                              "schedule.name=1f1b"};
+  const auto start_and_raise = [&] {
+    runtime::install_stop_signals();
+    const runtime::TrainingRequest request{
+        .load_config = [&] { return config::load_config(path("run.yaml"), settings); },
+        .resume = std::nullopt,
+        .make_backend =
+            [](const config::DeviceConfig&, int threads) {
+              ::raise(SIGTERM);
+              return cpu::make_cpu_backend(threads);
+            }};
+    transport::LocalGroup group(1);
+    try {
+      runtime::run_training(request, *group.make_transport(0));
+    } catch (const runtime::AgreedError& error) {
+      std::fputs(error.what(), stderr);
+      std::_Exit(error.exit_code());
+    }
+    std::_Exit(0);
+  };
+  EXPECT_EXIT(start_and_raise(), testing::ExitedWithCode(1), "by a signal before the first step");
+  EXPECT_FALSE(fs::exists(path("out/metrics.jsonl")));
 }
 
 }  // namespace

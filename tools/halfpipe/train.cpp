@@ -8,6 +8,7 @@
 #include "engine/config/load_config.h"
 #include "engine/runtime/stop_signal.h"
 #include "engine/runtime/training_run.h"
+#include "parallel/transport/mpi_session.h"
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/devices.h"
 #include "tools/halfpipe/run_ranks.h"
@@ -26,7 +27,10 @@ struct Options {
 };
 
 void train(const Options& options) {
-  runtime::install_stop_signals();
+  // A job of threads has nothing to save before its first step: signals just end it. Under a
+  // launcher they must not, since it sends SIGTERM to the others when a rank dies, whose message
+  // would be lost.
+  if (transport::launched_by_mpi()) runtime::install_stop_signals();
   const runtime::TrainingRequest request{
       .load_config = [&] { return config::load_config(options.config, options.settings); },
       .resume = options.resume_given ? std::optional(options.resume) : std::nullopt,

@@ -91,6 +91,31 @@ TEST(Initialisation, ScalesResidualProjectionsByDepth) {
   }
 }
 
+TEST(ParameterSet, FindsNamesInAnyOrderOnce) {
+  const std::vector<ParameterSpec> model = {{"a", {1}, Initialisation::kZero},
+                                            {"b", {2}, Initialisation::kZero},
+                                            {"c", {3}, Initialisation::kZero}};
+  ParameterSet set;
+  EXPECT_EQ(set.add(model, "c"), 0);
+  EXPECT_EQ(set.add(model, "a"), 1);
+  EXPECT_EQ(set.add(model, "c"), 0);
+  EXPECT_EQ(set.add(model, "b"), 2);
+  EXPECT_EQ(set[0].global_index, 2);
+  EXPECT_EQ(set[2].global_index, 1);
+  EXPECT_EQ(set.find("b"), &set[2]);
+  EXPECT_EQ(set.find("d"), nullptr);
+  EXPECT_THROW(set.add(model, "d"), InternalError);
+}
+
+TEST(ParameterSet, TakesManyNamesInTimeThatGrowsWithTheirNumber) {
+  std::vector<ParameterSpec> model;
+  constexpr int kMany = 300000;  // an hour, where every name is compared with every other
+  for (int i = 0; i < kMany; ++i) model.push_back({block_prefix(i), {1}, Initialisation::kZero});
+  ParameterSet set;
+  for (const ParameterSpec& spec : model) set.add(model, spec.name);
+  EXPECT_EQ(set.all().size(), model.size());
+}
+
 TEST(ParameterSet, GivesATiedTableTwoGradients) {
   ParameterSet set;
   const int table = set.add(all_parameters(small()), kTokenEmbeddingName);
