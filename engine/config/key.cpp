@@ -85,8 +85,10 @@ std::optional<std::string> broken_choice(const KeyDoc& doc,
 template <class T>
 Key whole_number(std::string path, const Field<T>& field, WholeRange<T> range, std::string text) {
   Key key = make_key(std::move(path), "whole number", rule_of(range), std::move(text));
-  key.read = [doc = key.doc, field](RunConfig& config, const YamlValue& value) {
-    field.set(config, to_whole_number<T>(value, doc.path, doc.rule));
+  // Numbers that do not fit T are told both ends: "at least 0" would not say what is wrong.
+  const std::string rule = fmt::format("from {} to {}", range.low, range.high);
+  key.read = [path = key.doc.path, rule, field](RunConfig& config, const YamlValue& value) {
+    field.set(config, to_whole_number<T>(value, path, rule));
   };
   key.write = [field](const RunConfig& config) { return fmt::to_string(field.get(config)); };
   key.violation = [doc = key.doc, field, range](const RunConfig& config) {
@@ -213,9 +215,10 @@ Key whole_numbers_or_auto(std::string path,
       return;
     }
     if (value.kind != YamlValue::Kind::kList) refuse(value, doc.path, doc.rule);
+    const std::string rule = fmt::format("from 0 to {}", std::numeric_limits<int>::max());
     std::vector<int> numbers;
     for (const YamlValue& item : value.held) {
-      numbers.push_back(to_whole_number<int>(item, doc.path, doc.rule));
+      numbers.push_back(to_whole_number<int>(item, doc.path, rule));
     }
     field.set(config, std::move(numbers));
   };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/config/key_table.h"
 
+#include "engine/data/data_config.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/catalogue.h"
 
@@ -43,7 +44,7 @@ void add_model_keys(std::vector<Key>& keys) {
                                    {1, kLargestSize},
                                    "tokens per training sequence; the longest context"));
   keys.push_back(whole_number_or_auto("model.vocab_size", of(&TransformerConfig::vocab_size),
-                                      kLargestSize,
+                                      data::kMaxVocabSize,
                                       "rows of the token embedding; auto: the data's vocabulary"));
   keys.push_back(
       flag("model.bias", of(&TransformerConfig::bias), "biases in linear layers and LayerNorms"));

@@ -7,6 +7,10 @@
 
 namespace halfpipe::data {
 
+/// Tokens of a vocabulary: far above any tokenizer, and low enough that a table of its rows has a
+/// size at all.
+inline constexpr int kMaxVocabSize = 1 << 24;
+
 /// Exactly one of `text` and (`train_shards`, `validation_shards`) is given.
 struct DataConfig {
   std::vector<std::string> text;     // files, folders or globs of plain text

@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <limits>
 #include <utility>
 
 namespace halfpipe::data {
@@ -112,8 +111,12 @@ Vocabulary shard_vocabulary(const std::string& configured,
   std::int64_t largest = 0;
   for (const TokenSource* split : {dataset.train.get(), dataset.validation.get()}) {
     if (split == nullptr) continue;
-    check_tokens(*split, std::numeric_limits<std::int32_t>::max());
-    largest = std::max(largest, split->largest().token);
+    const auto [token, position] = split->largest();
+    if (token >= kMaxVocabSize) {
+      throw FileError(fmt::format("{} has id {}; every token id must be below {}",
+                                  split->describe(position), token, kMaxVocabSize));
+    }
+    largest = std::max(largest, token);
   }
   return Vocabulary::without_text(static_cast<int>(largest + 1));
 }

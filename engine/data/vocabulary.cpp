@@ -2,6 +2,7 @@
 // Vocabulary: encoding, decoding and its JSON form.
 #include "engine/data/vocabulary.h"
 
+#include "engine/data/data_config.h"
 #include "engine/data/utf8.h"
 #include "engine/files/mapped_file.h"
 #include "kernels/core/error.h"
@@ -198,9 +199,9 @@ Vocabulary Vocabulary::from_json(const nlohmann::json& json, std::string_view so
         fmt::format("{}: must be a JSON object with \"format\": \"{}\"", source, kFormat));
   }
   const auto size = member<std::int64_t>(json, "size").value_or(0);
-  if (size < 1 || size > INT32_MAX) {
+  if (size < 1 || size > kMaxVocabSize) {
     throw FileError(
-        fmt::format("{}: \"size\" must be a whole number from 1 to {}", source, INT32_MAX));
+        fmt::format("{}: \"size\" must be a whole number from 1 to {}", source, kMaxVocabSize));
   }
   Vocabulary vocabulary =
       of_kind(member<std::string>(json, "kind").value_or(""), size, json, source);

@@ -168,6 +168,19 @@ TEST(ShardDataset, RefusesDamage) {
   expect_error<FileError>([&] { (void)open_dataset(config); }, {"val.bin", "4294967295"});
 }
 
+// Without a vocabulary file the largest token tells the size of the model's table.
+TEST(ShardDataset, RefusesATokenBeyondAnyVocabulary) {
+  const TemporaryFolder folder;
+  DataConfig config;
+  config.train_shards = folder.write("train.bin", shard32({1, 16777215, 2}));
+  EXPECT_EQ(open_dataset(config).vocabulary.size(), 16777216);
+  for (const std::uint32_t token : {16777216U, 2147483647U}) {
+    folder.write("train.bin", shard32({1, 2, token}));
+    expect_error<FileError>([&] { (void)open_dataset(config); },
+                            {"train.bin", fmt::format("id {}", token), "below 16777216"});
+  }
+}
+
 TEST(Dataset, RefusesContradictoryConfigurations) {
   DataConfig config;
   expect_error<ConfigError>([&] { (void)open_dataset(config); }, {"text", "shards"});
