@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <filesystem>
+#include <string_view>
+#include <system_error>
 #include <thread>
 
 #include "engine/checkpoint/resume.h"
@@ -144,9 +147,18 @@ void load_parameters(const TrainingInputs& inputs,
 
 int resolve_threads_per_rank(const config::DeviceConfig& device, int ranks_on_this_host) {
   if (device.threads_per_rank > 0) return device.threads_per_rank;
-  if (const char* text = std::getenv("OMP_NUM_THREADS"); text != nullptr) {
-    const int threads = std::atoi(text);
-    if (threads > 0) return threads;
+  const char* const variable = std::getenv("OMP_NUM_THREADS");
+  if (const std::string_view text = variable == nullptr ? "" : variable; !text.empty()) {
+    int threads = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), threads);
+    if (error == std::errc{} && end == text.data() + text.size() && threads >= 1 &&
+        threads <= config::kMostThreads) {
+      return threads;
+    }
+    throw ConfigError(
+        fmt::format("OMP_NUM_THREADS ({}) must be a whole number from 1 to {}, or not set; "
+                    "device.threads_per_rank goes before it",
+                    text, config::kMostThreads));
   }
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   return std::max(1, cores / ranks_on_this_host);
@@ -165,13 +177,14 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   });
   job = agree_on_job(inputs.config, transport);
 
-  const int threads =
-      resolve_threads_per_rank(inputs.config.device, transport.ranks_on_this_host());
   end_if_stopped(transport);
   starting(transport, "allocating memory");
   std::unique_ptr<device::Backend> backend;
   std::unique_ptr<PipelineTrainer> trainer;
+  int threads = 1;
+  const int ranks_on_this_host = transport.ranks_on_this_host();
   agree(transport, [&] {
+    threads = resolve_threads_per_rank(inputs.config.device, ranks_on_this_host);
     backend = request.make_backend(inputs.config.device, threads);
     trainer = std::make_unique<PipelineTrainer>(*job, *backend, transport);
   });

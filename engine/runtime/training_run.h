@@ -28,8 +28,8 @@ struct TrainingRequest {
 /// AgreedErrors; a rank that fails later throws what it found, and its caller ends the job.
 void run_training(const TrainingRequest& request, transport::Transport& transport);
 
-/// device.threads_per_rank, or for auto: OMP_NUM_THREADS if set, else the cores of this host
-/// divided among its ranks.
+/// device.threads_per_rank, or for auto: OMP_NUM_THREADS if set (ConfigError when it is no number
+/// from 1 to config::kMostThreads), else the cores of this host divided among its ranks.
 [[nodiscard]] int resolve_threads_per_rank(const config::DeviceConfig& device,
                                            int ranks_on_this_host);
 

@@ -26,7 +26,11 @@ TEST_F(BadInputMpi, OneRankReportsForAll) {
       {2, train({}) + Arguments{"--resume", "absent"}, {"absent"}},
       {2, train({}) + Arguments{"--local-ranks", "2"}, {"--local-ranks (2)", "2 ranks"}},
       {2, {"train", "run.yaml", "--sett", "train.steps=1"}, {"--sett"}},
-      {2, {"trian", "run.yaml"}, {"trian", "train"}}};
+      {2, {"trian", "run.yaml"}, {"trian", "train"}},
+      // No ranks, so each process finds it for itself.
+      {2, {"config", "absent.yaml"}, {"absent.yaml"}},
+      {2, {"plan", "run.yaml", "--set", "parallel.data=2"}, {"parallel.data (2)"}},
+      {2, {"generate", "absent"}, {"absent"}}};
   for (const Case& bad : cases) {
     EXPECT_TRUE(refused(start_mpi(bad.num_ranks, bad.arguments)->wait(20.0), 2, bad.parts));
   }

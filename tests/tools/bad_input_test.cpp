@@ -92,6 +92,23 @@ TEST_F(BadInputTest, CapabilitiesThatDoNotExistYet) {
   }
 }
 
+// Of the environment; a setting of the configuration goes before it.
+TEST_F(BadInputTest, ThreadsOfOpenMp) {
+  for (const std::string threads : {"1e3", "many", "0", "-5", "70000", "99999999999"}) {
+    options.environment["OMP_NUM_THREADS"] = threads;
+    const std::string named = "OMP_NUM_THREADS (" + threads + ") must be";
+    expect_refused({{job({"device.threads_per_rank=auto"}), 2, {named, "1 to 1024"}},
+                    {{"plan", "run.yaml", "--set", "device.threads_per_rank=auto"}, 2, {named}}});
+    EXPECT_TRUE(succeeded(run({"plan", "run.yaml"})));
+  }
+}
+
+TEST_F(BadInputTest, Memory) {
+  // Above any machine's, and below what the kernel would promise.
+  expect_refused(
+      {{job({"model.hidden_size=16777216", "model.num_heads=1"}), 1, {"out of memory"}}});
+}
+
 TEST_F(BadInputTest, Text) {
   write("empty.txt", "");
   write("short.txt", "too short");
