@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/trace/run_log.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -24,20 +25,18 @@ constexpr double kGibibyte = 1024.0 * 1024.0 * 1024.0;
   throw RuntimeFailure(fmt::format("{}: cannot {}: {}", path.string(), what, std::strerror(errno)));
 }
 
-/// Opening a pipe would wait for a reader, and a folder cannot be written.
-void check_is_file_or_absent(const std::filesystem::path& path) {
-  std::error_code error;
-  const std::filesystem::file_type type = std::filesystem::status(path, error).type();
-  if (type == std::filesystem::file_type::regular || type == std::filesystem::file_type::not_found)
-    return;
-  throw RuntimeFailure(path.string() + ": cannot open for writing: not a regular file");
+/// O_NONBLOCK: a pipe without a reader is an error here, where fopen would wait for one.
+void check_is_writable_or_absent(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  if (descriptor < 0 && errno != ENOENT) fail(path, "open for writing");
+  if (descriptor >= 0) ::close(descriptor);
 }
 
 /// Keeps the lines for which keep(line) holds. A last line that a crash cut short is dropped with
 /// the rest.
 template <typename Keep>
 void filter_lines(const std::filesystem::path& path, const Keep& keep) {
-  if (!std::filesystem::exists(path)) return;
+  if (!std::filesystem::is_regular_file(path)) return;  // absent, or a pipe, which keeps nothing
   const std::string text = files::read_text_file(path);
   std::string kept;
   std::size_t start = 0;
@@ -76,8 +75,8 @@ std::FILE* open_for_append(const std::filesystem::path& path, bool afresh) {
 }  // namespace
 
 void check_log_files(const std::filesystem::path& dir) {
-  check_is_file_or_absent(dir / kMetricsName);
-  check_is_file_or_absent(dir / kMainName);
+  check_is_writable_or_absent(dir / kMetricsName);
+  check_is_writable_or_absent(dir / kMainName);
 }
 
 std::string step_line(const StepRecord& r) {

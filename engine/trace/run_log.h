@@ -38,8 +38,8 @@ struct EndRecord {
 /// The step's line, without a newline.
 [[nodiscard]] std::string step_line(const StepRecord& record);
 
-/// RuntimeFailure naming what lies in dir under the name of a log and is no regular file: to be
-/// found before a job has cost anything.
+/// RuntimeFailure naming what lies in dir under the name of a log and takes no text (a folder, a
+/// pipe that nobody reads): to be found before a job has cost anything.
 void check_log_files(const std::filesystem::path& dir);
 
 class RunLog {
