@@ -77,6 +77,10 @@ void check_kind(const ConfigFile& file) {
 
 /// Refuses settings under which transformers computes something else than Halfpipe does.
 void check_computation(const ConfigFile& file, const model::TransformerConfig& config) {
+  // The widest tensor is n_embd by 4 n_embd, and sizes are int.
+  constexpr int kWidest = std::numeric_limits<int>::max() / 4;
+  if (config.hidden_size > kWidest)
+    file.refuse("n_embd", fmt::format("must be at most {}", kWidest));
   if (config.hidden_size % config.num_heads != 0) {
     file.refuse("n_embd", fmt::format("must be a multiple of n_head ({})", config.num_heads));
   }

@@ -2,6 +2,7 @@
 #include "engine/checkpoint/model_directory.h"
 
 #include "engine/checkpoint/hugging_face.h"
+#include "engine/checkpoint/model_shape.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/output_file.h"
 
@@ -88,7 +89,9 @@ std::string exp_avg_sq_name(std::string_view parameter) {
 
 ModelReader::ModelReader(const std::filesystem::path& directory)
     : config(read_config(directory)),
-      tensors(ShardedTensors::open(directory, kModelStem, TensorNaming::kGpt2)) {}
+      tensors(ShardedTensors::open(directory, kModelStem, TensorNaming::kGpt2)) {
+  check_model_shape(config, tensors, (directory / kConfigName).string());
+}
 
 ShardedTensors open_optimizer(const std::filesystem::path& directory) {
   return ShardedTensors::open(directory, kOptimizerStem, TensorNaming::kAsWritten);

@@ -50,7 +50,7 @@ void write_model_index(const std::filesystem::path& directory,
 
 /// A directory open for reading, whoever wrote it. `tensors` answers to canonical names; a tied
 /// model may hold a copy `lm_head.weight`, which nobody reads. FileError when config.json or a
-/// tensor file is missing or wrong.
+/// tensor file is missing or wrong, or they do not fit one another (check_model_shape).
 struct ModelReader {
   explicit ModelReader(const std::filesystem::path& directory);
 

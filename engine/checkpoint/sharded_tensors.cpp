@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <optional>
 #include <set>
 
@@ -132,6 +133,16 @@ void ShardedTensors::read_float32(std::string_view name,
 void ShardedTensors::read_float32(std::string_view name, std::span<float> out) const {
   const Place& found = place(name);
   found.file->read_float32(*found.entry, out);
+}
+
+void ShardedTensors::read_weights(std::string_view name,
+                                  const Shape& shape,
+                                  std::span<float> out) const {
+  read_float32(name, shape, out);
+  const auto bad = std::ranges::find_if_not(out, [](float value) { return std::isfinite(value); });
+  if (bad == out.end()) return;
+  throw FileError(fmt::format("{}: tensor '{}' has the value {}, weights must be finite",
+                              place(name).file->path().string(), name, *bad));
 }
 
 std::vector<std::string> ShardedTensors::names() const {

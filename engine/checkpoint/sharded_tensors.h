@@ -38,6 +38,10 @@ class ShardedTensors {
   /// The same whatever the shape: `out` has as many elements as entry(name).
   void read_float32(std::string_view name, std::span<float> out) const;
 
+  /// The first read_float32 for weights that a result is computed from: FileError too when a value
+  /// is not finite.
+  void read_weights(std::string_view name, const Shape& shape, std::span<float> out) const;
+
   [[nodiscard]] bool contains(std::string_view name) const {
     return places_.find(name) != places_.end();
   }

@@ -5,10 +5,12 @@
 
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "engine/checkpoint/model_directory.h"
+#include "engine/checkpoint/model_shape.h"
 #include "engine/config/config_to_yaml.h"
 #include "engine/files/output_file.h"
 #include "engine/runtime/activity.h"
@@ -141,6 +143,15 @@ class ParameterLoader {
     from.read_float32(name, shape, host_);
     copy_to(to, host_.size());
   }
+  /// Of another run: its last steps may have ended in numbers that nothing can start from.
+  void load_finite(const checkpoint::ShardedTensors& from,
+                   const std::string& name,
+                   const Shape& shape,
+                   float* to) {
+    host_.resize(static_cast<std::size_t>(shape.num_elements()));
+    from.read_weights(name, shape, host_);
+    copy_to(to, host_.size());
+  }
   /// The leading rows of a table that has more of them.
   void load_rows(const checkpoint::ShardedTensors& from,
                  const std::string& name,
@@ -148,7 +159,7 @@ class ParameterLoader {
                  const Shape& part,
                  float* to) {
     host_.resize(static_cast<std::size_t>(whole.num_elements()));
-    from.read_float32(name, whole, host_);
+    from.read_weights(name, whole, host_);
     copy_to(to, static_cast<std::size_t>(part.num_elements()));
   }
 
@@ -205,21 +216,11 @@ void check_same_shape(const std::filesystem::path& directory,
 /// A model without biases can start from a directory only if the biases there are zero.
 void check_biases_are_zero(const checkpoint::ShardedTensors& tensors,
                            const std::filesystem::path& directory) {
-  std::vector<float> values;
-  for (const std::string& name : tensors.names()) {
-    if (!name.ends_with(".bias")) continue;
-    std::size_t count = 1;
-    for (const std::int64_t extent : tensors.entry(name).shape)
-      count *= static_cast<std::size_t>(extent);
-    values.resize(count);
-    tensors.read_float32(name, values);
-    for (const float value : values) {
-      if (value == 0.0F) continue;
-      throw ConfigError(fmt::format(
-          "model.bias (false): {} has a bias that is not zero, {}; set model.bias: true",
-          directory.string(), name));
-    }
-  }
+  const std::optional<std::string> name = checkpoint::find_nonzero_bias(tensors);
+  if (!name) return;
+  throw ConfigError(
+      fmt::format("model.bias (false): {} has a bias that is not zero, {}; set model.bias: true",
+                  directory.string(), *name));
 }
 
 }  // namespace
@@ -238,9 +239,9 @@ void load_initial_parameters(const std::filesystem::path& directory,
                        spec.shape, parameter.value);
     } else if (spec.name == "lm_head.weight" && !reader.tensors.contains(spec.name)) {
       // A tied model starts an untied one with a copy of its table.
-      loader.load(reader.tensors, model::kTokenEmbeddingName, spec.shape, parameter.value);
+      loader.load_finite(reader.tensors, model::kTokenEmbeddingName, spec.shape, parameter.value);
     } else {
-      loader.load(reader.tensors, spec.name, spec.shape, parameter.value);
+      loader.load_finite(reader.tensors, spec.name, spec.shape, parameter.value);
     }
   }
 }

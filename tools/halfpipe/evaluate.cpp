@@ -58,14 +58,17 @@ void evaluate(const Options& options) {
     num_tokens += counted;
   }
   const double loss = sum / static_cast<double>(num_tokens);
+  if (!std::isfinite(loss)) {
+    throw RuntimeFailure(
+        fmt::format("{}: the loss is not finite ({})", model.directory.string(), loss));
+  }
   if (options.json) {
     const nlohmann::ordered_json json = {{"checkpoint", model.directory.string()},
                                          {"loss", loss},
                                          {"perplexity", std::exp(loss)},
                                          {"tokens", num_tokens}};
     // A path may hold bytes that are not UTF-8, which JSON cannot.
-    fmt::print("{}\n",
-               json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   } else {
     fmt::print("loss {:.6f} nats per token (perplexity {:.4f}) over {} tokens\n", loss,
                std::exp(loss), num_tokens);

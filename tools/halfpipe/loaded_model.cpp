@@ -13,7 +13,7 @@ namespace halfpipe::tools {
 
 void LoadedModel::load_into(model::ParameterSet& parameters) const {
   for (model::Parameter& parameter : parameters.all()) {
-    reader.tensors.read_float32(parameter.spec.name, parameter.spec.shape,
+    reader.tensors.read_weights(parameter.spec.name, parameter.spec.shape,
                                 {parameter.value, static_cast<std::size_t>(parameter.count())});
   }
 }

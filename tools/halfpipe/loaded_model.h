@@ -20,7 +20,8 @@ struct LoadedModel {
   std::optional<checkpoint::TrainerState> state;  // absent: written by somebody else
   std::optional<data::Vocabulary> vocabulary;     // absent: written by somebody else
 
-  /// Copies every parameter from the files. For a host backend: values are written where they lie.
+  /// Copies every parameter from the files; FileError naming one that is not finite. For a host
+  /// backend: values are written where they lie.
   void load_into(model::ParameterSet& parameters) const;
   /// Throws FileError naming the directory when text cannot be read or written with it.
   [[nodiscard]] const data::Vocabulary& text_vocabulary() const;

@@ -22,6 +22,7 @@ inline void write_contents(const std::filesystem::path& directory, std::int64_t 
     write_model_shard(directory, shard, 2, {&tensor, 1});
   }
   model::TransformerConfig config;
+  config.num_layers = 2;
   config.vocab_size = 256;
   write_model_index(directory, config, 2);
   TrainerState state;
