@@ -3,6 +3,7 @@
 
 #include "engine/checkpoint/checkpoint_store.h"
 #include "engine/checkpoint/manifest.h"
+#include "engine/checkpoint/trainer_state.h"
 #include "kernels/core/error.h"
 
 #include <fmt/format.h>
@@ -12,11 +13,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// A copy under a later name would be gone on from, and set aside as later than its own step.
+void check_step(const CheckpointEntry& entry) {
+  const std::int64_t step = read_trainer_state(entry.directory).step;
+  if (step == entry.step) return;
+  throw FileError(fmt::format("{}: step ({}) must be that of the folder's name",
+                              (entry.directory / "trainer.json").string(), step));
+}
+
 ResumePoint newest_whole(const fs::path& output_dir) {
   ResumePoint point;
   for (const CheckpointEntry& entry : list_checkpoints(output_dir)) {
     try {
       verify_directory(entry.directory);
+      check_step(entry);
       point.directory = entry.directory;
       return point;
     } catch (const FileError& error) {

@@ -73,6 +73,20 @@ TrainingInputs read_inputs(const TrainingRequest& request, transport::Transport&
   return inputs;
 }
 
+/// The text that rank 0 finds, on every rank: what others find may be another one by then.
+std::string choose_on_rank_zero(transport::Transport& transport,
+                                const std::function<std::string()>& choose) {
+  std::vector<std::byte> message;
+  agree(transport, [&] {
+    if (transport.rank() != 0) return;
+    const std::string choice = choose();
+    const auto* bytes = reinterpret_cast<const std::byte*>(choice.data());
+    message.assign(bytes, bytes + choice.size());
+  });
+  transport.broadcast(message, 0);
+  return {reinterpret_cast<const char*>(message.data()), message.size()};
+}
+
 /// Rank 0 takes output.dir and decides what to resume from; the others follow. Nothing of an
 /// earlier run is changed yet: much may still go wrong before the first step. Returns rank 0's hold
 /// on the folder.
@@ -81,22 +95,17 @@ std::unique_ptr<files::FileLock> prepare_output(TrainingInputs& inputs,
                                                 transport::Transport& transport) {
   starting(transport, request.resume ? "verifying the checkpoint" : "preparing output.dir");
   std::unique_ptr<files::FileLock> lock;
-  std::vector<std::byte> message;
-  agree(transport, [&] {
-    if (transport.rank() != 0) return;
+  const std::string choice = choose_on_rank_zero(transport, [&] {
     const config::OutputConfig& output = inputs.config.output;
     lock = take_output_folder(output.dir);
     trace::check_log_files(output.dir);
     checkpoint::CheckpointStore(output.dir, output.keep).prepare();
     const checkpoint::ResumePoint point = choose_start(output.dir, request.resume);
     inputs.warnings = point.warnings;
-    const std::string choice = point.directory.value_or("").string();
-    const auto* bytes = reinterpret_cast<const std::byte*>(choice.data());
-    message.assign(bytes, bytes + choice.size());
+    return point.directory.value_or("").string();
   });
-  transport.broadcast(message, 0);
-  if (message.empty()) return lock;
-  inputs.resume_from = std::string(reinterpret_cast<const char*>(message.data()), message.size());
+  if (choice.empty()) return lock;
+  inputs.resume_from = choice;
   agree(transport, [&] {
     const checkpoint::TrainerState state = checkpoint::read_trainer_state(*inputs.resume_from);
     inputs.steps_done = state.step;
@@ -107,18 +116,28 @@ std::unique_ptr<files::FileLock> prepare_output(TrainingInputs& inputs,
   return lock;
 }
 
-/// What can be known of model.init_from before a model is built: rank 0 looks for all.
-void check_initial_model(const TrainingInputs& inputs, transport::Transport& transport) {
+/// The directory that model.init_from names, with what can be known of it before a model is built;
+/// empty when the run does not start from one.
+std::filesystem::path find_initial_model(const TrainingInputs& inputs,
+                                         transport::Transport& transport) {
+  const std::string& given = inputs.config.model.init_from;
+  if (inputs.resume_from || given.empty()) return {};
   starting(transport, "verifying model.init_from");
-  const std::filesystem::path directory = inputs.config.model.init_from;
-  agree(transport, [&] {
-    if (transport.rank() != 0 || inputs.resume_from || directory.empty()) return;
-    checkpoint::verify_if_ours(directory);
+  return choose_on_rank_zero(transport, [&] {
+    std::filesystem::path directory;
+    try {
+      directory = checkpoint::locate_checkpoint(given);
+      checkpoint::verify_if_ours(directory);
+    } catch (const FileError& error) {
+      throw ConfigError(fmt::format("model.init_from ({}): {}", given, error.what()));
+    }
     check_vocabulary(inputs.config, inputs.dataset->vocabulary, "model.init_from", directory);
+    return directory.string();
   });
 }
 
 void load_parameters(const TrainingInputs& inputs,
+                     const std::filesystem::path& initial_model,
                      PipelineTrainer& trainer,
                      transport::Transport& transport) {
   const config::RunConfig& config = inputs.config;
@@ -126,8 +145,8 @@ void load_parameters(const TrainingInputs& inputs,
   agree(transport, [&] {
     if (inputs.resume_from) {
       load_checkpoint(*inputs.resume_from, trainer);
-    } else if (!config.model.init_from.empty()) {
-      load_initial_parameters(config.model.init_from, config.model, trainer);
+    } else if (!initial_model.empty()) {
+      load_initial_parameters(initial_model, config.model, trainer);
     } else {
       trainer.initialise_parameters(config.train.seed);
     }
@@ -167,7 +186,7 @@ int resolve_threads_per_rank(const config::DeviceConfig& device, int ranks_on_th
 void run_training(const TrainingRequest& request, transport::Transport& transport) {
   TrainingInputs inputs = read_inputs(request, transport);
   const std::unique_ptr<files::FileLock> lock = prepare_output(inputs, request, transport);
-  check_initial_model(inputs, transport);
+  const std::filesystem::path initial_model = find_initial_model(inputs, transport);
 
   end_if_stopped(transport);
   starting(transport, "planning");
@@ -189,7 +208,7 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
     trainer = std::make_unique<PipelineTrainer>(*job, *backend, transport);
   });
   end_if_stopped(transport);
-  load_parameters(inputs, *trainer, transport);
+  load_parameters(inputs, initial_model, *trainer, transport);
   end_if_stopped(transport);
   // Only now: until here ranks wait for one another without moving a byte, for as long as a disk or
   // a plan takes. A rank that dies is noticed all the same.

@@ -85,10 +85,16 @@ TEST_F(CheckpointUse, ShardsTrainLikeTheirText) {
 TEST_F(CheckpointUse, TrainingStartsFromItsWeights) {
   train_model({"output.dir=first"});
   // A learning rate below the rounding of every weight leaves them as they were.
-  train_model({"model.init_from=first/checkpoints/latest", "train.steps=1",
-               "optimizer.learning_rate=1e-30", "optimizer.weight_decay=0"});
-  EXPECT_EQ(read_metrics(path("out")).parameter_hash, read_metrics(path("first")).parameter_hash);
-  EXPECT_LT(read_metrics(path("out")).losses.at(1), read_metrics(path("first")).losses.at(10));
+  for (const std::string from : {"first/checkpoints/latest", "first"}) {
+    std::filesystem::remove_all(path("out"));
+    train_model({"model.init_from=" + from, "train.steps=1", "optimizer.learning_rate=1e-30",
+                 "optimizer.weight_decay=0"});
+    EXPECT_EQ(read_metrics(path("out")).parameter_hash, read_metrics(path("first")).parameter_hash);
+    EXPECT_LT(read_metrics(path("out")).losses.at(1), read_metrics(path("first")).losses.at(10));
+  }
+  std::filesystem::create_directory(path("empty"));
+  EXPECT_TRUE(refused(run(train_local(2, {"model.init_from=empty", "output.dir=other"})), 2,
+                      {"model.init_from (empty)", "config.json"}));
 }
 
 TEST_F(CheckpointUse, TrainingDoesNotStartFromWeightsOfAnotherVocabulary) {
@@ -105,6 +111,21 @@ TEST_F(CheckpointUse, TrainingDoesNotStartFromWeightsOfAnotherVocabulary) {
   std::filesystem::remove(path("first/checkpoints/latest/vocabulary.json"));
   std::filesystem::remove(path("first/checkpoints/latest/manifest.json"));
   train_model(start + Arguments{"data.text=cd.txt", "output.dir=third"});
+}
+
+TEST_F(CheckpointUse, WeightsThatAreNotFiniteAreRefused) {
+  ASSERT_TRUE(succeeded(run(train_local(1, {"output.dir=first", "train.steps=1",
+                                            "schedule.name=1f1b", "data.vocabulary=characters"}))));
+  const std::string directory = "first/checkpoints/latest/";
+  std::filesystem::remove(path(directory + "manifest.json"));
+  std::string bytes = read(directory + "model.safetensors");
+  bytes.replace(bytes.size() - 4, 4, std::string("\x00\x00\xc0\x7f", 4));
+  write(directory + "model.safetensors", bytes);
+  for (const Arguments& arguments :
+       {Arguments{"generate", "first"}, Arguments{"evaluate", "first", "--text", "text.txt"},
+        train_local(1, {"model.init_from=first", "data.vocabulary=characters"})}) {
+    EXPECT_TRUE(refused(run(arguments), 2, {"model.safetensors", "tensor '", "finite"}));
+  }
 }
 
 TEST_F(CheckpointUse, AVocabularyLargerThanTheModelIsRefused) {

@@ -50,6 +50,15 @@ TEST_F(Resume, AutoFallsBackAndSaysSo) {
   EXPECT_TRUE(contains(point.warnings[1], "step-00000200")) << point.warnings[1];
 }
 
+TEST_F(Resume, AutoPassesOverACopyUnderALaterName) {
+  fs::copy(directory(100), directory(900));
+  const ResumePoint point = resolve_resume(scratch_.path(), "auto");
+  EXPECT_EQ(point.directory, directory(300));
+  ASSERT_EQ(point.warnings.size(), 1U);
+  EXPECT_TRUE(contains(point.warnings[0], "step-00000900/trainer.json: step (100)"))
+      << point.warnings[0];
+}
+
 TEST_F(Resume, AutoRefusesToStartAnewOverDamagedCheckpoints) {
   for (const int step : {100, 200, 300}) damage(step);
   const std::string message =
