@@ -15,9 +15,9 @@ struct ResumePoint {
 };
 
 /// What `--resume auto|PATH` means for a run. "auto": the newest checkpoint of `output_dir` that
-/// verifies and is of the step that its folder is named after; FileError when there are checkpoints and none is whole, since starting anew would
-/// train all of it again unasked. A PATH (a checkpoint, or what locate_checkpoint takes) must
-/// verify: FileError naming the damaged file.
+/// verifies and is of the step that its folder is named after; FileError when there are checkpoints
+/// and none is whole, since starting anew would train all of it again unasked. A PATH (a
+/// checkpoint, or what locate_checkpoint takes) must verify: FileError naming the damaged file.
 [[nodiscard]] ResumePoint resolve_resume(const std::filesystem::path& output_dir,
                                          const std::string& request);
 

@@ -50,8 +50,9 @@ void add_model_keys(std::vector<Key>& keys) {
       flag("model.bias", of(&TransformerConfig::bias), "biases in linear layers and LayerNorms"));
   keys.push_back(flag("model.tie_embeddings", of(&TransformerConfig::tie_embeddings),
                       "the head uses the token embedding's weights"));
-  keys.push_back(text_or_null("model.init_from", of(&TransformerConfig::init_from),
-                              "a Hugging Face GPT-2 directory to start from; null: random"));
+  keys.push_back(
+      text_or_null("model.init_from", of(&TransformerConfig::init_from),
+                   "a GPT-2 directory of Hugging Face or of a run to start from; null: random"));
 }
 
 void add_data_keys(std::vector<Key>& keys) {

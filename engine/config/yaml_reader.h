@@ -16,9 +16,9 @@ struct YamlSource {
 };
 
 /// Reads the single document in `text`; an empty text is a kNull value. Throws ConfigError, with
-/// the line, for broken YAML, tabs as indentation, control characters, a key written twice in one map,
-/// and what configurations do without: anchors, aliases, tags, a second document, quoted text of
-/// several lines (a quote left open would look the same).
+/// the line, for broken YAML, tabs as indentation, control characters, a key written twice in one
+/// map, and what configurations do without: anchors, aliases, tags, a second document, quoted text
+/// of several lines (a quote left open would look the same).
 YamlValue parse_yaml(std::string_view text, const YamlSource& source);
 
 }  // namespace halfpipe::config

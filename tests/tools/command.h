@@ -22,9 +22,9 @@ struct CommandResult {
 };
 
 struct CommandOptions {
-  std::filesystem::path directory;                    // it runs here
-  std::map<std::string, std::string> environment;     // added to ours
-  std::filesystem::path output = {};  // takes stdout, in place of CommandResult::out
+  std::filesystem::path directory;                 // it runs here
+  std::map<std::string, std::string> environment;  // added to ours
+  std::filesystem::path output = {};               // takes stdout, in place of CommandResult::out
   std::optional<std::uint64_t> file_size_limit = {};  // bytes; a longer write fails with EFBIG
 };
 
