@@ -36,6 +36,7 @@ TEST_F(CommandLine, WhatItDoesNotKnowIsAnErrorOfOneLine) {
       {{"train", "run.yaml", "extra.yaml"}, "extra.yaml"},
       {{"train", "run.yaml", "--local-ranks", "0"}, "--local-ranks"},
       {{"train", "run.yaml", "--local-ranks", "two"}, "--local-ranks"},
+      {{"train", "run.yaml", "--local-ranks", "257"}, "--local-ranks"},
       {{"evaluate", "out"}, "--text"},
       {{"generate", "out", "--tokens", "-5"}, "--tokens"},
       {{"generate", "out", "--seed", "-1"}, "--seed: (-1) must be a whole number"},

@@ -17,6 +17,10 @@ namespace halfpipe::tools {
 
 namespace {
 
+// Every rank keeps the whole plan and what all others told it: memory grows with the square (256
+// ranks take some 650 MB beside their model). More ranks are a matter for processes.
+constexpr int kMostLocalRanks = 256;
+
 struct Options {
   std::string config;
   std::vector<std::string> settings;
@@ -53,7 +57,7 @@ void add_train(CLI::App& app) {
   command
       ->add_option("--local-ranks", options->local_ranks,
                    "Run N ranks as threads of this process, without MPI")
-      ->check(CLI::Range(1, 1024));
+      ->check(CLI::Range(1, kMostLocalRanks));
   command
       ->add_option("--resume", options->resume,
                    "Go on from a checkpoint: its path, or 'auto' (the default) for the newest "
