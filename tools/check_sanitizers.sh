@@ -38,6 +38,7 @@ export TSAN_OPTIONS=halt_on_error=1 OMP_NUM_THREADS=1
 for test in "${tests[@]}"; do
   executable=$(find "$build/tests" -type f -name "$test" -perm -u+x | head -n 1)
   echo "$kind: $test"
-  "$executable" --gtest_brief=1
+  # The grid of long sums repeats what shorter tests of the same code run; under a sanitizer it takes ten minutes.
+  "$executable" --gtest_brief=1 --gtest_filter=-*ChangeNoBitOfLongSums*
 done
 echo "$kind: ${#tests[@]} test executables clean"
