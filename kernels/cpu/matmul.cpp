@@ -17,6 +17,7 @@
 
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
+#include "kernels/core/signal_block.h"
 
 // OpenMP's own, of the runtime that oneDNN uses: GCC's omp.h is not for other compilers.
 extern "C" void omp_set_num_threads(int num_threads);
@@ -122,6 +123,10 @@ void matmul(const ops::Matmul& args, ThreadPool& pool) {
       !args.accumulate || (args.bias_or_null == nullptr && args.residual_or_null == nullptr),
       "a product that accumulates takes no bias and no residual");
   const Tiling tiling = choose_tiling(args.M, args.N, args.K);
+  // The AVX-512 sgemm of oneDNN 2.6.3 keeps live values far below its stack pointer when K >= 96
+  // (seen by experiment): a handler that runs on that stack overwrites them, and products then
+  // write anywhere. The pool's own threads take no signals at all.
+  const SignalBlock block;
   std::atomic<int> failure{dnnl_success};
   pool.parallel_for(tiling.num_tiles(), [&](std::int64_t index) {
     const dnnl_status_t status = run_tile(args, tile_at(tiling, index, args.M, args.N));

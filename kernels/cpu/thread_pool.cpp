@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels/core/error.h"
+#include "kernels/core/signal_block.h"
 
 namespace halfpipe::cpu {
 namespace {
@@ -157,6 +158,7 @@ void ThreadPool::State::wait_for_tasks() {
 ThreadPool::ThreadPool(int num_threads) {
   HALFPIPE_CHECK(num_threads >= 1, "a thread pool needs at least one thread");
   state_ = std::make_unique<State>(num_threads);
+  const SignalBlock workers_take_no_signals;
   for (int i = 1; i < num_threads; ++i) {
     try {
       state_->workers.emplace_back([state = state_.get(), i] { state->run_worker(i); });

@@ -24,7 +24,7 @@ class TaskRef {
 };
 
 /// num_threads counts the calling thread: a pool of one starts no thread. Used by one thread at a
-/// time.
+/// time. Signal handlers never run on the threads that it starts.
 class ThreadPool {
  public:
   explicit ThreadPool(int num_threads);

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parallel/transport/progress_thread.h"
 
-#include <pthread.h>
-
 #include <chrono>
-#include <csignal>
 #include <utility>
 
+#include "kernels/core/signal_block.h"
 #include "parallel/transport/nap.h"
 
 namespace halfpipe::transport {
@@ -20,13 +18,6 @@ constexpr auto kIdleBeforeSleep = std::chrono::milliseconds(5);
 // Each nap costs the rank that computes beside it about 10 us.
 constexpr double kWaitingNapUs = 1000.0;
 constexpr double kPressingNapUs = 100.0;
-
-/// Signals go to the rank's own threads, which installed the handlers.
-void block_signals() {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);
-}
 
 }  // namespace
 
@@ -53,7 +44,8 @@ void ProgressThread::wake() {
 }
 
 void ProgressThread::run() {
-  block_signals();
+  // They go to the threads that installed the handlers.
+  const SignalBlock no_signals;
   auto last_work = Clock::now();
   auto next_look = last_work + kLookInterval;
   while (!stopping_) {

@@ -4,13 +4,17 @@
 #include "kernels/cpu/matmul.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
+#include <csignal>
 #include <cstdint>
 #include <limits>
 #include <ostream>
+#include <thread>
 #include <vector>
 
 #include "kernels/core/error.h"
@@ -193,6 +197,54 @@ TEST(Matmul, HasTheSameBitsAnywhereInMemory) {
         EXPECT_TRUE(same_bits(c, first)) << "shifted by " << shift << " floats";
       }
     }
+  }
+}
+
+extern "C" void handle_nothing(int /*signal*/) {}
+
+/// Sends SIGUSR2 to one thread every 50 us while it lives.
+class SignalRain {
+ public:
+  explicit SignalRain(pthread_t target) : previous_(std::signal(SIGUSR2, handle_nothing)) {
+    sender_ = std::jthread([target](const std::stop_token& stop) {
+      while (!stop.stop_requested()) {
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+        ::pthread_kill(target, SIGUSR2);
+      }
+    });
+  }
+  ~SignalRain() {
+    sender_.request_stop();
+    sender_.join();
+    std::signal(SIGUSR2, previous_);
+  }
+  SignalRain(const SignalRain&) = delete;
+  SignalRain& operator=(const SignalRain&) = delete;
+
+ private:
+  void (*previous_)(int);
+  std::jthread sender_;
+};
+
+// A job is told to stop by a signal. Shapes with a K of 96 and more: see matmul.cpp.
+TEST(Matmul, BearsSignals) {
+  const MatmulShape s{32, 64, 128};
+  ThreadPool pool(1);
+  const std::vector<float> a = random_values("a", s.M * s.K);
+  const std::vector<float> b = random_values("b", s.K * s.N);
+  std::vector<float> c(static_cast<std::size_t>(s.M * s.N));
+  const auto multiply = [&] {
+    matmul({c.data(), a.data(), b.data(), nullptr, nullptr, s.M, s.N, s.K, false, false,
+            /*accumulate=*/false, nullptr},
+           pool);
+  };
+  multiply();
+  const std::vector<float> undisturbed = c;
+  const SignalRain rain(::pthread_self());
+  // Without the block, a program of nothing but these ends in a corrupted heap after about 100.
+  for (int i = 0; i < 20000; ++i) {
+    multiply();
+    ASSERT_TRUE(same_bits(c, undisturbed)) << "product " << i;
   }
 }
 

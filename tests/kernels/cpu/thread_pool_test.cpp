@@ -3,9 +3,11 @@
 #include "kernels/cpu/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <thread>
 #include <vector>
@@ -93,6 +95,23 @@ TEST(ThreadPool, ServesManyRanksAtOnce) {
   }
   for (std::thread& rank : ranks) rank.join();
   EXPECT_EQ(sum, 4 * 200 * 45);
+}
+
+TEST(ThreadPool, ItsThreadsTakeNoSignals) {
+  ThreadPool pool(2);
+  std::atomic<int> arrived{0};
+  std::atomic<bool> caller_blocks{true};
+  std::atomic<bool> worker_blocks{false};
+  pool.parallel_for(2, [&](std::int64_t) {
+    ++arrived;
+    while (arrived < 2) std::this_thread::yield();
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+    const bool blocks = sigismember(&blocked, SIGTERM) == 1;
+    (ThreadPool::thread_index() == 0 ? caller_blocks : worker_blocks) = blocks;
+  });
+  EXPECT_FALSE(caller_blocks);
+  EXPECT_TRUE(worker_blocks);
 }
 
 TEST(ThreadPool, RefusesToHaveNoThread) {
