@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a schedule search is asked: which stages on which ranks, what passes cost, and how much
+// memory each rank may use.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "parallel/schedule/cost_model.h"
+#include "parallel/schedule/placement.h"
+
+namespace halfpipe::schedule {
+
+/// What a good schedule makes small.
+enum class Objective : std::uint8_t {
+  kSpan,      // the longest time between first start and last end on one rank
+  kMakespan,  // from the first start to the last end of all ranks
+};
+
+struct SearchProblem {
+  Placement placement;
+  int num_micro_batches;
+  CostModel costs;  // one entry per stage
+  /// [rank], bytes: the lifetimes of CostModel may never sum to more on that rank.
+  std::vector<std::int64_t> memory_limit;
+  Objective objective = Objective::kSpan;
+};
+
+}  // namespace halfpipe::schedule
