@@ -15,6 +15,8 @@
 #include "parallel/schedule/render_svg.h"
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/schedule_json.h"
+#include "tools/page/timeline_page.h"
+#include "tools/page/timeline_trace.h"
 
 namespace halfpipe::tools {
 
@@ -37,6 +39,8 @@ struct Options {
   std::vector<std::string> compare;
   std::string json;
   std::string svg;
+  std::string html;
+  std::string trace;
 };
 
 struct Result {
@@ -108,34 +112,53 @@ void check(const Options& options) {
   }
 }
 
-void run(const Options& options) {
-  check(options);
-  std::vector<Result> results{make(options, options.name)};
-  for (const std::string& name : options.compare) results.push_back(make(options, name));
-  const Result& first = results.front();
-  const bool json_alone = options.json == "-";
-  if (!json_alone) {
-    fmt::print("{} ranks, {} micro-batches; F {}, B {}, W {} per rank, messages {}\n",
-               options.num_ranks, options.num_micro_batches, options.forward,
-               options.backward_input, options.backward_weight, options.message);
-    print_table(results);
-    if (options.compare.empty()) print_timeline(first);
+constexpr const char* kTimeUnit = "units of the times given";
+
+std::string sizes_of(const Options& options) {
+  return fmt::format("{} pipeline ranks, {} micro-batches", options.num_ranks,
+                     options.num_micro_batches);
+}
+
+void write_page(const Options& options, const std::vector<Result>& results) {
+  page::TimelinePage page;
+  page.title = sizes_of(options);
+  page.time_unit = kTimeUnit;
+  for (const Result& result : results) {
+    page.schedules.push_back({result.orders.name, result.timeline, result.costs});
   }
+  files::write_file(options.html, page::render_timeline_page(page));
+}
+
+void write_files(const Options& options, const std::vector<Result>& results) {
+  const Result& first = results.front();
   if (!options.svg.empty()) {
     files::write_file(
         options.svg,
-        schedule::render_svg(first.timeline,
-                             fmt::format("{}: {} pipeline ranks, {} micro-batches", options.name,
-                                         options.num_ranks, options.num_micro_batches),
-                             "units of the times given"));
+        schedule::render_svg(first.timeline, options.name + ": " + sizes_of(options), kTimeUnit));
   }
+  if (!options.html.empty()) write_page(options, results);
+  if (!options.trace.empty()) page::write_timeline_trace(options.trace, first.timeline);
   if (options.json.empty()) return;
   const std::string json = schedule_json(first.orders, first.costs, first.timeline);
-  if (json_alone) {
+  if (options.json == "-") {
     fmt::print("{}", json);
   } else {
     files::write_file(options.json, json);
   }
+}
+
+void run(const Options& options) {
+  check(options);
+  std::vector<Result> results{make(options, options.name)};
+  for (const std::string& name : options.compare) results.push_back(make(options, name));
+  if (options.json != "-") {
+    fmt::print("{} ranks, {} micro-batches; F {}, B {}, W {} per rank, messages {}\n",
+               options.num_ranks, options.num_micro_batches, options.forward,
+               options.backward_input, options.backward_weight, options.message);
+    print_table(results);
+    if (options.compare.empty()) print_timeline(results.front());
+  }
+  write_files(options, results);
 }
 
 }  // namespace
@@ -169,6 +192,10 @@ void add_schedule(CLI::App& app) {
       ->delimiter(',');
   command->add_option("--json", options->json, "Write the passes with their times; -: print them");
   command->add_option("--svg", options->svg, "Write the timeline as a picture");
+  command->add_option("--html", options->html,
+                      "Write a page: all timelines to zoom, memory over time, details on hover");
+  command->add_option("--trace", options->trace,
+                      "Write the timeline for Perfetto or chrome://tracing");
   command->footer(
       "Times are totals of all chunks of a rank, in any unit. A unit of memory is one micro-batch "
       "on 1/ranks of the model.\n"
@@ -177,7 +204,8 @@ void add_schedule(CLI::App& app) {
       "  halfpipe schedule --name v-min --ranks 8 --micro-batches 32 --backward-input 1.2 "
       "--backward-weight 0.8 --compare v-half,v-zb,1f1b\n"
       "  halfpipe schedule --name v-zb --ranks 4 --micro-batches 12 --json v-zb.json --svg "
-      "v-zb.svg");
+      "v-zb.svg\n"
+      "  halfpipe schedule --name v-half --compare 1f1b,v-zb --html schedules.html");
   command->callback([options] { run(*options); });
 }
 
