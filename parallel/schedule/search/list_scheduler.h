@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Makes orders by simulating time: a free rank takes, of what is ready and fits its memory, the
+// pass with the earliest target; W passes fill waits and make room.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "parallel/schedule/search/instance.h"
+#include "parallel/schedule/search/list_policy.h"
+
+namespace halfpipe::schedule {
+
+/// Keeps its tables between runs. Deterministic.
+class ListScheduler {
+ public:
+  /// `instance` outlives it.
+  explicit ListScheduler(const Instance& instance);
+
+  /// Orders of all passes, within the memory limits, in `orders`; false when a rank's limit does
+  /// not hold one micro-batch, so that no order exists that this way of working would find.
+  ///
+  /// It cannot run into a deadlock otherwise: an F of chunk j leaves room for one micro-batch on
+  /// every later chunk of its rank, so the most advanced micro-batch can always go on.
+  bool run(const ListPolicy& policy, RowOrders& orders);
+
+ private:
+  struct Pick {
+    int row = kNoRow;
+    double target = 0.0;
+  };
+  struct View {  // of a free rank at one time
+    Pick best;
+    double blocked_target;  // of the first F that lacks memory alone
+    double next_arrival;
+    double next_start;  // of a pass that is to arrive and has memory
+  };
+
+  void set_targets(const ListPolicy& policy);
+  void set_caps(const ListPolicy& policy);
+  void reset(RowOrders& orders);
+  void decide(int rank, double now, const ListPolicy& policy, RowOrders& orders);
+  [[nodiscard]] View look(int rank, double now, const ListPolicy& policy) const;
+  [[nodiscard]] bool weight_comes_first(int rank,
+                                        double now,
+                                        const View& view,
+                                        const ListPolicy& policy) const;
+  [[nodiscard]] bool admits(int rank, const Row& row) const;
+  void start(int rank, int row, double now, RowOrders& orders);
+  void arrive(int row, int micro_batch, double time);
+  [[nodiscard]] double target_of(int row, int micro_batch) const;
+
+  const Instance& instance_;
+  int num_chunks_;
+  double interval_ = 0.0;
+  std::vector<std::vector<int>> rank_rows_;  // [rank]: its F and B rows
+  std::vector<std::int64_t> cap_;            // [rank][chunk]: bytes of chunks up to this one
+  std::vector<double> target_;               // [row] of micro-batch 0
+  std::vector<int> next_;                    // [row]: its next micro-batch
+  std::vector<double> arrival_;              // [op]: when its input is there
+  std::vector<double> free_;                 // [rank]
+  std::vector<std::int64_t> live_;           // [rank]
+  std::vector<std::int64_t> chunk_live_;     // [rank][chunk]
+  std::vector<std::vector<RowOp>> pending_;  // [rank]: W rows in the order of their B
+  std::vector<std::size_t> first_pending_;   // [rank]
+  std::vector<double> wake_;                 // [rank]: when it looks for work again
+};
+
+}  // namespace halfpipe::schedule

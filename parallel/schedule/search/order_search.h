@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The search over orders for stages that have their places: constructors, then policies, then
+// annealing.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "parallel/schedule/search/anneal.h"
+#include "parallel/schedule/search/candidate_pool.h"
+#include "parallel/schedule/search/instance.h"
+#include "parallel/schedule/search/lanes.h"
+#include "parallel/schedule/search/policy_search.h"
+#include "parallel/schedule/search/problem.h"
+
+namespace halfpipe::schedule {
+
+class OrderSearch {
+ public:
+  /// `good_enough`: seconds of the objective that nothing can beat; the search stops there.
+  OrderSearch(const SearchProblem& problem, double good_enough, const SearchBudget& budget);
+  ~OrderSearch();
+  OrderSearch(OrderSearch&&) noexcept;
+
+  /// Orders for the problem's placement that may be where the search begins; those that do not fit
+  /// the memory are passed over.
+  void offer(const StageOrders& orders);
+  /// Tries the policies of the library, less if lanes are beyond `until`.
+  void try_library(std::vector<Lane>& lanes, double until);
+  /// Looks for better policies until the lanes have used `until` of their budgets.
+  void improve_policies(std::vector<Lane>& lanes, double until);
+  /// Shifts passes of the best orders until the lanes have used `until`.
+  void improve_orders(std::vector<Lane>& lanes, const Cooling& cooling, double until);
+
+  [[nodiscard]] bool found() const { return !pool_.empty(); }
+  [[nodiscard]] bool is_optimal() const;
+  /// Seconds of the objective; found() must hold.
+  [[nodiscard]] double best_cost() const { return pool_.best().cost.worst; }
+  [[nodiscard]] StageOrders best(const std::string& name) const;
+  [[nodiscard]] std::size_t num_ops() const;
+
+ private:
+  struct Views;
+  void merge(const std::vector<CandidatePool>& pools);
+
+  int num_threads_;
+  double good_enough_;
+  std::unique_ptr<Views> views_;
+  std::unique_ptr<Views> small_views_;  // fewer micro-batches, where there are very many passes
+  std::vector<PolicySearch> searches_;  // [lane], on small views where there are some
+  CandidatePool pool_;
+};
+
+}  // namespace halfpipe::schedule
