@@ -2,9 +2,9 @@
 #include "parallel/schedule/search/bound_heads.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <limits>
+#include <optional>
 
 #include "parallel/schedule/search/bound_one_machine.h"
 
@@ -165,41 +165,63 @@ class HeadOfPhase {
   int num_reserved_;            // micro-batches of every hosted stage for which there must be room
 };
 
-double end_of_inputs(const Direction& direction, const Heads& heads, PhaseOfStage op) {
-  double ready = direction.rank_start(direction.stage(op.stage).rank);
-  if (op.phase > 0) {
-    ready = std::max(ready,
-                     heads.of({op.phase - 1, op.stage}).back() +
-                         direction.stage(op.stage).seconds[static_cast<std::size_t>(op.phase - 1)]);
+/// Where each pass of the micro-batch before, or of this one so far, ends.
+class LastEnds {
+ public:
+  explicit LastEnds(const Direction& direction)
+      : direction_(direction),
+        num_stages_(direction.num_stages()),
+        ends_(static_cast<std::size_t>(3 * num_stages_)) {
+    for (int phase = 0; phase < 3; ++phase) {
+      for (int s = 0; s < num_stages_; ++s) {
+        of({phase, s}) = direction.rank_start(direction.stage(s).rank);
+      }
+    }
   }
-  const int input = direction.chain_input_stage(op);
-  if (input >= 0) {
-    ready = std::max(ready, heads.of({op.phase, input}).back() +
-                                direction.stage(input).seconds[static_cast<std::size_t>(op.phase)] +
-                                direction.hand_over(input, op.stage));
+
+  [[nodiscard]] double& of(PhaseOfStage op) {
+    return ends_[static_cast<std::size_t>(op.phase * num_stages_ + op.stage)];
   }
-  const std::vector<double>& mine = heads.of(op);
-  if (!mine.empty()) {
-    ready = std::max(
-        ready, mine.back() + direction.stage(op.stage).seconds[static_cast<std::size_t>(op.phase)]);
+
+  /// When the inputs of the next pass of `op` are there and its stage has done the one before.
+  [[nodiscard]] double inputs_of(PhaseOfStage op) {
+    double ready = of(op);
+    if (op.phase > 0) ready = std::max(ready, of({op.phase - 1, op.stage}));
+    const int input = direction_.chain_input_stage(op);
+    if (input >= 0) {
+      ready = std::max(ready, of({op.phase, input}) + direction_.hand_over(input, op.stage));
+    }
+    return ready;
   }
-  return ready;
-}
+
+ private:
+  const Direction& direction_;
+  int num_stages_;
+  std::vector<double> ends_;  // [phase][stage]
+};
 
 }  // namespace
 
-Heads earliest_starts(const Direction& direction, int num_micro_batches) {
-  Heads heads(direction.num_stages(), num_micro_batches);
-  std::vector<HeadOfPhase> phases;
-  phases.reserve(direction.topological_order().size());
-  for (const PhaseOfStage op : direction.topological_order()) {
-    phases.emplace_back(direction, heads, op);
+Heads earliest_starts(const Direction& direction, const std::vector<bool>& counted) {
+  Heads heads(direction.num_stages());
+  const std::vector<PhaseOfStage>& order = direction.topological_order();
+  std::vector<std::optional<HeadOfPhase>> phases(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const int rank = direction.stage(order[i].stage).rank;
+    if (!counted[static_cast<std::size_t>(rank)]) continue;
+    phases[i].emplace(direction, heads, order[i]);
+    heads.of(order[i]).reserve(static_cast<std::size_t>(direction.num_micro_batches()));
   }
-  for (int k = 0; k < num_micro_batches; ++k) {
-    for (std::size_t i = 0; i < phases.size(); ++i) {
-      const PhaseOfStage op = direction.topological_order()[i];
-      const double by_inputs = end_of_inputs(direction, heads, op);
-      heads.of(op).push_back(std::max(by_inputs, phases[i].next()));
+  LastEnds ends(direction);
+  for (int k = 0; k < direction.num_micro_batches(); ++k) {
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const PhaseOfStage op = order[i];
+      double start = ends.inputs_of(op);
+      if (phases[i]) {
+        start = std::max(start, phases[i]->next());
+        heads.of(op).push_back(start);
+      }
+      ends.of(op) = start + direction.stage(op.stage).seconds[static_cast<std::size_t>(op.phase)];
     }
   }
   return heads;

@@ -11,14 +11,11 @@ namespace halfpipe::schedule {
 
 class Heads {
  public:
-  Heads(int num_stages, int num_micro_batches)
-      : num_stages_(num_stages), starts_(static_cast<std::size_t>(3 * num_stages)) {
-    for (std::vector<double>& starts : starts_) {
-      starts.reserve(static_cast<std::size_t>(num_micro_batches));
-    }
-  }
+  explicit Heads(int num_stages)
+      : num_stages_(num_stages), starts_(static_cast<std::size_t>(3 * num_stages)) {}
 
-  /// [micro_batch], seconds, ascending; micro-batches counted in this direction of time.
+  /// [micro_batch], seconds, ascending; micro-batches counted in this direction of time. Empty for
+  /// stages of ranks that are not counted.
   [[nodiscard]] const std::vector<double>& of(PhaseOfStage op) const { return starts_[index(op)]; }
   [[nodiscard]] std::vector<double>& of(PhaseOfStage op) { return starts_[index(op)]; }
 
@@ -30,10 +27,10 @@ class Heads {
   std::vector<std::vector<double>> starts_;
 };
 
-/// Heads of the first `num_micro_batches` micro-batches. Passes of a stage run in micro-batch
-/// order. A pass starts after its inputs; after enough memory of its rank can have been freed; and
-/// after the passes of its rank that must come before it have had their time. Memory limits must
-/// not be below smallest_memory_limit.
-[[nodiscard]] Heads earliest_starts(const Direction& direction, int num_micro_batches);
+/// Passes of a stage run in micro-batch order. A pass starts after its inputs; and on the ranks
+/// that `counted` says ([rank]) after enough memory of its rank can have been freed, and after the
+/// passes of its rank that must come before it have had their time. Memory limits must not be below
+/// smallest_memory_limit.
+[[nodiscard]] Heads earliest_starts(const Direction& direction, const std::vector<bool>& counted);
 
 }  // namespace halfpipe::schedule

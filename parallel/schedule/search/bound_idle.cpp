@@ -110,8 +110,7 @@ class WorkPossible {
     const int seconds_end = possible[1].whole;
     const int firsts_end = possible[0].whole;
     if (next == through) {  // its third phase may be partly done
-      seconds +=
-          add_offer(1, seconds_end > next ? after_second : after_first, seconds_of(i, next));
+      seconds += add_offer(1, seconds_end > next ? after_second : after_first, seconds_of(i, next));
       ++next;
     }
     if (next < seconds_end) {
@@ -140,21 +139,16 @@ class WorkPossible {
   double room_ = 0.0;  // bytes
 };
 
-/// Heads of all passes of the rank, as far as every phase has them.
+/// Heads of all passes of the rank, ascending.
 std::vector<double> moments(const Direction& direction, const Heads& heads, int rank) {
   std::vector<double> times;
-  double known_until = std::numeric_limits<double>::infinity();
   for (const int stage : direction.hosted(rank)) {
     for (int phase = 0; phase < 3; ++phase) {
       const std::vector<double>& starts = heads.of({phase, stage});
       times.insert(times.end(), starts.begin(), starts.end());
-      if (static_cast<int>(starts.size()) < direction.num_micro_batches()) {
-        known_until = std::min(known_until, starts.back());
-      }
     }
   }
   std::sort(times.begin(), times.end());
-  times.erase(std::upper_bound(times.begin(), times.end(), known_until), times.end());
   return times;
 }
 

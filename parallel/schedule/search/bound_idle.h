@@ -9,15 +9,16 @@
 
 namespace halfpipe::schedule {
 
-/// In the first `seconds` of the rank's time (from its Direction::rank_start on, or from its first
-/// possible pass if later) it idles at least `idle` seconds. Both never fall along a list.
+/// In the first `seconds` of its time a rank idles at least `idle` seconds. Both never fall along a
+/// list.
 struct ForcedIdle {
   double seconds;
   double idle;
 };
 
 /// Counts, at every moment at which a new pass becomes possible, the work that can have been done
-/// until then: no pass before its head, and never more in flight than the memory limit allows.
+/// until then: no pass before its head, and never more in flight than the memory limit allows. The
+/// rank must be one that `heads` counted. Its time starts at `clock_start`.
 [[nodiscard]] std::vector<ForcedIdle> forced_idle(const Direction& direction,
                                                   const Heads& heads,
                                                   int rank,
