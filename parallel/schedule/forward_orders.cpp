@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include "parallel/schedule/link_clock.h"
+
 namespace halfpipe::schedule {
 namespace {
 
@@ -23,6 +25,7 @@ class ForwardSimulation {
       : placement_(placement),
         num_micro_batches_(num_micro_batches),
         costs_(costs),
+        links_(costs, placement.num_pipeline_ranks()),
         next_micro_batch_(static_cast<std::size_t>(placement.num_stages()), 0),
         arrival_(static_cast<std::size_t>(placement.num_stages())),
         free_at_(static_cast<std::size_t>(placement.num_pipeline_ranks()), 0.0) {
@@ -69,8 +72,8 @@ class ForwardSimulation {
     const double end = candidate.start + costs_.stages[stage].forward_seconds;
     free_at_[static_cast<std::size_t>(rank)] = end;
     if (candidate.stage + 1 < placement_.num_stages()) {
-      const bool crosses = placement_.rank_of(candidate.stage + 1) != rank;
-      arrival_[stage + 1].push_back(end + (crosses ? costs_.message_seconds : 0.0));
+      const int to_rank = placement_.rank_of(candidate.stage + 1);
+      arrival_[stage + 1].push_back(links_.arrival(rank, to_rank, end));
     }
     return next_micro_batch_[stage]++;
   }
@@ -78,6 +81,7 @@ class ForwardSimulation {
   const Placement& placement_;
   int num_micro_batches_;
   const CostModel& costs_;
+  LinkClock links_;
   std::vector<int> next_micro_batch_;         // [stage]
   std::vector<std::vector<double>> arrival_;  // [stage][micro-batch]: seconds, as far as known
   std::vector<double> free_at_;               // [rank]: seconds

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "parallel/schedule/link_clock.h"
 #include "parallel/schedule/pass_graph.h"
 #include "parallel/schedule/schedule_error.h"
 #include "parallel/schedule/simulate.h"
@@ -25,6 +26,7 @@ class WeightPlacer {
       : orders_(orders),
         costs_(costs),
         policy_(policy),
+        links_(costs, orders.placement.num_pipeline_ranks()),
         ranks_(orders.ranks.size()),
         available_(orders.placement.num_stages(), orders.num_micro_batches, kUnknown) {
     for (int micro_batch = 0; micro_batch < orders.num_micro_batches; ++micro_batch) {
@@ -104,16 +106,17 @@ class WeightPlacer {
       available_[{Pass::kBackwardInput, op.stage, op.micro_batch}] = end;
     }
     if (const std::optional<PassOp> consumer = neighbour_consumer(op, num_stages)) {
-      const auto other = static_cast<std::size_t>(orders_.placement.rank_of(consumer->stage));
-      const double arrival = end + (other == rank_index ? 0.0 : costs_.message_seconds);
+      const int other = orders_.placement.rank_of(consumer->stage);
+      const double arrival = links_.arrival(static_cast<int>(rank_index), other, end);
       available_[*consumer] = arrival;
-      events_.push({arrival, other});
+      events_.push({arrival, static_cast<std::size_t>(other)});
     }
   }
 
   const StageOrders& orders_;
   const CostModel& costs_;
   const WeightPassPolicy& policy_;
+  LinkClock links_;
   std::vector<Rank> ranks_;
   PassTable<double> available_;  // when the input of a pass is on its rank; kUnknown: not yet known
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;

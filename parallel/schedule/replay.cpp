@@ -6,16 +6,19 @@
 #include <deque>
 #include <optional>
 
+#include "parallel/schedule/link_clock.h"
+
 namespace halfpipe::schedule {
 namespace {
 
 constexpr double kNotYet = -1.0;
 
 struct MessageState {
-  double sent = kNotYet;    // seconds
-  double posted = kNotYet;  // seconds
-  int receiver = kNone;     // rank that waits for the send
-  int sender = kNone;       // rank that waits for the receive to be posted
+  double sent = kNotYet;     // seconds
+  double posted = kNotYet;   // seconds
+  double arrival = kNotYet;  // seconds
+  int receiver = kNone;      // rank that waits for the send
+  int sender = kNone;        // rank that waits for the receive to be posted
 };
 
 class Player {
@@ -23,6 +26,7 @@ class Player {
   Player(const Plan& plan, const CostModel& costs, SendRule rule)
       : plan_(plan),
         costs_(costs),
+        links_(costs, plan.placement.num_pipeline_ranks()),
         rule_(rule),
         messages_(plan.messages.size()),
         next_(plan.ranks.size(), 0),
@@ -58,26 +62,30 @@ class Player {
     switch (instruction.kind) {
       case OpKind::kPostRecv:
         message.posted = clock;
+        if (rule_ == SendRule::kRendezvous && message.sent != kNotYet)
+          transfer(instruction.message);
         wake(message.sender);
         return true;
       case OpKind::kSend:
         message.sent = clock;
+        if (rule_ == SendRule::kBuffered || message.posted != kNotYet)
+          transfer(instruction.message);
         wake(message.receiver);
         return true;
       case OpKind::kWaitRecv:
-        if (message.sent == kNotYet) {
+        if (message.arrival == kNotYet) {
           message.receiver = static_cast<int>(rank);
           return false;
         }
-        clock = std::max(clock, arrival(message));
+        clock = std::max(clock, message.arrival);
         return true;
       case OpKind::kWaitSend:
         if (rule_ == SendRule::kBuffered) return true;
-        if (message.posted == kNotYet) {
+        if (message.arrival == kNotYet) {
           message.sender = static_cast<int>(rank);
           return false;
         }
-        clock = std::max(clock, arrival(message));
+        clock = std::max(clock, message.arrival);
         return true;
       case OpKind::kForward:
       case OpKind::kBackwardInput:
@@ -87,10 +95,14 @@ class Player {
     return true;
   }
 
-  [[nodiscard]] double arrival(const MessageState& message) const {
+  /// Called when both ends that the rule asks for are known. The k-th send of a link is its k-th
+  /// receive, so that messages of a link come here in their order.
+  void transfer(int index) {
+    MessageState& message = messages_[static_cast<std::size_t>(index)];
+    const Message& ends = plan_.messages[static_cast<std::size_t>(index)];
     const double start =
         rule_ == SendRule::kBuffered ? message.sent : std::max(message.sent, message.posted);
-    return start + costs_.message_seconds;
+    message.arrival = links_.arrival(ends.src_rank, ends.dst_rank, start);
   }
 
   void wake(int& rank) {
@@ -100,6 +112,7 @@ class Player {
 
   const Plan& plan_;
   const CostModel& costs_;
+  LinkClock links_;
   SendRule rule_;
   std::vector<MessageState> messages_;
   std::vector<std::size_t> next_;  // [rank]: instruction

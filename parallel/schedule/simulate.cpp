@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "parallel/schedule/link_clock.h"
 #include "parallel/schedule/pass_graph.h"
 #include "parallel/schedule/schedule_error.h"
 
@@ -45,9 +46,10 @@ class Replay {
   Replay(const StageOrders& orders, const CostModel& costs)
       : orders_(orders),
         costs_(costs),
+        links_(costs, orders.placement.num_pipeline_ranks()),
         next_(orders.ranks.size(), 0),
         rank_free_(orders.ranks.size(), 0.0),
-        end_(orders.placement.num_stages(), orders.num_micro_batches, kNotRun) {}
+        available_(orders.placement.num_stages(), orders.num_micro_batches, kNotRun) {}
 
   std::vector<std::vector<TimedPass>> run() {
     timed_.resize(orders_.ranks.size());
@@ -72,7 +74,7 @@ class Replay {
       const PassOp& op = ops[next_[rank]];
       const std::optional<double> ready = ready_time(op);
       if (!ready) return;
-      if (end_[op] != kNotRun) {
+      if (available_[op] != kNotRun) {
         throw ScheduleError("the schedule '" + orders_.name + "' runs the " + describe(op) +
                             " twice");
       }
@@ -80,31 +82,35 @@ class Replay {
       const double end = start + costs_.stages[static_cast<std::size_t>(op.stage)].seconds(op.pass);
       timed_[rank].push_back({op, start, end});
       rank_free_[rank] = end;
-      end_[op] = end;
-      wake_consumer(op, rank, runnable);
+      hand_over(op, rank, end, runnable);
     }
   }
 
   /// When the inputs of `op` are on its rank; nothing while one has not run.
   std::optional<double> ready_time(const PassOp& op) const {
-    double ready = 0.0;
-    if (const std::optional<PassOp> own = own_input(op)) {
-      if (end_[*own] == kNotRun) return std::nullopt;
-      ready = end_[*own];
+    // A pass of the same stage has run on the same rank: that rank is free only after it.
+    if (const std::optional<PassOp> own = own_input(op); own && available_[*own] == kNotRun) {
+      return std::nullopt;
     }
-    if (const std::optional<PassOp> input = neighbour_input(op, orders_.placement.num_stages())) {
-      if (end_[*input] == kNotRun) return std::nullopt;
-      const bool same_rank =
-          orders_.placement.rank_of(input->stage) == orders_.placement.rank_of(op.stage);
-      ready = std::max(ready, end_[*input] + (same_rank ? 0.0 : costs_.message_seconds));
-    }
-    return ready;
+    const std::optional<PassOp> input = neighbour_input(op, orders_.placement.num_stages());
+    if (!input) return 0.0;
+    const double available = available_[*input];
+    return available == kNotRun ? std::nullopt : std::optional(available);
   }
 
-  void wake_consumer(const PassOp& op, std::size_t rank, std::vector<std::size_t>& runnable) {
+  /// Sends what `op` has written, on its link in the order of execution, and wakes its reader.
+  void hand_over(const PassOp& op,
+                 std::size_t rank,
+                 double end,
+                 std::vector<std::size_t>& runnable) {
     const std::optional<PassOp> consumer = neighbour_consumer(op, orders_.placement.num_stages());
-    if (!consumer) return;
-    const auto other = static_cast<std::size_t>(orders_.placement.rank_of(consumer->stage));
+    if (!consumer) {
+      available_[op] = end;
+      return;
+    }
+    const int to_rank = orders_.placement.rank_of(consumer->stage);
+    available_[op] = links_.arrival(static_cast<int>(rank), to_rank, end);
+    const auto other = static_cast<std::size_t>(to_rank);
     if (other == rank || next_[other] == orders_.ranks[other].size()) return;
     if (orders_.ranks[other][next_[other]] == *consumer) runnable.push_back(other);
   }
@@ -120,9 +126,10 @@ class Replay {
 
   const StageOrders& orders_;
   const CostModel& costs_;
+  LinkClock links_;
   std::vector<std::size_t> next_;  // [ranks] index of the first pass not yet run
   std::vector<double> rank_free_;  // [ranks] end of the last pass run, seconds
-  PassTable<double> end_;          // seconds, or kNotRun
+  PassTable<double> available_;    // when its reader has what a pass wrote, seconds, or kNotRun
   std::vector<std::vector<TimedPass>> timed_;
 };
 

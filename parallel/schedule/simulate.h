@@ -33,10 +33,10 @@ struct Timeline {
 };
 
 /// Runs each rank's list in order. A pass starts as soon as its rank is free and its inputs are
-/// there; an input from another rank is there costs.message_seconds after the pass that wrote it
-/// ended. Linear in the number of passes. Throws ScheduleError when the orders cannot run (a pass
-/// is missing, repeated, or waits for itself in a cycle) or when costs.stages does not name every
-/// stage.
+/// there; an input from another rank leaves when the pass that wrote it ends, or when the link is
+/// free, and takes costs.message_seconds_between the two. Linear in the number of passes. Throws
+/// ScheduleError when the orders cannot run (a pass is missing, repeated, or waits for itself in a
+/// cycle) or when costs.stages does not name every stage.
 [[nodiscard]] Timeline simulate(const StageOrders& orders, const CostModel& costs);
 
 /// The same cost for every stage and pass, free messages.

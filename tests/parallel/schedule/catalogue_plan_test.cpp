@@ -80,6 +80,29 @@ TEST_P(CataloguePlan, WaitsForBuffersOnlyWithinTheTolerance) {
   EXPECT_LE(replay(plan, costs, SendRule::kRendezvous).last_pass_end, 1.01 * ideal + 1e-9);
 }
 
+TEST_P(CataloguePlan, SimulationAndReplayAgreeOnUnequalLinks) {
+  const auto ranks = static_cast<std::size_t>(num_ranks());
+  CostModel costs = transformer_costs(placement());
+  costs.message_bytes = 1000;
+  costs.links.assign(ranks, std::vector<LinkCost>(ranks));
+  for (std::size_t from = 0; from < ranks; ++from) {
+    for (std::size_t to = 0; to < ranks; ++to) {
+      // From 0.05 to 0.2 of a pass of latency, from 0.1 to 0.8 of occupancy.
+      costs.links[from][to] = {0.05 * static_cast<double>(1 + (from + to) % 4),
+                               10000.0 / static_cast<double>(1 + (3 * from + to) % 8)};
+    }
+  }
+  const StageOrders these = orders(2 * num_ranks() + 1, costs);
+  const Plan plan = build_plan(these, costs);
+  const double free = simulate(these, costs).makespan;
+  EXPECT_NEAR(replay(plan, costs, SendRule::kBuffered).last_pass_end, free, 1e-9 * free);
+  costs.one_message_at_a_time = true;
+  const double busy = simulate(these, costs).makespan;
+  EXPECT_NEAR(replay(plan, costs, SendRule::kBuffered).last_pass_end, busy, 1e-9 * busy);
+  EXPECT_GE(replay(plan, costs, SendRule::kRendezvous).last_pass_end, busy * (1.0 - 1e-9));
+  EXPECT_GE(busy, free);
+}
+
 TEST_P(CataloguePlan, PeaksWhereTheSimulationSays) {
   const CostModel costs = transformer_costs(placement());  // all sizes are multiples of 64
   const StageOrders these = orders(2 * num_ranks() + 1, costs);

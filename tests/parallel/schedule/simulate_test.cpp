@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "parallel/schedule/schedule_error.h"
 
@@ -76,6 +77,80 @@ TEST(Simulate, MessagesTakeTimeBetweenRanksOnly) {
       1,
       {{{kF, 0, 0}, {kF, 1, 0}, {kB, 1, 0}, {kB, 0, 0}, {kW, 1, 0}, {kW, 0, 0}}}};
   EXPECT_EQ(simulate(one_rank, costs).makespan, 6.0);
+}
+
+/// Links of two ranks with messages of 100 bytes: 0.5 + 100 / 50 = 2.5 s there, 1.5 s back.
+CostModel unequal_links() {
+  CostModel costs = uniform_costs(2);
+  costs.message_seconds = 7.0;  // counts no more
+  costs.message_bytes = 100;
+  costs.links.assign(2, std::vector<LinkCost>(2));
+  costs.links[0][1] = {0.5, 50.0};
+  costs.links[1][0] = {0.5, 100.0};
+  return costs;
+}
+
+TEST(Simulate, MessagesTakeAsLongAsTheirLinks) {
+  const Timeline timeline = simulate(two_ranks(), unequal_links());
+  // Rank 0 runs both F until 2.
+  EXPECT_EQ(start_of(timeline, {kF, 1, 0}), 3.5);  // sent at 1
+  EXPECT_EQ(start_of(timeline, {kB, 0, 0}), 7.0);  // after F and B of rank 1, sent at 5.5
+  // Rank 1 is busy until 6.5, the second activation has been there since 4.5.
+  EXPECT_EQ(start_of(timeline, {kF, 1, 1}), 6.5);
+  EXPECT_EQ(start_of(timeline, {kB, 0, 1}), 10.0);  // sent at 8.5
+  EXPECT_EQ(timeline.makespan, 12.0);
+}
+
+TEST(Simulate, OneMessageAtATimeWaitsForTheBytesBefore) {
+  // Rank 0 runs three F at once; a message occupies its link for 4 s, and 1 s of latency is beside
+  // that.
+  const StageOrders orders{"three",
+                           Placement(PlacementKind::kLinear, 2, 1),
+                           3,
+                           {{{kF, 0, 0},
+                             {kF, 0, 1},
+                             {kF, 0, 2},
+                             {kB, 0, 0},
+                             {kW, 0, 0},
+                             {kB, 0, 1},
+                             {kW, 0, 1},
+                             {kB, 0, 2},
+                             {kW, 0, 2}},
+                            {{kF, 1, 0},
+                             {kF, 1, 1},
+                             {kF, 1, 2},
+                             {kB, 1, 0},
+                             {kW, 1, 0},
+                             {kB, 1, 1},
+                             {kW, 1, 1},
+                             {kB, 1, 2},
+                             {kW, 1, 2}}}};
+  CostModel costs = uniform_costs(2);
+  costs.message_bytes = 8;
+  costs.links.assign(2, std::vector<LinkCost>(2, {1.0, 2.0}));
+  const Timeline free = simulate(orders, costs);
+  EXPECT_EQ(start_of(free, {kF, 1, 0}), 6.0);
+  EXPECT_EQ(start_of(free, {kF, 1, 1}), 7.0);
+  EXPECT_EQ(start_of(free, {kF, 1, 2}), 8.0);
+
+  costs.one_message_at_a_time = true;
+  const Timeline busy = simulate(orders, costs);
+  EXPECT_EQ(start_of(busy, {kF, 1, 0}), 6.0);   // leaves at 1
+  EXPECT_EQ(start_of(busy, {kF, 1, 1}), 10.0);  // leaves at 5, not at 2
+  EXPECT_EQ(start_of(busy, {kF, 1, 2}), 14.0);  // leaves at 9, not at 3
+  // The way back is a link of its own: the first B ends at 16.
+  EXPECT_EQ(start_of(busy, {kB, 0, 0}), 21.0);
+}
+
+TEST(Simulate, RefusesLinksOfOtherRanks) {
+  CostModel costs = unequal_links();
+  costs.links[1].pop_back();
+  EXPECT_EQ(message_of(two_ranks(), costs),
+            "the cost model must have a link from each of the 2 ranks to each, or no links");
+  costs.links.clear();
+  costs.one_message_at_a_time = true;
+  EXPECT_EQ(message_of(two_ranks(), costs),
+            "the cost model has one message at a time on links, but no links");
 }
 
 TEST(Simulate, PeakUnitsCountAStageFromForwardToWeight) {
