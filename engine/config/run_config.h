@@ -38,7 +38,7 @@ struct ParallelConfig {
 };
 
 struct ScheduleConfig {
-  /// gpipe | 1f1b | interleaved | zb-1p | zb-2p | v-min | v-half | v-zb
+  /// gpipe | 1f1b | 1f1b-v | interleaved | zb-1p | zb-2p | v-min | v-half | v-zb | w4
   std::string name = "v-half";
   int num_chunks = 2;  // stages per rank, for interleaved only
 

@@ -16,7 +16,8 @@ struct BlockGoal {
 };
 
 /// Repeats a block of F and B passes, fills its holes with W, and compacts both ends until the goal
-/// is reached or no pass moves any more. Throws ScheduleError when the block needs more than
+/// is reached or no pass moves any more. A block that has W passes keeps every W right behind its B
+/// instead, where that block has it. Throws ScheduleError when the block needs more than
 /// goal.max_in_flight.
 [[nodiscard]] StageOrders block_schedule(const BuildingBlock& block,
                                          int num_micro_batches,

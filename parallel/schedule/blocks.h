@@ -10,6 +10,12 @@ namespace halfpipe::schedule {
 /// forward as soon as it can, and W follows B at once. Rank r keeps p - r micro-batches in flight.
 [[nodiscard]] BuildingBlock one_f_one_b_block(int num_pipeline_ranks);
 
+/// 1F1B-V (named in arXiv:2405.15362, section 5; this block is ours): 1F1B on the V placement, W
+/// right behind B on every rank. F takes one slot per hop, B two or five, three on average, so that
+/// the four lifespans of a hop are 8 slots and every rank keeps floor(2p/3) + 1 units in flight.
+/// Room for gradients that leave only after W is in it; ours leave after B.
+[[nodiscard]] BuildingBlock one_f_one_b_v_block(int num_pipeline_ranks);
+
 /// V-Min (Qi et al. 2024, arXiv:2405.15362, section 4): one slot per hop in both directions. F and
 /// B only; about p/3 units in flight on every rank.
 [[nodiscard]] BuildingBlock v_min_block(int num_pipeline_ranks);
@@ -17,5 +23,11 @@ namespace halfpipe::schedule {
 /// V-Half (the same section): two slots per hop on the way down, one on the way up. F and B only;
 /// about p/2 units in flight on every rank.
 [[nodiscard]] BuildingBlock v_half_block(int num_pipeline_ranks);
+
+/// W4: the speeds of V-Half on a zigzag of four stages per rank. F and B only. Its memory is
+/// V-Half's and its passes are half as long, so that its ends wait about three quarters as long,
+/// for twice the messages. The speeds are ours; four chunks with balanced lifespans are the family
+/// of Qi et al. 2024 (arXiv:2405.15362, section 3) on a longer zigzag.
+[[nodiscard]] BuildingBlock w4_block(int num_pipeline_ranks);
 
 }  // namespace halfpipe::schedule

@@ -25,6 +25,24 @@ PassOp last_pass(const PassTable<int>& starts, int stage) {
   return starts[weight] == kMissing ? PassOp{Pass::kBackwardInput, stage, 0} : weight;
 }
 
+int lifespan(const PassTable<int>& starts, int stage) {
+  return starts[last_pass(starts, stage)] + 1 - starts[{Pass::kForward, stage, 0}];
+}
+
+int predicted_peak(const BuildingBlock& block, const PassTable<int>& starts, int rank) {
+  std::vector<int> in_flight(static_cast<std::size_t>(block.interval), 0);  // by slot modulo that
+  for (int chunk = 0; chunk < block.placement.num_chunks(); ++chunk) {
+    const int stage = block.placement.stage_of(rank, chunk);
+    const int first = starts[{Pass::kForward, stage, 0}];
+    const int slots = lifespan(starts, stage);
+    for (int& count : in_flight) count += slots / block.interval;
+    for (int i = 0; i < slots % block.interval; ++i) {
+      ++in_flight[static_cast<std::size_t>((first + i) % block.interval)];
+    }
+  }
+  return *std::max_element(in_flight.begin(), in_flight.end());
+}
+
 std::string describe(const Slot& slot) {
   constexpr std::array<const char*, kNumPasses> kLetters = {"F", "B", "W"};
   return std::string(kLetters[static_cast<std::size_t>(slot.pass)]) + " of stage " +
@@ -87,24 +105,20 @@ int lifespan(const BuildingBlock& block, int pipeline_rank) {
   const PassTable<int> starts = start_slots(block);
   int slots = 0;
   for (int chunk = 0; chunk < block.placement.num_chunks(); ++chunk) {
-    const int stage = block.placement.stage_of(pipeline_rank, chunk);
-    slots += starts[last_pass(starts, stage)] + 1 - starts[{Pass::kForward, stage, 0}];
+    slots += lifespan(starts, block.placement.stage_of(pipeline_rank, chunk));
   }
   return slots;
 }
 
 int predicted_peak(const BuildingBlock& block, int pipeline_rank) {
+  return predicted_peak(block, start_slots(block), pipeline_rank);
+}
+
+int predicted_peak(const BuildingBlock& block) {
   const PassTable<int> starts = start_slots(block);
   int peak = 0;
-  for (int slot = 0; slot < block.interval; ++slot) {
-    int in_flight = 0;
-    for (int chunk = 0; chunk < block.placement.num_chunks(); ++chunk) {
-      const int stage = block.placement.stage_of(pipeline_rank, chunk);
-      const int first = starts[{Pass::kForward, stage, 0}];
-      const int last = starts[last_pass(starts, stage)];
-      for (int s = first; s <= last; ++s) in_flight += s % block.interval == slot ? 1 : 0;
-    }
-    peak = std::max(peak, in_flight);
+  for (int rank = 0; rank < block.placement.num_pipeline_ranks(); ++rank) {
+    peak = std::max(peak, predicted_peak(block, starts, rank));
   }
   return peak;
 }
@@ -114,6 +128,30 @@ std::optional<std::string> first_defect(const BuildingBlock& block) {
   if (auto defect = pass_count_defect(block)) return defect;
   if (auto defect = dependency_defect(block)) return defect;
   return collision_defect(block);
+}
+
+BuildingBlock with_weight_passes(BuildingBlock block) {
+  const auto interval = static_cast<std::size_t>(block.interval);
+  const auto num_ranks = static_cast<std::size_t>(block.placement.num_pipeline_ranks());
+  std::vector<char> taken(num_ranks * interval, 0);
+  const auto owner = [&](int stage, int start) -> char& {
+    const auto rank = static_cast<std::size_t>(block.placement.rank_of(stage));
+    return taken[rank * interval + static_cast<std::size_t>(start % block.interval)];
+  };
+  std::vector<Slot> backwards;
+  for (const Slot& slot : block.slots) {
+    owner(slot.stage, slot.start) = 1;
+    if (slot.pass == Pass::kBackwardInput) backwards.push_back(slot);
+  }
+  std::sort(backwards.begin(), backwards.end(),
+            [](const Slot& a, const Slot& b) { return a.start < b.start; });
+  for (const Slot& backward : backwards) {
+    int start = backward.start + 1;
+    while (owner(backward.stage, start) != 0) ++start;
+    owner(backward.stage, start) = 1;
+    block.slots.push_back({backward.stage, Pass::kBackwardWeight, start});
+  }
+  return block;
 }
 
 StageOrders unroll(const BuildingBlock& block, int num_micro_batches) {

@@ -35,10 +35,18 @@ struct BuildingBlock {
 /// Most stages in flight at once on a rank in the steady state: how many lifespans of repeats
 /// overlap.
 [[nodiscard]] int predicted_peak(const BuildingBlock& block, int pipeline_rank);
+/// The same on the rank that needs most.
+[[nodiscard]] int predicted_peak(const BuildingBlock& block);
 
 /// What is wrong with the block, in words: a pass missing or repeated, a dependency broken, or two
 /// passes of a rank that meet in one slot when the block repeats every `interval` slots.
 [[nodiscard]] std::optional<std::string> first_defect(const BuildingBlock& block);
+
+/// The block with a W for every B: in the next slot that its rank has free modulo the interval, the
+/// oldest B first. `block` has F and B only, no defect, and an interval of at least three slots per
+/// chunk. With its W passes in, the predicted peak is what the schedule needs to run in steady
+/// state without a wait.
+[[nodiscard]] BuildingBlock with_weight_passes(BuildingBlock block);
 
 /// Repeats the block for every micro-batch and sorts each rank's passes by slot.
 [[nodiscard]] StageOrders unroll(const BuildingBlock& block, int num_micro_batches);

@@ -27,6 +27,17 @@ BlockGoal v_half_goal(int p) {
   return {2 * ((p + 2) / 2), p % 2 == 0 ? 3 * p - 7 : 3 * p - 4};
 }
 
+// What our own blocks reach for m >= 2p and p up to 64. The slots that more rounds would save for
+// many ranks, under 2% of the idle ones, are not worth their time.
+BlockGoal one_f_one_b_v_goal(int p) {
+  return {2 * (2 * p / 3 + 1), 25 * (p - 1) / 8};
+}
+BlockGoal w4_goal(int p) {  // V-Half's memory; four stage activations are one unit
+  constexpr std::array<int, 4> kByRemainder = {20, 15, 20, 13};
+  const int fewest = (9 * p - kByRemainder[static_cast<std::size_t>(p % 4)]) / 2;
+  return {4 * ((p + 2) / 2), fewest + p / 16};
+}
+
 struct Request {
   int p;
   int num_micro_batches;
@@ -37,36 +48,47 @@ struct Request {
 struct Entry {
   std::string_view name;
   PlacementKind placement;
+  int num_chunks;
   StageOrders (*make)(const Request&);
 };
 
 // Memory limits are in stage activations per rank; a V rank holds two of them per unit. Sources are
 // beside the functions.
-constexpr std::array<Entry, 8> kCatalogue = {{
-    {"gpipe", PlacementKind::kLinear,
+constexpr int kAsAsked = 0;  // num_chunks is the caller's
+constexpr std::array<Entry, 10> kCatalogue = {{
+    {"gpipe", PlacementKind::kLinear, 1,
      [](const Request& r) { return gpipe_orders(r.p, r.num_micro_batches); }},
-    {"1f1b", PlacementKind::kLinear,
+    {"1f1b", PlacementKind::kLinear, 1,
      [](const Request& r) { return unroll(one_f_one_b_block(r.p), r.num_micro_batches); }},
-    {"interleaved", PlacementKind::kInterleaved,
+    {"1f1b-v", PlacementKind::kV, 2,
+     [](const Request& r) {
+       return block_schedule(one_f_one_b_v_block(r.p), r.num_micro_batches,
+                             one_f_one_b_v_goal(r.p));
+     }},
+    {"interleaved", PlacementKind::kInterleaved, kAsAsked,
      [](const Request& r) { return interleaved_orders(r.p, r.num_micro_batches, r.num_chunks); }},
-    {"zb-1p", PlacementKind::kLinear,
+    {"zb-1p", PlacementKind::kLinear, 1,
      [](const Request& r) {
        return zero_bubble_orders("zb-1p", r.p, r.num_micro_batches, r.costs, r.p);
      }},
-    {"zb-2p", PlacementKind::kLinear,
+    {"zb-2p", PlacementKind::kLinear, 1,
      [](const Request& r) {
        return zero_bubble_orders("zb-2p", r.p, r.num_micro_batches, r.costs, 2 * r.p);
      }},
-    {"v-min", PlacementKind::kV,
+    {"v-min", PlacementKind::kV, 2,
      [](const Request& r) {
        return block_schedule(v_min_block(r.p), r.num_micro_batches, v_min_goal(r.p));
      }},
-    {"v-half", PlacementKind::kV,
+    {"v-half", PlacementKind::kV, 2,
      [](const Request& r) {
        return block_schedule(v_half_block(r.p), r.num_micro_batches, v_half_goal(r.p));
      }},
-    {"v-zb", PlacementKind::kV,
+    {"v-zb", PlacementKind::kV, 2,
      [](const Request& r) { return v_zb_orders(r.p, r.num_micro_batches, r.costs); }},
+    {"w4", PlacementKind::kZigzag, 4,
+     [](const Request& r) {
+       return block_schedule(w4_block(r.p), r.num_micro_batches, w4_goal(r.p));
+     }},
 }};
 
 constexpr auto kNames = [] {
@@ -86,18 +108,6 @@ const Entry& find_entry(std::string_view name) {
   throw ScheduleError("there is no schedule '" + std::string(name) + "'; known ones: " + known);
 }
 
-int num_chunks_of(PlacementKind kind, int asked) {
-  switch (kind) {
-    case PlacementKind::kLinear:
-      return 1;
-    case PlacementKind::kInterleaved:
-      return asked;
-    case PlacementKind::kV:
-      return 2;
-  }
-  return asked;
-}
-
 }  // namespace
 
 std::span<const std::string_view> schedule_names() {
@@ -106,7 +116,8 @@ std::span<const std::string_view> schedule_names() {
 
 Placement placement_for(std::string_view name, int num_pipeline_ranks, int num_chunks) {
   const Entry& entry = find_entry(name);
-  return Placement(entry.placement, num_pipeline_ranks, num_chunks_of(entry.placement, num_chunks));
+  return Placement(entry.placement, num_pipeline_ranks,
+                   entry.num_chunks == kAsAsked ? num_chunks : entry.num_chunks);
 }
 
 StageOrders make_orders(std::string_view name,

@@ -11,20 +11,21 @@
 
 namespace halfpipe::schedule {
 
-/// gpipe, 1f1b, interleaved, zb-1p, zb-2p, v-min, v-half, v-zb.
+/// gpipe, 1f1b, 1f1b-v, interleaved, zb-1p, zb-2p, v-min, v-half, v-zb, w4.
 [[nodiscard]] std::span<const std::string_view> schedule_names();
 
-/// `num_chunks` matters to interleaved only; the other schedules have one stage per rank, or two in
-/// a V. Throws ScheduleError for a name that is not in schedule_names(), and lists them.
+/// `num_chunks` matters to interleaved only; the other schedules have one stage per rank, two in a
+/// V, or four in the zigzag of w4. Throws ScheduleError for a name that is not in schedule_names(),
+/// and lists them.
 [[nodiscard]] Placement placement_for(std::string_view name,
                                       int num_pipeline_ranks,
                                       int num_chunks);
 
 /// A schedule for any number of ranks and micro-batches from 1 on. In it every stage runs F, B and
 /// W once per micro-batch, each of them in micro-batch order, and no pass waits for a later one.
-/// zb-1p, zb-2p and v-zb use the times of `costs`; the others do not. `costs.stages` is empty
-/// (uniform costs, messages as given) or has one entry per stage. The same arguments give the same
-/// orders everywhere. Throws ScheduleError for arguments without a schedule.
+/// zb-1p, zb-2p and v-zb use the times of `costs`; the others do not. `costs.stages` is
+/// empty (uniform costs, messages as given) or has one entry per stage. The same arguments give the
+/// same orders everywhere. Throws ScheduleError for arguments without a schedule.
 [[nodiscard]] StageOrders make_orders(std::string_view name,
                                       int num_pipeline_ranks,
                                       int num_micro_batches,

@@ -20,18 +20,18 @@ Placement::Placement(PlacementKind kind, int num_pipeline_ranks, int num_chunks)
   if (kind == PlacementKind::kV && num_chunks != 2) {
     throw ScheduleError("a V placement has two chunks per rank, not " + std::to_string(num_chunks));
   }
+  if (kind == PlacementKind::kZigzag && num_chunks == 1) kind_ = PlacementKind::kLinear;
+  if (kind == PlacementKind::kZigzag && num_chunks == 2) kind_ = PlacementKind::kV;
 }
 
 int Placement::rank_of(int stage) const {
   const int chunk = chunk_of(stage);
   const int position = stage - chunk * num_pipeline_ranks_;
-  const bool way_up = kind_ == PlacementKind::kV && chunk == 1;
-  return way_up ? num_pipeline_ranks_ - 1 - position : position;
+  return goes_up(chunk) ? num_pipeline_ranks_ - 1 - position : position;
 }
 
 int Placement::stage_of(int pipeline_rank, int chunk) const {
-  const bool way_up = kind_ == PlacementKind::kV && chunk == 1;
-  const int position = way_up ? num_pipeline_ranks_ - 1 - pipeline_rank : pipeline_rank;
+  const int position = goes_up(chunk) ? num_pipeline_ranks_ - 1 - pipeline_rank : pipeline_rank;
   return chunk * num_pipeline_ranks_ + position;
 }
 

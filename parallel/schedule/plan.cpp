@@ -169,7 +169,7 @@ RankPlan get_rank_plan(Reader& in) {
 
 Placement get_placement(Reader& in) {
   const auto kind =
-      static_cast<PlacementKind>(in.get_up_to(static_cast<std::uint8_t>(PlacementKind::kV)));
+      static_cast<PlacementKind>(in.get_up_to(static_cast<std::uint8_t>(PlacementKind::kZigzag)));
   const int num_pipeline_ranks = in.get<int>();
   const int num_chunks = in.get<int>();
   return {kind, num_pipeline_ranks, num_chunks};

@@ -15,6 +15,8 @@ const char* layout_of(schedule::PlacementKind kind) {
       return "loop";
     case schedule::PlacementKind::kV:
       return "v";
+    case schedule::PlacementKind::kZigzag:
+      return "zigzag";
   }
   return "";
 }

@@ -429,12 +429,12 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"ScheduleAuto",
                 kGood,
                 {"schedule.name=auto"},
-                {"--set", "schedule.name (auto): the search", "use gpipe, 1f1b, interleaved"}},
+                {"--set", "schedule.name (auto): the search", "use gpipe, 1f1b, 1f1b-v, interleaved"}},
         Mistake{"ScheduleUnknown",
                 kGood,
                 {"schedule.name=v-halv"},
-                {"--set schedule.name=v-halv: schedule.name (v-halv) must be one of gpipe, 1f1b, "
-                 "interleaved, zb-1p, zb-2p, v-min, v-half, v-zb; did you mean v-half?"}},
+                {"--set schedule.name=v-halv: schedule.name (v-halv) must be one of gpipe, 1f1b, 1f1b-v, "
+                 "interleaved, zb-1p, zb-2p, v-min, v-half, v-zb, w4; did you mean v-half?"}},
         Mistake{"MemoryLimit", kGood, {"schedule.memory_limit=2GiB"}, {"--set", "memory limit"}},
         Mistake{"ZeroStage",
                 kGood,

@@ -17,9 +17,27 @@ INSTANTIATE_TEST_SUITE_P(Ranks, EveryRankCount, testing::Range(1, 34));
 
 TEST_P(EveryRankCount, BlocksRepeatWithoutCollisions) {
   const int p = GetParam();
-  for (const BuildingBlock& block : {one_f_one_b_block(p), v_min_block(p), v_half_block(p)}) {
+  for (const BuildingBlock& block :
+       {one_f_one_b_block(p), v_min_block(p), v_half_block(p), w4_block(p)}) {
     EXPECT_EQ(first_defect(block), std::nullopt) << block.name;
   }
+}
+
+TEST_P(EveryRankCount, BlocksRepeatWithoutCollisionsWithTheirWeightPasses) {
+  const int p = GetParam();
+  for (const BuildingBlock& block : {v_min_block(p), v_half_block(p), w4_block(p)}) {
+    const BuildingBlock whole = with_weight_passes(block);
+    EXPECT_EQ(first_defect(whole), std::nullopt) << block.name;
+    EXPECT_EQ(whole.slots.size(), 3U * static_cast<std::size_t>(block.placement.num_stages()));
+  }
+}
+
+// The peaks that the published implementation of arXiv:2405.15362 reaches, from the block alone.
+TEST_P(EveryRankCount, PredictsThePublishedPeaks) {
+  const int p = GetParam();
+  EXPECT_EQ(predicted_peak(with_weight_passes(v_min_block(p))), 2 * ((p + 4) / 3));
+  EXPECT_EQ(predicted_peak(with_weight_passes(v_half_block(p))), 2 * ((p + 2) / 2));
+  EXPECT_LE(predicted_peak(with_weight_passes(w4_block(p))), 4 * ((p + 2) / 2));
 }
 
 TEST_P(EveryRankCount, OneFOneBKeepsOneMicroBatchPerRankFromHereToTheLast) {
@@ -37,6 +55,7 @@ TEST_P(EveryRankCount, VBlocksBalanceTheMemory) {
   for (int rank = 0; rank < p; ++rank) {
     EXPECT_EQ(lifespan(v_min_block(p), rank), lifespan(v_min_block(p), 0));
     EXPECT_EQ(lifespan(v_half_block(p), rank), lifespan(v_half_block(p), 0));
+    EXPECT_EQ(lifespan(w4_block(p), rank), lifespan(w4_block(p), 0));
   }
   EXPECT_EQ(lifespan(v_min_block(p), 0), 4 * p + 2 + (p % 3 == 0 ? 4 : 0));
   EXPECT_EQ(lifespan(v_half_block(p), 0), 6 * p + 1 + (p % 2 == 0 ? 6 : 0));
@@ -65,7 +84,7 @@ TEST(BuildingBlock, NamesPassesThatMeet) {
 
 TEST(BuildingBlock, NamesABrokenDependency) {
   BuildingBlock block = v_min_block(2);
-  block.slots[1].start = 0;  // F of stage 3
+  block.slots[3].start = 0;  // F of stage 3
   EXPECT_EQ(first_defect(block),
             "F of stage 3 (slot 0) starts before its input, F of stage 2 (slot 2), has ended");
 }
