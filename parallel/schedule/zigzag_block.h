@@ -21,7 +21,9 @@ struct ZigzagTravel {
   std::vector<int> backward_hops;   // [num_chunks], on the leg of each chunk
   std::vector<int> backward_turns;  // [num_chunks - 1], B of chunk c + 1 to B of chunk c
 
-  friend auto operator<=>(const ZigzagTravel&, const ZigzagTravel&) = default;
+  // See PassOp for the reason.
+  friend auto operator<=>(const ZigzagTravel&,
+                          const ZigzagTravel&) = default;  // NOLINT(modernize-use-nullptr)
 };
 
 /// A block of F and B passes with room for W: its interval is three slots per chunk. first_defect

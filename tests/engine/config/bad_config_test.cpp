@@ -426,14 +426,16 @@ INSTANTIATE_TEST_SUITE_P(
                 {"run.yaml:3: parallel.data (2): data parallelism does not exist in this version; "
                  "use 1"}},
         Mistake{"TensorParallel", kGood, {"parallel.tensor=2"}, {"--set", "tensor parallelism"}},
-        Mistake{"ScheduleAuto",
-                kGood,
-                {"schedule.name=auto"},
-                {"--set", "schedule.name (auto): the search", "use gpipe, 1f1b, 1f1b-v, interleaved"}},
+        Mistake{
+            "ScheduleAuto",
+            kGood,
+            {"schedule.name=auto"},
+            {"--set", "schedule.name (auto): the search", "use gpipe, 1f1b, 1f1b-v, interleaved"}},
         Mistake{"ScheduleUnknown",
                 kGood,
                 {"schedule.name=v-halv"},
-                {"--set schedule.name=v-halv: schedule.name (v-halv) must be one of gpipe, 1f1b, 1f1b-v, "
+                {"--set schedule.name=v-halv: schedule.name (v-halv) must be one of gpipe, 1f1b, "
+                 "1f1b-v, "
                  "interleaved, zb-1p, zb-2p, v-min, v-half, v-zb, w4; did you mean v-half?"}},
         Mistake{"MemoryLimit", kGood, {"schedule.memory_limit=2GiB"}, {"--set", "memory limit"}},
         Mistake{"ZeroStage",
