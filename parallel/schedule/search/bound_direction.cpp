@@ -31,9 +31,9 @@ std::vector<double> first_starts(const SearchProblem& problem) {
     double& start = starts[static_cast<std::size_t>(placement.rank_of(stage))];
     if (start < 0.0) start = time;
     time += problem.costs.stages[static_cast<std::size_t>(stage)].forward_seconds;
-    if (stage + 1 < placement.num_stages() &&
-        placement.rank_of(stage) != placement.rank_of(stage + 1)) {
-      time += problem.costs.message_seconds;
+    if (stage + 1 < placement.num_stages()) {
+      time += problem.costs.message_seconds_between(placement.rank_of(stage),
+                                                    placement.rank_of(stage + 1));
     }
   }
   return starts;
@@ -42,7 +42,7 @@ std::vector<double> first_starts(const SearchProblem& problem) {
 Direction::Direction(const SearchProblem& problem, bool reversed)
     : reversed_(reversed),
       num_micro_batches_(problem.num_micro_batches),
-      message_seconds_(problem.costs.message_seconds),
+      costs_(problem.costs),
       hosted_(static_cast<std::size_t>(problem.placement.num_pipeline_ranks())),
       memory_limit_(problem.memory_limit),
       keeps_room_for_first_(hosted_.size(), true),
@@ -87,14 +87,18 @@ double Direction::work(int rank) const {
   return seconds * num_micro_batches_;
 }
 
-double Direction::hand_over(int from_stage, int to_stage) const {
-  return stage(from_stage).rank == stage(to_stage).rank ? 0.0 : message_seconds_;
-}
-
-int Direction::chain_input_stage(PhaseOfStage op) const {
-  if (op.phase == up_phase()) return op.stage - 1;
-  if (op.phase == up_phase() + 1 && op.stage + 1 < num_stages()) return op.stage + 1;
-  return -1;
+ChainInput Direction::chain_input(PhaseOfStage op) const {
+  ChainInput input;
+  if (op.phase == up_phase()) input.stage = op.stage - 1;
+  if (op.phase == up_phase() + 1 && op.stage + 1 < num_stages()) input.stage = op.stage + 1;
+  if (input.stage < 0) return input;
+  // Backwards the message goes the other way through the same link.
+  int from = stage(input.stage).rank;
+  int to = stage(op.stage).rank;
+  if (reversed_) std::swap(from, to);
+  input.seconds = costs_.message_seconds_between(from, to);
+  input.occupancy_seconds = costs_.occupancy_seconds_between(from, to);
+  return input;
 }
 
 bool Direction::precedes(PhaseOfStage before, PhaseOfStage after) const {

@@ -30,6 +30,13 @@ struct TimedStage {
   }
 };
 
+/// What a chain pass reads from a neighbour stage: its own phase there.
+struct ChainInput {
+  int stage = -1;                  // -1: it reads nothing
+  double seconds = 0.0;            // of the message
+  double occupancy_seconds = 0.0;  // how much later the next message on this way comes at least
+};
+
 /// A phase of a stage; with a micro-batch it is a pass.
 struct PhaseOfStage {
   int phase;
@@ -74,10 +81,7 @@ class Direction {
 
   /// Phases in an order in which those of one micro-batch can run.
   [[nodiscard]] const std::vector<PhaseOfStage>& topological_order() const { return order_; }
-  /// When `phase`, which ends at `end`, has handed its output to `next`; both of one chain.
-  [[nodiscard]] double hand_over(int from_stage, int to_stage) const;
-  /// The chain pass before this one; its own phase of a neighbour stage. -1 if there is none.
-  [[nodiscard]] int chain_input_stage(PhaseOfStage op) const;
+  [[nodiscard]] ChainInput chain_input(PhaseOfStage op) const;
   /// Whether `before` of a micro-batch must end before `after` of the same micro-batch starts.
   [[nodiscard]] bool precedes(PhaseOfStage before, PhaseOfStage after) const;
 
@@ -92,7 +96,7 @@ class Direction {
 
   bool reversed_;
   int num_micro_batches_;
-  double message_seconds_;
+  CostModel costs_;
   std::vector<TimedStage> stages_;
   std::vector<std::vector<int>> hosted_;  // [rank]
   std::vector<std::int64_t> memory_limit_;

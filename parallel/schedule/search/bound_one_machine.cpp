@@ -6,16 +6,6 @@
 
 namespace halfpipe::schedule {
 
-double OneMachine::end_with(double release, double seconds) const {
-  if (release >= end_) return release + seconds;
-  for (std::size_t i = gaps_.size(); i > 0 && seconds > 0.0; --i) {
-    const Gap& gap = gaps_[i - 1];
-    if (gap.end <= release) break;
-    seconds -= gap.end - std::max(gap.start, release);
-  }
-  return end_ + std::max(seconds, 0.0);
-}
-
 void OneMachine::add(double release, double seconds) {
   if (release >= end_) {
     if (release > end_) gaps_.push_back({end_, release});

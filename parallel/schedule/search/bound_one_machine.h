@@ -13,8 +13,7 @@ class OneMachine {
 
   /// When all passes given so far are done, at the earliest.
   [[nodiscard]] double end() const { return end_; }
-  /// The same if `seconds` more had to be done that cannot start before `release`.
-  [[nodiscard]] double end_with(double release, double seconds) const;
+  /// One pass more; in any order.
   void add(double release, double seconds);
 
  private:

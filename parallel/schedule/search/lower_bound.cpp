@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "parallel/schedule/link_clock.h"
 #include "parallel/schedule/schedule_error.h"
 #include "parallel/schedule/search/bound_direction.h"
 #include "parallel/schedule/search/bound_heads.h"
@@ -22,6 +23,7 @@ void check(const SearchProblem& problem) {
     throw ScheduleError(
         "a lower bound needs costs of every stage and a memory limit of every rank");
   }
+  (void)LinkClock(problem.costs, problem.placement.num_pipeline_ranks());  // checks the links
   const std::vector<std::int64_t> smallest =
       smallest_memory_limit(problem.placement, problem.costs);
   for (std::size_t rank = 0; rank < num_ranks; ++rank) {

@@ -18,8 +18,8 @@ namespace {
 /// Passes done per (pass, stage), as a key.
 using Counts = std::string;
 
-/// When things can go on: each rank's clock, then the messages that wait for their pass, by stage
-/// and micro-batch. Two states with equal counts have as many.
+/// When things can go on: each rank's clock and each link's, then the messages that wait for their
+/// pass, by stage and micro-batch. Two states with equal counts have as many.
 using Times = std::vector<double>;
 
 struct Message {
@@ -28,7 +28,7 @@ struct Message {
 };
 
 struct State {
-  std::vector<double> clock;      // [rank] end of the last pass
+  std::vector<double> clock;      // [rank] end of the last pass, then when links are free
   std::vector<Message> messages;  // not yet read
 };
 
@@ -37,14 +37,17 @@ class Search {
   Search(const SearchProblem& problem, double at_most)
       : problem_(problem),
         num_stages_(problem.placement.num_stages()),
+        num_ranks_(static_cast<std::size_t>(problem.placement.num_pipeline_ranks())),
+        num_clocks_(num_ranks_ + num_ranks_ * num_ranks_),
         at_most_(at_most),
-        first_start_(static_cast<std::size_t>(problem.placement.num_pipeline_ranks()), 0.0) {
+        first_start_(num_ranks_, 0.0) {
     if (problem.objective == Objective::kSpan) {
       // Stage d is the first of rank d: its first F follows the first F of the stages below.
       for (std::size_t rank = 1; rank < first_start_.size(); ++rank) {
         first_start_[rank] = first_start_[rank - 1] +
                              problem.costs.stages[rank - 1].forward_seconds +
-                             problem.costs.message_seconds;
+                             problem.costs.message_seconds_between(static_cast<int>(rank) - 1,
+                                                                   static_cast<int>(rank));
       }
     }
   }
@@ -53,7 +56,7 @@ class Search {
     const int num_passes = kNumPasses * num_stages_ * problem_.num_micro_batches;
     Level level;
     level[Counts(static_cast<std::size_t>(kNumPasses * num_stages_), '\0')] = {
-        Times(first_start_.size(), 0.0)};
+        Times(num_clocks_, 0.0)};
     for (int done = 0; done < num_passes; ++done) {
       Level next;
       for (const auto& [counts, states] : level) {
@@ -65,7 +68,7 @@ class Search {
     for (const auto& [counts, states] : level) {
       for (const Times& times : states) {
         double longest = 0.0;
-        for (std::size_t rank = 0; rank < first_start_.size(); ++rank) {
+        for (std::size_t rank = 0; rank < num_ranks_; ++rank) {
           longest = std::max(longest, times[rank] - first_start_[rank]);
         }
         shortest = std::min(shortest.value_or(longest), longest);
@@ -106,9 +109,8 @@ class Search {
 
   [[nodiscard]] State unpack(const Counts& counts, const Times& times) const {
     State state;
-    const auto num_ranks = static_cast<std::ptrdiff_t>(first_start_.size());
-    state.clock.assign(times.begin(), times.begin() + num_ranks);
-    std::size_t next = first_start_.size();
+    state.clock.assign(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(num_clocks_));
+    std::size_t next = num_clocks_;
     for_each_message(counts, [&](const PassOp& op) {
       state.messages.push_back({op, times[next++]});
     });
@@ -177,15 +179,28 @@ class Search {
     clock += cost(op.stage).seconds(op.pass);
     const auto reader = neighbour_consumer(op, num_stages_);
     if (reader && rank_of(reader->stage) != rank_of(op.stage)) {
-      state.messages.push_back({*reader, clock + problem_.costs.message_seconds});
+      state.messages.push_back(
+          {*reader, send(state, rank_of(op.stage), rank_of(reader->stage), clock)});
     }
     return state;
+  }
+
+  /// Returns the arrival. A link's messages leave in the order in which its rank makes them.
+  [[nodiscard]] double send(State& state, std::size_t from, std::size_t to, double ready) const {
+    const auto from_rank = static_cast<int>(from);
+    const auto to_rank = static_cast<int>(to);
+    double& free_at = state.clock[num_ranks_ + from * num_ranks_ + to];
+    const double departure = std::max(ready, free_at);
+    if (problem_.costs.one_message_at_a_time) {
+      free_at = departure + problem_.costs.occupancy_seconds_between(from_rank, to_rank);
+    }
+    return departure + problem_.costs.message_seconds_between(from_rank, to_rank);
   }
 
   /// Not when a rank's open work alone takes too long, nor when a state with equal counts is ahead
   /// everywhere.
   void keep_if_useful(const Counts& counts, const State& state, Level& next) const {
-    for (std::size_t rank = 0; rank < first_start_.size(); ++rank) {
+    for (std::size_t rank = 0; rank < num_ranks_; ++rank) {
       double end = state.clock[rank] - first_start_[rank];
       for (int stage = 0; stage < num_stages_; ++stage) {
         if (rank_of(stage) != rank) continue;
@@ -210,6 +225,8 @@ class Search {
 
   const SearchProblem& problem_;
   int num_stages_;
+  std::size_t num_ranks_;
+  std::size_t num_clocks_;  // of ranks and links
   double at_most_;
   std::vector<double> first_start_;  // [rank], 0 for makespan
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "random_problem.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -12,15 +13,18 @@
 namespace halfpipe::schedule {
 namespace {
 
-Placement random_placement(std::mt19937& random, int most_ranks) {
-  const int num_ranks = draw(random, 1, most_ranks);
-  switch (draw(random, 0, 2)) {
+Placement random_placement(std::mt19937& random, const ProblemSizes& most) {
+  const int num_ranks = draw(random, 1, most.ranks);
+  const int num_chunks = draw(random, 2, std::max(2, most.stages / num_ranks));
+  switch (draw(random, 0, 3)) {
     case 0:
       return {PlacementKind::kLinear, num_ranks, 1};
     case 1:
       return {PlacementKind::kV, num_ranks, 2};
+    case 2:
+      return {PlacementKind::kZigzag, num_ranks, num_chunks};
     default:
-      return {PlacementKind::kInterleaved, num_ranks, draw(random, 2, most_ranks > 3 ? 4 : 2)};
+      return {PlacementKind::kInterleaved, num_ranks, num_chunks};
   }
 }
 
@@ -37,6 +41,17 @@ StageCost random_stage(std::mt19937& random) {
   return cost;
 }
 
+void random_links(std::mt19937& random, int num_ranks, CostModel& costs) {
+  costs.message_bytes = 2;
+  costs.one_message_at_a_time = draw(random, 0, 1) == 0;
+  for (int from = 0; from < num_ranks; ++from) {
+    costs.links.emplace_back();
+    for (int to = 0; to < num_ranks; ++to) {
+      costs.links.back().push_back({0.5 * draw(random, 0, 2), draw(random, 0, 2) == 0 ? 1.0 : 4.0});
+    }
+  }
+}
+
 }  // namespace
 
 int draw(std::mt19937& random, int lowest, int highest) {
@@ -44,18 +59,19 @@ int draw(std::mt19937& random, int lowest, int highest) {
   return lowest + static_cast<int>(random() % count);
 }
 
-SearchProblem random_problem(std::mt19937& random, int most_ranks, int most_micro_batches) {
-  const Placement placement = random_placement(random, most_ranks);
+SearchProblem random_problem(std::mt19937& random, const ProblemSizes& most) {
+  const Placement placement = random_placement(random, most);
   CostModel costs;
   const bool equal = draw(random, 0, 2) == 0;
   for (int stage = 0; stage < placement.num_stages(); ++stage) {
     costs.stages.push_back(equal && stage > 0 ? costs.stages.front() : random_stage(random));
   }
   costs.message_seconds = 0.5 * draw(random, 0, 2);
+  if (draw(random, 0, 4) == 0) random_links(random, placement.num_pipeline_ranks(), costs);
   std::vector<std::int64_t> limit = smallest_memory_limit(placement, costs);
   const int most_spare = draw(random, 0, 1) == 0 ? 2 : 6;
   for (std::int64_t& bytes : limit) bytes += draw(random, 0, most_spare);
-  const int num_micro_batches = draw(random, 1, most_micro_batches);
+  const int num_micro_batches = draw(random, 1, most.micro_batches);
   const Objective objective = draw(random, 0, 3) == 0 ? Objective::kMakespan : Objective::kSpan;
   return {placement, num_micro_batches, costs, limit, objective};
 }

@@ -12,12 +12,18 @@ namespace halfpipe::schedule {
 /// A whole number in [lowest, highest]. std::uniform_int_distribution differs between libraries.
 [[nodiscard]] int draw(std::mt19937& random, int lowest, int highest);
 
-/// Any placement, up to `most_ranks` ranks and `most_micro_batches`; costs of all stages equal or
-/// not; whole and half seconds, so that sums are exact; bytes of any lifetime; memory limits from
-/// the smallest possible to a little more.
-[[nodiscard]] SearchProblem random_problem(std::mt19937& random,
-                                           int most_ranks,
-                                           int most_micro_batches);
+/// At most.
+struct ProblemSizes {
+  int ranks;
+  int stages;  // two per rank may be more
+  int micro_batches;
+};
+
+/// Any placement; costs of all stages equal or
+/// not; messages that cost the same or go by links, one at a time or not; whole and half seconds,
+/// so that sums are exact; bytes of any lifetime; memory limits from the smallest possible to a
+/// little more.
+[[nodiscard]] SearchProblem random_problem(std::mt19937& random, const ProblemSizes& most);
 
 /// Takes any pass that can run, again and again; some draws like W early, some F. Its memory need
 /// is what comes out.
