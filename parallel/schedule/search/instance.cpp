@@ -63,7 +63,7 @@ Row make_row(const SearchProblem& problem, Pass pass, int stage) {
   const auto exists = [&](int other) { return other >= 0 && other < placement.num_stages(); };
   if (const int before = stage - step; exists(before)) {
     row.input_row = first_row + before;
-    row.input_delay = placement.rank_of(before) == row.rank ? 0.0 : problem.costs.message_seconds;
+    row.input_delay = problem.costs.message_seconds_between(placement.rank_of(before), row.rank);
   }
   if (const int after = stage + step; exists(after)) {
     row.consumer_row = first_row + after;

@@ -16,6 +16,8 @@ constexpr double kRounding = 1e-9;
 
 SearchProblem without_messages(SearchProblem problem) {
   problem.costs.message_seconds = 0.0;
+  problem.costs.links.clear();
+  problem.costs.one_message_at_a_time = false;
   return problem;
 }
 
@@ -41,7 +43,7 @@ struct OrderSearch::Views {
   explicit Views(const SearchProblem& problem) {
     instances.push_back(std::make_unique<Instance>(problem));
     const Instance& real = *instances.front();
-    if (problem.costs.message_seconds > 0.0) {
+    if (problem.costs.message_seconds > 0.0 || !problem.costs.links.empty()) {
       instances.push_back(std::make_unique<Instance>(without_messages(problem)));
     }
     if (!has_equal_passes(real)) {
