@@ -11,9 +11,9 @@ namespace halfpipe::schedule {
 [[nodiscard]] BuildingBlock one_f_one_b_block(int num_pipeline_ranks);
 
 /// 1F1B-V (named in arXiv:2405.15362, section 5; this block is ours): 1F1B on the V placement, W
-/// right behind B on every rank. F takes one slot per hop, B two or five, three on average, so that
-/// the four lifespans of a hop are 8 slots and every rank keeps floor(2p/3) + 1 units in flight.
-/// Room for gradients that leave only after W is in it; ours leave after B.
+/// right behind B on every rank. F takes one slot per hop, B two or five, three on average: a rank
+/// more makes the lifespans 8 slots longer, and every rank keeps floor(2p/3) + 1 units in flight. A
+/// gradient could leave after W as well; ours leave after B.
 [[nodiscard]] BuildingBlock one_f_one_b_v_block(int num_pipeline_ranks);
 
 /// V-Min (Qi et al. 2024, arXiv:2405.15362, section 4): one slot per hop in both directions. F and

@@ -17,8 +17,8 @@ INSTANTIATE_TEST_SUITE_P(Ranks, EveryRankCount, testing::Range(1, 34));
 
 TEST_P(EveryRankCount, BlocksRepeatWithoutCollisions) {
   const int p = GetParam();
-  for (const BuildingBlock& block :
-       {one_f_one_b_block(p), v_min_block(p), v_half_block(p), w4_block(p)}) {
+  for (const BuildingBlock& block : {one_f_one_b_block(p), one_f_one_b_v_block(p), v_min_block(p),
+                                     v_half_block(p), w4_block(p)}) {
     EXPECT_EQ(first_defect(block), std::nullopt) << block.name;
   }
 }
@@ -32,12 +32,14 @@ TEST_P(EveryRankCount, BlocksRepeatWithoutCollisionsWithTheirWeightPasses) {
   }
 }
 
-// The peaks that the published implementation of arXiv:2405.15362 reaches, from the block alone.
+// The peaks that the published implementation of arXiv:2405.15362 reaches, from the block alone;
+// for the blocks of our own, the limits that their schedules are held to.
 TEST_P(EveryRankCount, PredictsThePublishedPeaks) {
   const int p = GetParam();
   EXPECT_EQ(predicted_peak(with_weight_passes(v_min_block(p))), 2 * ((p + 4) / 3));
   EXPECT_EQ(predicted_peak(with_weight_passes(v_half_block(p))), 2 * ((p + 2) / 2));
   EXPECT_LE(predicted_peak(with_weight_passes(w4_block(p))), 4 * ((p + 2) / 2));
+  EXPECT_LE(predicted_peak(one_f_one_b_v_block(p)), 2 * (2 * p / 3 + 1));
 }
 
 TEST_P(EveryRankCount, OneFOneBKeepsOneMicroBatchPerRankFromHereToTheLast) {
