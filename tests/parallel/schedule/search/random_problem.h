@@ -15,7 +15,7 @@ namespace halfpipe::schedule {
 /// At most.
 struct ProblemSizes {
   int ranks;
-  int stages;  // two per rank may be more
+  int stages = 0;  // two per rank are always allowed
   int micro_batches;
 };
 
