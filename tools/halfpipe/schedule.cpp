@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/files/output_file.h"
@@ -14,6 +15,7 @@
 #include "parallel/schedule/render_ascii.h"
 #include "parallel/schedule/render_svg.h"
 #include "tools/halfpipe/commands.h"
+#include "tools/halfpipe/make_schedule.h"
 #include "tools/halfpipe/schedule_json.h"
 #include "tools/page/timeline_page.h"
 #include "tools/page/timeline_trace.h"
@@ -26,61 +28,14 @@ constexpr int kTimelineColumns = 160;
 constexpr int kMostRanks = 1024;
 constexpr int kMostMicroBatches = 1 << 16;
 
-struct Options {
-  std::string name = "v-half";
-  int num_ranks = 4;
-  int num_micro_batches = 8;
-  int num_chunks = 2;
-  // Of one micro-batch on one rank, over all its chunks.
-  double forward = 1.0;
-  double backward_input = 1.0;
-  double backward_weight = 1.0;
-  double message = 0.0;
-  std::vector<std::string> compare;
-  std::string json;
-  std::string svg;
-  std::string html;
-  std::string trace;
-};
-
-struct Result {
-  schedule::StageOrders orders;
-  schedule::CostModel costs;
-  schedule::Timeline timeline;
-  double seconds;  // that it took to make it
-};
-
-schedule::CostModel costs_of(const Options& options, const schedule::Placement& placement) {
-  schedule::CostModel costs = schedule::uniform_costs(placement.num_stages());
-  for (schedule::StageCost& stage : costs.stages) {
-    stage.forward_seconds = options.forward / placement.num_chunks();
-    stage.backward_input_seconds = options.backward_input / placement.num_chunks();
-    stage.backward_weight_seconds = options.backward_weight / placement.num_chunks();
-  }
-  costs.message_seconds = options.message;
-  return costs;
-}
-
-Result make(const Options& options, const std::string& name) {
-  const schedule::Placement placement =
-      schedule::placement_for(name, options.num_ranks, options.num_chunks);
-  schedule::CostModel costs = costs_of(options, placement);
-  const auto start = std::chrono::steady_clock::now();
-  schedule::StageOrders orders = schedule::make_orders(
-      name, options.num_ranks, options.num_micro_batches, options.num_chunks, costs);
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  schedule::Timeline timeline = schedule::simulate(orders, costs);
-  return {std::move(orders), std::move(costs), std::move(timeline), elapsed.count()};
-}
-
 double most(const std::vector<double>& values) {
   return values.empty() ? 0.0 : *std::max_element(values.begin(), values.end());
 }
 
-void print_table(const std::vector<Result>& results) {
+void print_table(const std::vector<MadeSchedule>& results) {
   fmt::print("{:<12}{:>12}{:>12}{:>9}{:>14}{:>12}{:>12}\n", "schedule", "span", "makespan",
              "bubble", "by makespan", "peak units", "made in s");
-  for (const Result& result : results) {
+  for (const MadeSchedule& result : results) {
     const schedule::Timeline& timeline = result.timeline;
     fmt::print("{:<12}{:>12.4f}{:>12.4f}{:>8.2f}%{:>13.2f}%{:>12.2f}{:>12.4f}\n",
                result.orders.name, timeline.span, timeline.makespan,
@@ -89,7 +44,40 @@ void print_table(const std::vector<Result>& results) {
   }
 }
 
-void print_timeline(const Result& result) {
+const char* name_of(schedule::PlacementKind kind) {
+  switch (kind) {
+    case schedule::PlacementKind::kLinear:
+      return "linear";
+    case schedule::PlacementKind::kInterleaved:
+      return "interleaved";
+    case schedule::PlacementKind::kV:
+      return "V";
+    case schedule::PlacementKind::kZigzag:
+      return "zigzag";
+  }
+  return "";
+}
+
+/// How good a searched schedule is, and how good it might be.
+void print_search(const ScheduleOptions& options, const MadeSchedule& result) {
+  if (!result.search) return;
+  const SearchReport& search = *result.search;
+  const bool span = options.objective == schedule::Objective::kSpan;
+  const schedule::Timeline& timeline = result.timeline;
+  const double cost = span ? timeline.span : timeline.makespan;
+  const double bubble = span ? timeline.bubble_fraction : timeline.bubble_fraction_makespan;
+  const double least = std::max(0.0, 1.0 - (1.0 - bubble) * cost / search.lower_bound);
+  fmt::print("auto: {} placement, {} chunks per rank, limit {:.2f} units per rank\n",
+             name_of(result.orders.placement.kind()), result.orders.placement.num_chunks(),
+             search.memory_limit);
+  fmt::print("auto: {} {:.4f}, no schedule below {:.4f} (bubble {:.2f}%: {}); {}\n",
+             span ? "span" : "makespan", cost, search.lower_bound, 100.0 * least, search.reason,
+             cost <= search.lower_bound * (1.0 + 1e-9)
+                 ? "optimal"
+                 : fmt::format("gap {:.2f}%", 100.0 * (cost / search.lower_bound - 1.0)));
+}
+
+void print_timeline(const MadeSchedule& result) {
   fmt::print("{}\n",
              schedule::render_ascii(result.timeline, schedule::seconds_per_column_for(
                                                          result.timeline, kTimelineColumns)));
@@ -98,7 +86,7 @@ void print_timeline(const Result& result) {
   fmt::print("\n");
 }
 
-void check(const Options& options) {
+void check(const ScheduleOptions& options) {
   for (const auto& [name, value] : {std::pair{"--forward", options.forward},
                                     std::pair{"--backward-input", options.backward_input},
                                     std::pair{"--backward-weight", options.backward_weight}}) {
@@ -110,27 +98,64 @@ void check(const Options& options) {
     throw ConfigError(
         fmt::format("--comm ({}) must be at least 0 and below 1e12", options.message));
   }
+  if (options.memory_limit && !(*options.memory_limit > 0.0 && *options.memory_limit < 1e9)) {
+    throw ConfigError(
+        fmt::format("--memory-limit ({}) must be above 0 and below 1e9", *options.memory_limit));
+  }
+  if (!(options.seconds >= 0.0 && options.seconds <= 86400.0)) {
+    throw ConfigError(fmt::format("--seconds ({}) must be from 0 to 86400", options.seconds));
+  }
+}
+
+bool searches(const ScheduleOptions& options) {
+  return options.name == "auto" ||
+         std::count(options.compare.begin(), options.compare.end(), "auto") > 0;
+}
+
+/// Options that would do nothing are refused.
+void check_search_options(const CLI::App& command, const ScheduleOptions& options) {
+  if (searches(options)) return;
+  for (const char* option :
+       {"--memory-limit", "--objective", "--seconds", "--evaluations", "--seed"}) {
+    if (command.count(option) == 0) continue;
+    throw ConfigError(fmt::format("{} is for --name auto; {} is a schedule of the catalogue",
+                                  option, options.name));
+  }
+}
+
+std::string known_names() {
+  std::string names;
+  for (const std::string_view name : schedule::schedule_names()) {
+    names += (names.empty() ? "" : ", ") + std::string(name);
+  }
+  return names;
 }
 
 constexpr const char* kTimeUnit = "units of the times given";
 
-std::string sizes_of(const Options& options) {
+std::string sizes_of(const ScheduleOptions& options) {
   return fmt::format("{} pipeline ranks, {} micro-batches", options.num_ranks,
                      options.num_micro_batches);
 }
 
-void write_page(const Options& options, const std::vector<Result>& results) {
+void write_page(const ScheduleOptions& options, const std::vector<MadeSchedule>& results) {
   page::TimelinePage page;
   page.title = sizes_of(options);
   page.time_unit = kTimeUnit;
-  for (const Result& result : results) {
-    page.schedules.push_back({result.orders.name, result.timeline, result.costs});
+  for (const MadeSchedule& result : results) {
+    page::PageSchedule& shown =
+        page.schedules.emplace_back(result.orders.name, result.timeline, result.costs);
+    if (!result.search) continue;
+    shown.memory_limits.assign(result.timeline.ranks.size(), result.search->memory_limit);
+    if (options.objective == schedule::Objective::kSpan) {
+      shown.lower_bound = result.search->lower_bound;
+    }
   }
   files::write_file(options.html, page::render_timeline_page(page));
 }
 
-void write_files(const Options& options, const std::vector<Result>& results) {
-  const Result& first = results.front();
+void write_files(const ScheduleOptions& options, const std::vector<MadeSchedule>& results) {
+  const MadeSchedule& first = results.front();
   if (!options.svg.empty()) {
     files::write_file(
         options.svg,
@@ -139,7 +164,7 @@ void write_files(const Options& options, const std::vector<Result>& results) {
   if (!options.html.empty()) write_page(options, results);
   if (!options.trace.empty()) page::write_timeline_trace(options.trace, first.timeline);
   if (options.json.empty()) return;
-  const std::string json = schedule_json(first.orders, first.costs, first.timeline);
+  const std::string json = schedule_json(first);
   if (options.json == "-") {
     fmt::print("{}", json);
   } else {
@@ -147,15 +172,16 @@ void write_files(const Options& options, const std::vector<Result>& results) {
   }
 }
 
-void run(const Options& options) {
+void run(const ScheduleOptions& options) {
   check(options);
-  std::vector<Result> results{make(options, options.name)};
-  for (const std::string& name : options.compare) results.push_back(make(options, name));
+  std::vector<MadeSchedule> results{make_schedule(options, options.name)};
+  for (const std::string& name : options.compare) results.push_back(make_schedule(options, name));
   if (options.json != "-") {
     fmt::print("{} ranks, {} micro-batches; F {}, B {}, W {} per rank, messages {}\n",
                options.num_ranks, options.num_micro_batches, options.forward,
                options.backward_input, options.backward_weight, options.message);
     print_table(results);
+    for (const MadeSchedule& result : results) print_search(options, result);
     if (options.compare.empty()) print_timeline(results.front());
   }
   write_files(options, results);
@@ -163,13 +189,32 @@ void run(const Options& options) {
 
 }  // namespace
 
+void add_search_options(CLI::App& command, ScheduleOptions& options) {
+  command.add_option("--memory-limit", options.memory_limit,
+                     "For auto: units of memory per rank; that of 1F1B, as many as ranks, when not "
+                     "given");
+  command
+      .add_option("--objective", options.objective,
+                  "For auto: what to make small, the longest span of a rank or the makespan")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, schedule::Objective>{
+          {"span", schedule::Objective::kSpan}, {"makespan", schedule::Objective::kMakespan}}));
+  command.add_option("--seconds", options.seconds, "For auto: how long to search")
+      ->capture_default_str();
+  command
+      .add_option("--evaluations", options.evaluations,
+                  "For auto: how much to search, instead of seconds: the same schedule everywhere")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40U));
+  command.add_option("--seed", options.seed, "For auto: another seed finds other schedules")
+      ->capture_default_str();
+}
+
 void add_schedule(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "schedule", "Make a schedule for any number of ranks, time it and draw it; needs no job");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<ScheduleOptions>();
   command
       ->add_option("--name", options->name,
-                   "gpipe, 1f1b, interleaved, zb-1p, zb-2p, v-min, v-half or v-zb")
+                   "A schedule of the catalogue (" + known_names() + "), or auto: searched")
       ->capture_default_str();
   command->add_option("--ranks", options->num_ranks, "Pipeline ranks")
       ->check(CLI::Range(1, kMostRanks))
@@ -188,6 +233,7 @@ void add_schedule(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--comm", options->message, "Time of a message between two ranks")
       ->capture_default_str();
+  add_search_options(*command, *options);
   command->add_option("--compare", options->compare, "More schedules, to stand beside it")
       ->delimiter(',');
   command->add_option("--json", options->json, "Write the passes with their times; -: print them");
@@ -203,10 +249,15 @@ void add_schedule(CLI::App& app) {
       "  halfpipe schedule --name v-half --ranks 8 --micro-batches 32\n"
       "  halfpipe schedule --name v-min --ranks 8 --micro-batches 32 --backward-input 1.2 "
       "--backward-weight 0.8 --compare v-half,v-zb,1f1b\n"
+      "  halfpipe schedule --name auto --ranks 8 --micro-batches 32 --memory-limit 4.5 "
+      "--backward-input 1.2 --backward-weight 0.8 --compare v-min,v-half\n"
       "  halfpipe schedule --name v-zb --ranks 4 --micro-batches 12 --json v-zb.json --svg "
       "v-zb.svg\n"
       "  halfpipe schedule --name v-half --compare 1f1b,v-zb --html schedules.html");
-  command->callback([options] { run(*options); });
+  command->callback([command, options] {
+    check_search_options(*command, *options);
+    run(*options);
+  });
 }
 
 }  // namespace halfpipe::tools

@@ -35,9 +35,9 @@ const char* letter_of(schedule::Pass pass) {
 
 }  // namespace
 
-std::string schedule_json(const schedule::StageOrders& orders,
-                          const schedule::CostModel& costs,
-                          const schedule::Timeline& timeline) {
+std::string schedule_json(const MadeSchedule& made) {
+  const schedule::StageOrders& orders = made.orders;
+  const schedule::Timeline& timeline = made.timeline;
   const schedule::Placement& placement = orders.placement;
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (std::size_t rank = 0; rank < timeline.ranks.size(); ++rank) {
@@ -51,18 +51,23 @@ std::string schedule_json(const schedule::StageOrders& orders,
                       {"end", pass.end}});
     }
   }
-  const nlohmann::ordered_json json = {
-      {"name", orders.name},
-      {"p", placement.num_pipeline_ranks()},
-      {"m", orders.num_micro_batches},
-      {"layout", layout_of(placement.kind())},
-      {"comm", costs.message_seconds},
-      {"span", timeline.span},
-      {"makespan", timeline.makespan},
-      {"bubble_fraction", timeline.bubble_fraction},
-      {"bubble_fraction_makespan", timeline.bubble_fraction_makespan},
-      {"peak_memory", timeline.peak_units},
-      {"rows", rows}};
+  nlohmann::ordered_json json = {{"name", orders.name},
+                                 {"p", placement.num_pipeline_ranks()},
+                                 {"m", orders.num_micro_batches},
+                                 {"layout", layout_of(placement.kind())},
+                                 {"comm", made.costs.message_seconds},
+                                 {"span", timeline.span},
+                                 {"makespan", timeline.makespan},
+                                 {"bubble_fraction", timeline.bubble_fraction},
+                                 {"bubble_fraction_makespan", timeline.bubble_fraction_makespan},
+                                 {"peak_memory", timeline.peak_units}};
+  if (made.search) {
+    const bool span = made.search->objective == schedule::Objective::kSpan;
+    json["memory_limit"] = made.search->memory_limit;
+    json[span ? "lower_bound_span" : "lower_bound_makespan"] = made.search->lower_bound;
+    json["search_seconds"] = made.search->seconds;
+  }
+  json["rows"] = std::move(rows);
   return json.dump() + "\n";
 }
 

@@ -4,18 +4,16 @@
 
 #include <string>
 
-#include "parallel/schedule/cost_model.h"
-#include "parallel/schedule/simulate.h"
-#include "parallel/schedule/stage_orders.h"
+#include "tools/halfpipe/make_schedule.h"
 
 namespace halfpipe::tools {
 
-/// {"name", "p", "m", "layout": "linear" | "loop" | "v", "comm", "span", "makespan",
-/// "bubble_fraction", "bubble_fraction_makespan", "peak_memory": [units by rank], "rows":
+/// {"name", "p", "m", "layout": "linear" | "loop" | "v" | "zigzag", "comm", "span", "makespan",
+/// "bubble_fraction", "bubble_fraction_makespan", "peak_memory": [units by rank], for a searched
+/// one "memory_limit" (units), "lower_bound_span" or "lower_bound_makespan" and "search_seconds",
+/// "rows":
 /// [{"device", "op": "F" | "B" | "W", "stage", "chunk", "microbatch", "start", "end"}]}; rows rank
 /// by rank in execution order, times as in the timeline.
-[[nodiscard]] std::string schedule_json(const schedule::StageOrders& orders,
-                                        const schedule::CostModel& costs,
-                                        const schedule::Timeline& timeline);
+[[nodiscard]] std::string schedule_json(const MadeSchedule& made);
 
 }  // namespace halfpipe::tools

@@ -8,6 +8,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "parallel/schedule/catalogue.h"
 #include "parallel/schedule/search/lanes.h"
@@ -35,6 +36,11 @@ Phases phases_for(std::size_t num_ops) {
 // Temperatures of 0.6 passes and more never improved anything.
 constexpr Cooling kHot{0.08, 0.008};
 constexpr Cooling kCold{0.05, 0.003};
+// A placement whose orders cost so much more than the best is given up: policies and shifts rarely
+// win that much.
+constexpr double kFarBehindByPolicies = 0.06;
+constexpr double kFarBehindByOrders = 0.01;
+constexpr double kRounding = 1e-9;
 
 void offer_catalogue(const SearchProblem& problem, OrderSearch& search) {
   const int p = problem.placement.num_pipeline_ranks();
@@ -67,11 +73,74 @@ std::int64_t smallest_limit_of(const std::vector<SearchProblem>& choices) {
   return smallest;
 }
 
-OrderSearch& best_of(std::vector<OrderSearch>& searches) {
-  return *std::min_element(searches.begin(), searches.end(),
-                           [](const OrderSearch& one, const OrderSearch& other) {
-                             return one.best_cost() < other.best_cost();
+/// One placement that may be chosen.
+struct Contender {
+  std::size_t choice;
+  LowerBound bound;
+  OrderSearch search;
+};
+
+Contender& best_of(std::vector<Contender>& contenders) {
+  return *std::min_element(contenders.begin(), contenders.end(),
+                           [](const Contender& one, const Contender& other) {
+                             return one.search.best_cost() < other.search.best_cost();
                            });
+}
+
+/// Those that may still win, best first: not proved optimal, their bound below the best cost, and
+/// not far behind it.
+std::vector<Contender*> hopeful(std::vector<Contender>& contenders, double far_behind) {
+  const double best = best_of(contenders).search.best_cost();
+  std::vector<Contender*> hopes;
+  for (Contender& contender : contenders) {
+    const bool can_win = contender.bound.seconds < best * (1.0 - kRounding);
+    const bool near = contender.search.best_cost() <= best * (1.0 + far_behind);
+    if (can_win && near && !contender.search.is_optimal()) hopes.push_back(&contender);
+  }
+  std::stable_sort(hopes.begin(), hopes.end(), [](const Contender* one, const Contender* other) {
+    return one->search.best_cost() < other->search.best_cost();
+  });
+  return hopes;
+}
+
+/// Runs improve(search, until) over those that may win, the best first and longest, until the lanes
+/// have used `until` of their budgets or nothing is left to win.
+template <typename Improve>
+void share_out(std::vector<Contender>& contenders,
+               const std::vector<Lane>& lanes,
+               double far_behind,
+               double until,
+               const Improve& improve) {
+  constexpr double kShareOfBest = 0.6;
+  const auto used = [&] { return lanes.front().budget.used(); };
+  while (used() < until) {
+    const std::vector<Contender*> hopes = hopeful(contenders, far_behind);
+    if (hopes.empty()) return;
+    const double left = until - used();
+    if (hopes.size() == 1) {
+      improve(hopes.front()->search, until);
+      continue;
+    }
+    improve(hopes.front()->search, used() + kShareOfBest * left);
+    for (std::size_t i = 1; i < hopes.size(); ++i) {
+      const double part = (until - used()) / static_cast<double>(hopes.size() - i);
+      improve(hopes[i]->search, used() + part);
+    }
+  }
+}
+
+std::vector<Contender> make_contenders(const std::vector<SearchProblem>& choices,
+                                       const SearchBudget& budget) {
+  std::vector<Contender> contenders;
+  for (std::size_t choice = 0; choice < choices.size(); ++choice) {
+    if (!can_fit(choices[choice])) continue;
+    LowerBound bound = lower_bound(choices[choice]);
+    OrderSearch search(choices[choice], bound.seconds, budget);
+    offer_catalogue(choices[choice], search);
+    contenders.push_back({choice, std::move(bound), std::move(search)});
+  }
+  if (contenders.empty()) throw MemoryLimitError(smallest_limit_of(choices));
+  return contenders;
 }
 
 }  // namespace
@@ -84,38 +153,31 @@ MemoryLimitError::MemoryLimitError(std::int64_t smallest_limit_bytes)
 SearchResult search_schedule(const std::vector<SearchProblem>& choices,
                              const SearchBudget& budget) {
   if (choices.empty()) throw ScheduleError("a search needs at least one placement");
-  if (std::none_of(choices.begin(), choices.end(), can_fit)) {
-    throw MemoryLimitError(smallest_limit_of(choices));
-  }
   const auto start = std::chrono::steady_clock::now();
   std::vector<Lane> lanes = make_lanes(budget);
-  std::vector<OrderSearch> searches;
-  std::vector<LowerBound> bounds;
-  std::vector<std::size_t> choice_of;  // [search]
-  for (std::size_t choice = 0; choice < choices.size(); ++choice) {
-    if (!can_fit(choices[choice])) continue;
-    bounds.push_back(lower_bound(choices[choice]));
-    choice_of.push_back(choice);
-    searches.emplace_back(choices[choice], bounds.back().seconds, budget);
-    offer_catalogue(choices[choice], searches.back());
+  std::vector<Contender> contenders = make_contenders(choices, budget);
+  for (std::size_t i = 0; i < contenders.size(); ++i) {
+    const double part = static_cast<double>(i + 1) / static_cast<double>(contenders.size());
+    const bool can_win =
+        contenders[i].bound.seconds < best_of(contenders).search.best_cost() * (1.0 - kRounding);
+    if (can_win) contenders[i].search.try_library(lanes, kLibraryEnd * part);
   }
-  for (std::size_t i = 0; i < searches.size(); ++i) {
-    const double part = static_cast<double>(i + 1) / static_cast<double>(searches.size());
-    if (!searches[i].is_optimal()) searches[i].try_library(lanes, kLibraryEnd * part);
+  const Phases phases = phases_for(best_of(contenders).search.num_ops());
+  share_out(contenders, lanes, kFarBehindByPolicies, phases.policies_end,
+            [&](OrderSearch& search, double until) { search.improve_policies(lanes, until); });
+  for (const auto& [cooling, until] : {std::pair{kHot, phases.hot_end}, std::pair{kCold, 1.0}}) {
+    share_out(contenders, lanes, kFarBehindByOrders, until,
+              [&](OrderSearch& search, double end) { search.improve_orders(lanes, cooling, end); });
   }
-  OrderSearch& best = best_of(searches);
-  const Phases phases = phases_for(best.num_ops());
-  best.improve_policies(lanes, phases.policies_end);
-  best.improve_orders(lanes, kHot, phases.hot_end);
-  best.improve_orders(lanes, kCold, 1.0);
 
-  const auto least = std::min_element(
-      bounds.begin(), bounds.end(),
-      [](const LowerBound& one, const LowerBound& other) { return one.seconds < other.seconds; });
+  const Contender& best = best_of(contenders);
+  const Contender& least = *std::min_element(contenders.begin(), contenders.end(),
+                                             [](const Contender& one, const Contender& other) {
+                                               return one.bound.seconds < other.bound.seconds;
+                                             });
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  return {best.best("auto"), choice_of[static_cast<std::size_t>(&best - searches.data())],
-          best.best_cost(),  least->seconds,
-          least->reason,     elapsed.count()};
+  return {best.search.best("auto"), best.choice,        best.search.best_cost(),
+          least.bound.seconds,      least.bound.reason, elapsed.count()};
 }
 
 }  // namespace halfpipe::schedule

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Orders with their start times, which shifts single passes and times only what a shift can change:
-// the inner loop of every search over orders.
+// Orders with their start times, which shifts single passes and works out anew only the times that
+// change: the inner loop of every search over orders.
 #pragma once
 
 #include <cstddef>
@@ -33,56 +33,113 @@ class Timetable {
 
   [[nodiscard]] const TimetableCost& cost() const { return cost_; }
   [[nodiscard]] const RowOrders& orders() const { return orders_; }
-  [[nodiscard]] const std::vector<double>& starts(int rank) const {
-    return starts_[static_cast<std::size_t>(rank)];
-  }
+  [[nodiscard]] double start_of(RowOp op) const { return start_of_[instance_.index_of(op)]; }
 
   /// Moves the pass at position `from` of a rank to position `to` if that keeps micro-batch order
   /// and the rank's memory limit, waits for nothing in a circle and costs no more than `ceiling`
-  /// (weighted). Returns whether it did.
+  /// (weighted). Returns whether it did. May decline a shift that fits the ceiling only because it
+  /// makes the mean much better.
   bool shift(int rank, int from, int to, double ceiling);
 
   /// A pass and the one that it waited for, back to the start of the step: the passes whose delay
-  /// is the cost. From the worst rank's last pass on; places as (rank, position).
+  /// is the cost, from the worst rank's last pass on.
   struct Place {
     int rank;
     int position;
   };
   void trace_critical(std::vector<Place>& path) const;
 
+  struct Change {  // a pass that has to look at its start again
+    double key;    // changes of smaller key are followed first
+    std::size_t rank;
+    int position;
+  };
+
  private:
+  // ---- whole orders: timetable.cpp ----
+  bool time_all();
+  bool time_rank(std::size_t rank);
+  void set_all_tails();
+  void set_tails_of_rank(std::size_t rank);
+  void set_prefixes(std::size_t rank, int first, int last);
+  [[nodiscard]] double end_of(RowOp op) const {
+    return start_of(op) + instance_.row(op.row).seconds;
+  }
+
+  // ---- one shift: timetable_shift.cpp ----
   [[nodiscard]] bool keeps_order(const std::vector<RowOp>& order, int from, int to) const;
   [[nodiscard]] bool keeps_memory(std::size_t rank, int from, int to) const;
-  bool time_from(double since, double ceiling);
-  bool advance(std::size_t rank, double most_worst);
-  void commit();
-  void set_prefixes(std::size_t rank, int first, int last);
-  [[nodiscard]] double start_of_step(double first_start) const;
-  [[nodiscard]] TimetableCost trial_cost() const;
-  /// When the op was or will be over, in the times that are being worked out; negative: not known.
-  [[nodiscard]] double end_in_trial(RowOp op) const;
+  [[nodiscard]] double estimate(std::size_t rank, int first, int last);
+  [[nodiscard]] double tail_behind(std::size_t rank, std::size_t at) const;
+  void take_over(std::size_t rank, int first, int last);
+  void follow_tails(Change change, int forced_until);
+  bool follow_changes(std::size_t rank, int first, int last, double most_worst);
+  bool follow(Change change, int forced_until, double most_worst);
+  void add_change(Change change);
+  Change take_change();
+  [[nodiscard]] double trial_start(std::size_t index) const {
+    return stamp_[index] == trial_ ? trial_start_of_[index] : start_of_[index];
+  }
+  [[nodiscard]] double trial_end(RowOp op) const {
+    return trial_start(instance_.index_of(op)) + instance_.row(op.row).seconds;
+  }
+  /// When a rank's clock starts, and seconds of the objective on it; by present (kTrial false) or
+  /// tried times.
+  template <bool kTrial>
+  [[nodiscard]] double clock_start_of(std::size_t rank) const;
+  template <bool kTrial>
+  [[nodiscard]] double span_of(std::size_t rank) const;
+  template <bool kTrial>
+  [[nodiscard]] TimetableCost sum_up() const;
 
   const Instance& instance_;
   RowOrders orders_;
   TimetableCost cost_;
-  // [rank][position]
-  std::vector<std::vector<double>> starts_;
-  std::vector<std::vector<double>> work_before_;        // seconds of passes before it
-  std::vector<std::vector<std::int64_t>> live_before_;  // bytes
+  std::vector<std::vector<std::int64_t>> live_before_;  // [rank][position], bytes
   std::vector<double> start_of_;                        // [op]
-  std::vector<int> position_of_;                        // [op]
-  // The trial: times of the passes that start at or after since_.
-  double since_ = 0.0;
+  // [op]: from its start to the end of the step on the rank where that makes the worst cost, along
+  // the longest chain of passes that wait for one another; less what that rank's clock starts at.
+  // So start + tail is at most the worst cost, and is equal on critical passes.
+  std::vector<double> tail_of_;
+  std::vector<double> clock_start_;  // [rank], that tails are reckoned with
+  bool tails_known_ = false;
+  std::vector<int> position_of_;  // [op]
+  // Of time_all and set_tails.
+  std::vector<std::size_t> next_;       // [rank]
+  std::vector<double> free_;            // [rank]
+  std::vector<std::size_t> waits_for_;  // [rank]: the op whose time it needs
+  std::vector<std::size_t> runnable_;   // ranks
+
   std::uint32_t trial_ = 0;
-  std::vector<double> trial_start_of_;      // [op], where stamp_ is trial_
-  std::vector<std::uint32_t> stamp_;        // [op]
-  std::vector<std::size_t> first_changed_;  // [rank]
-  std::vector<std::size_t> next_;           // [rank]
-  std::vector<double> free_;                // [rank]
-  std::vector<double> step_start_;          // [rank]
-  std::vector<double> idle_;                // [rank]
-  std::vector<std::size_t> waits_for_;      // [rank]: op whose end it waits for
-  std::vector<std::size_t> runnable_;
+  std::vector<std::uint32_t> stamp_;    // [op]: trial that gave it another start
+  std::vector<double> trial_start_of_;  // [op]
+  std::vector<std::size_t> changed_;    // ops of this trial
+  std::vector<Change> changes_;         // heap, earliest first
+  std::vector<double> tried_starts_;    // [position in the window], of estimate
 };
+
+template <bool kTrial>
+double Timetable::clock_start_of(std::size_t rank) const {
+  if (instance_.objective == Objective::kMakespan) return 0.0;
+  const RowOp first = orders_[rank].front();
+  return kTrial ? trial_start(instance_.index_of(first)) : start_of(first);
+}
+
+template <bool kTrial>
+double Timetable::span_of(std::size_t rank) const {
+  const RowOp last = orders_[rank].back();
+  return (kTrial ? trial_end(last) : end_of(last)) - clock_start_of<kTrial>(rank);
+}
+
+template <bool kTrial>
+TimetableCost Timetable::sum_up() const {
+  TimetableCost cost;
+  for (std::size_t rank = 0; rank < orders_.size(); ++rank) {
+    const double span = span_of<kTrial>(rank);
+    if (span > cost.worst) cost.worst = span;
+    cost.mean += span / static_cast<double>(orders_.size());
+  }
+  return cost;
+}
 
 }  // namespace halfpipe::schedule

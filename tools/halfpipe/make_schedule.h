@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `halfpipe schedule` is asked, and the schedules that answer it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "parallel/schedule/cost_model.h"
+#include "parallel/schedule/search/problem.h"
+#include "parallel/schedule/simulate.h"
+#include "parallel/schedule/stage_orders.h"
+
+namespace halfpipe::tools {
+
+struct ScheduleOptions {
+  std::string name = "v-half";
+  int num_ranks = 4;
+  int num_micro_batches = 8;
+  int num_chunks = 2;
+  // Of one micro-batch on one rank, over all its chunks.
+  double forward = 1.0;
+  double backward_input = 1.0;
+  double backward_weight = 1.0;
+  double message = 0.0;
+  // For the name auto.
+  std::optional<double> memory_limit;  // units per rank; that of 1F1B, num_ranks, when not given
+  schedule::Objective objective = schedule::Objective::kSpan;
+  double seconds = 1.0;
+  std::int64_t evaluations = 0;
+  std::uint64_t seed = 1;
+
+  std::vector<std::string> compare;
+  std::string json;
+  std::string svg;
+  std::string html;
+  std::string trace;
+};
+
+/// What a search says besides its orders.
+struct SearchReport {
+  schedule::Objective objective;
+  double memory_limit;  // units per rank
+  double lower_bound;   // of the objective, in the times given
+  std::string reason;
+  double seconds;
+};
+
+struct MadeSchedule {
+  schedule::StageOrders orders;
+  schedule::CostModel costs;
+  schedule::Timeline timeline;
+  double seconds;  // that it took to make it
+  std::optional<SearchReport> search;
+};
+
+/// The schedule of the catalogue that has this name, or, for "auto", the best one found within the
+/// memory limit on a linear, V or zigzag placement. Throws ScheduleError when there is none.
+[[nodiscard]] MadeSchedule make_schedule(const ScheduleOptions& options, const std::string& name);
+
+}  // namespace halfpipe::tools
