@@ -10,6 +10,9 @@
 namespace halfpipe::schedule {
 namespace {
 
+/// Of the work of a rank: times closer than this are one moment.
+constexpr double kTolerance = 1e-9;
+
 /// Passes of one phase that a moment allows: `whole` have had time to end, and the next has had
 /// time for a part.
 struct Possible {
@@ -158,7 +161,7 @@ std::vector<ForcedIdle> forced_idle(const Direction& direction,
                                     const Heads& heads,
                                     int rank,
                                     double clock_start) {
-  const double tolerance = 1e-9 * direction.work(rank);
+  const double tolerance = kTolerance * direction.work(rank);
   WorkPossible work(direction, heads, rank, tolerance);
   std::vector<ForcedIdle> idle{{0.0, 0.0}};
   double last = -std::numeric_limits<double>::infinity();
@@ -175,11 +178,13 @@ std::vector<ForcedIdle> forced_idle(const Direction& direction,
 double time_with_idle(const std::vector<ForcedIdle>& front,
                       const std::vector<ForcedIdle>& back,
                       double work) {
+  // Rounding must not leave a crumb of work between two stretches that do fill the whole.
+  const double whole = work - kTolerance * work;
   double most = 0.0;
   std::size_t j = back.size();
   for (const ForcedIdle& head : front) {
     const double done_before = head.seconds - head.idle;
-    while (j > 0 && done_before + (back[j - 1].seconds - back[j - 1].idle) >= work) --j;
+    while (j > 0 && done_before + (back[j - 1].seconds - back[j - 1].idle) >= whole) --j;
     if (j == 0) break;
     most = std::max(most, head.idle + back[j - 1].idle);
   }

@@ -120,10 +120,11 @@ TEST(ExhaustiveSearch, IsNotBeatenByRandomOrders) {
     SearchProblem problem = random_problem(random, {2, 4, 2});
     const Timeline timeline = simulate(random_orders(random, problem), problem.costs);
     problem.memory_limit = timeline.peak_activation_bytes;
-    const double seconds = measured(timeline, problem.objective);
+    // A billionth for the order in which seconds are added.
+    const double seconds = (1.0 + 1e-9) * measured(timeline, problem.objective);
     const std::optional<double> shortest = shortest_schedule(problem, seconds);
     ASSERT_TRUE(shortest) << text(problem);
-    if (*shortest == seconds) ++met;
+    if (*shortest > (1.0 - 1e-8) * seconds) ++met;
   }
   EXPECT_GT(met, 30);  // nor does it find what no order can do: some random ones are as good
 }

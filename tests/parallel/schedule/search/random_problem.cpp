@@ -41,6 +41,12 @@ StageCost random_stage(std::mt19937& random) {
   return cost;
 }
 
+void scale(StageCost& cost, double factor) {
+  cost.forward_seconds *= factor;
+  cost.backward_input_seconds *= factor;
+  cost.backward_weight_seconds *= factor;
+}
+
 void random_links(std::mt19937& random, int num_ranks, CostModel& costs) {
   costs.message_bytes = 2;
   costs.one_message_at_a_time = draw(random, 0, 1) == 0;
@@ -67,6 +73,10 @@ SearchProblem random_problem(std::mt19937& random, const ProblemSizes& most) {
     costs.stages.push_back(equal && stage > 0 ? costs.stages.front() : random_stage(random));
   }
   costs.message_seconds = 0.5 * draw(random, 0, 2);
+  if (draw(random, 0, 1) == 0) {
+    for (StageCost& stage : costs.stages) scale(stage, 0.1);
+    costs.message_seconds *= 0.1;
+  }
   if (draw(random, 0, 4) == 0) random_links(random, placement.num_pipeline_ranks(), costs);
   std::vector<std::int64_t> limit = smallest_memory_limit(placement, costs);
   const int most_spare = draw(random, 0, 1) == 0 ? 2 : 6;

@@ -19,10 +19,9 @@ struct ProblemSizes {
   int micro_batches;
 };
 
-/// Any placement; costs of all stages equal or
-/// not; messages that cost the same or go by links, one at a time or not; whole and half seconds,
-/// so that sums are exact; bytes of any lifetime; memory limits from the smallest possible to a
-/// little more.
+/// Any placement; costs of all stages equal or not; messages that cost the same or go by links, one
+/// at a time or not; whole and half seconds, whose sums are exact, or tenths, whose sums are not;
+/// bytes of any lifetime; memory limits from the smallest possible to a little more.
 [[nodiscard]] SearchProblem random_problem(std::mt19937& random, const ProblemSizes& most);
 
 /// Takes any pass that can run, again and again; some draws like W early, some F. Its memory need
