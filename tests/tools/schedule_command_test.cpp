@@ -78,6 +78,24 @@ TEST_F(ScheduleCommand, ComparesAndDraws) {
   EXPECT_EQ(nlohmann::json::parse(read("schedule.json")).at("name"), "v-min");
 }
 
+TEST_F(ScheduleCommand, TakesTheCostsOfAFile) {
+  // Two stages on two ranks; one micro-batch: F 1 + 4, B 5 + 2, and W of stage 0 at last. Messages
+  // take 0.5 + 100 / 200 = 1 s there and 0.5 + 100 / 50 = 2.5 s back.
+  write("costs.json", R"({"stages": [
+    {"forward_seconds": 1, "backward_input_seconds": 2, "backward_weight_seconds": 3},
+    {"forward_seconds": 4, "backward_input_seconds": 5, "backward_weight_seconds": 6}],
+    "message": {"bytes": 100, "latency_seconds": 0.5, "bytes_per_second": 200},
+    "links": [{"from_rank": 1, "to_rank": 0, "bytes_per_second": 50}]})");
+  const Arguments one = {"schedule", "--name",        "1f1b",      "--micro-batches",
+                         "1",        "--stage-costs", "costs.json"};
+  const CommandResult result = run(one + Arguments{"--ranks", "2", "--json", "-"});
+  ASSERT_TRUE(succeeded(result));
+  EXPECT_EQ(nlohmann::json::parse(result.out).at("makespan"), 1 + 1 + 4 + 5 + 2.5 + 2 + 3);
+  EXPECT_TRUE(refused(run(one + Arguments{"--ranks", "3"}), 2, {"costs.json", "stages", "3"}));
+  EXPECT_TRUE(refused(run(one + Arguments{"--comm", "1"}), 2, {"--comm", "--stage-costs"}));
+  EXPECT_TRUE(refused(run({"schedule", "--stage-costs", "absent.json"}), 2, {"absent.json"}));
+}
+
 TEST_F(ScheduleCommand, RefusesWhatHasNoSchedule) {
   EXPECT_TRUE(refused(run({"schedule", "--name", "v-hlaf"}), 2, {"v-hlaf", "v-half"}));
   EXPECT_TRUE(refused(run({"schedule", "--compare", "1f2b"}), 2, {"1f2b"}));

@@ -24,6 +24,7 @@ struct ScheduleOptions {
   double backward_input = 1.0;
   double backward_weight = 1.0;
   double message = 0.0;
+  std::string stage_costs;  // a file in place of the four above; empty: none
   // For the name auto.
   std::optional<double> memory_limit;  // units per rank; that of 1F1B, num_ranks, when not given
   schedule::Objective objective = schedule::Objective::kSpan;
@@ -42,6 +43,7 @@ struct ScheduleOptions {
 struct SearchReport {
   schedule::Objective objective;
   double memory_limit;  // units per rank
+  double unit_bytes;    // what one of them is in the lifetimes of the cost model
   double lower_bound;   // of the objective, in the times given
   std::string reason;
   double seconds;
@@ -50,6 +52,7 @@ struct SearchReport {
 struct MadeSchedule {
   schedule::StageOrders orders;
   schedule::CostModel costs;
+  bool has_bytes;  // the costs say what stages keep; otherwise units of memory alone have a meaning
   schedule::Timeline timeline;
   double seconds;  // that it took to make it
   std::optional<SearchReport> search;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -84,6 +85,10 @@ void print_timeline(const MadeSchedule& result) {
   fmt::print("peak units by rank:");
   for (const double units : result.timeline.peak_units) fmt::print(" {:.2f}", units);
   fmt::print("\n");
+  if (!result.has_bytes) return;
+  fmt::print("peak bytes by rank:");
+  for (const std::int64_t bytes : result.timeline.peak_activation_bytes) fmt::print(" {}", bytes);
+  fmt::print("\n");
 }
 
 void check(const ScheduleOptions& options) {
@@ -145,8 +150,11 @@ void write_page(const ScheduleOptions& options, const std::vector<MadeSchedule>&
   for (const MadeSchedule& result : results) {
     page::PageSchedule& shown =
         page.schedules.emplace_back(result.orders.name, result.timeline, result.costs);
+    if (result.has_bytes) shown.memory_measure = page::MemoryMeasure::kBytes;
     if (!result.search) continue;
-    shown.memory_limits.assign(result.timeline.ranks.size(), result.search->memory_limit);
+    shown.memory_limits.assign(
+        result.timeline.ranks.size(),
+        result.search->memory_limit * (result.has_bytes ? result.search->unit_bytes : 1.0));
     if (options.objective == schedule::Objective::kSpan) {
       shown.lower_bound = result.search->lower_bound;
     }
@@ -172,14 +180,19 @@ void write_files(const ScheduleOptions& options, const std::vector<MadeSchedule>
   }
 }
 
+std::string costs_text(const ScheduleOptions& options) {
+  if (!options.stage_costs.empty()) return "costs of " + options.stage_costs;
+  return fmt::format("F {}, B {}, W {} per rank, messages {}", options.forward,
+                     options.backward_input, options.backward_weight, options.message);
+}
+
 void run(const ScheduleOptions& options) {
   check(options);
   std::vector<MadeSchedule> results{make_schedule(options, options.name)};
   for (const std::string& name : options.compare) results.push_back(make_schedule(options, name));
   if (options.json != "-") {
-    fmt::print("{} ranks, {} micro-batches; F {}, B {}, W {} per rank, messages {}\n",
-               options.num_ranks, options.num_micro_batches, options.forward,
-               options.backward_input, options.backward_weight, options.message);
+    fmt::print("{} ranks, {} micro-batches; {}\n", options.num_ranks, options.num_micro_batches,
+               costs_text(options));
     print_table(results);
     for (const MadeSchedule& result : results) print_search(options, result);
     if (options.compare.empty()) print_timeline(results.front());
@@ -233,6 +246,12 @@ void add_schedule(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--comm", options->message, "Time of a message between two ranks")
       ->capture_default_str();
+  CLI::Option* stage_costs = command->add_option(
+      "--stage-costs", options->stage_costs,
+      "A JSON file: seconds and bytes of each stage, costs of links (docs/schedules.md)");
+  for (const char* option : {"--forward", "--backward-input", "--backward-weight", "--comm"}) {
+    stage_costs->excludes(command->get_option(option));
+  }
   add_search_options(*command, *options);
   command->add_option("--compare", options->compare, "More schedules, to stand beside it")
       ->delimiter(',');
