@@ -156,6 +156,23 @@ TEST(LowerBound, NeverBeatsANamedSchedule) {
   }
 }
 
+TEST(LowerBound, ProvesNamedSchedulesOptimalAtEqualCosts) {
+  // With as much memory per rank as they use. At 24 ranks not all ranks are counted any more.
+  for (const std::string_view name : {"1f1b", "zb-1p", "zb-2p", "v-min", "v-half", "v-zb"}) {
+    for (const int p : {8, 24}) {
+      const Placement placement = placement_for(name, p, 2);
+      const CostModel costs = uniform_costs(placement.num_stages());
+      const int m = 4 * p;
+      const Timeline timeline = simulate(make_orders(name, p, m, 2, costs), costs);
+      EXPECT_NEAR(
+          lower_bound({placement, m, costs, timeline.peak_activation_bytes, Objective::kSpan})
+              .seconds,
+          timeline.span, 1e-6)  // up to 1e-9 of the work below
+          << name << " p " << p;
+    }
+  }
+}
+
 TEST(LowerBound, NeverBeatsARandomOrder) {
   std::mt19937 random(5);
   for (int i = 0; i < 1500; ++i) {
