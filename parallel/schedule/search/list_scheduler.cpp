@@ -66,7 +66,6 @@ void ListScheduler::set_caps(const ListPolicy& policy) {
   };
   for (int rank = 0; rank < instance_.num_ranks; ++rank) {
     std::int64_t headroom = 0;  // what a B may need for a moment
-    std::int64_t later = 0;     // one micro-batch on each later chunk
     for (int chunk = 0; chunk < num_chunks_; ++chunk) {
       const int stage = instance_.placement.stage_of(rank, chunk);
       headroom =
@@ -79,17 +78,17 @@ void ListScheduler::set_caps(const ListPolicy& policy) {
                              : policy.cap_shift[at(rank)] * static_cast<double>(bytes_of(rank, 0));
     std::int64_t earlier = 0;  // one micro-batch on each chunk up to this one
     for (int chunk = 0; chunk < num_chunks_; ++chunk) earlier += bytes_of(rank, chunk);
+    const std::int64_t limit = instance_.memory_limit[at(rank)];
+    std::int64_t cap = limit - headroom;
     for (int chunk = num_chunks_ - 1; chunk >= 0; --chunk) {
-      const std::int64_t limit = instance_.memory_limit[at(rank)];
-      std::int64_t cap = limit - headroom - later;
       if (chunk + 1 < num_chunks_) {
+        cap -= bytes_of(rank, chunk + 1);  // whatever is taken, the next chunk can have its turn
         const double share = 1.0 - (1.0 - early) * (num_chunks_ - 1 - chunk) / (num_chunks_ - 1);
         const auto wanted =
             static_cast<std::int64_t>(share * static_cast<double>(limit) + shift + kRounding);
         cap = std::min(cap, std::max(wanted, earlier));
       }
       cap_[at(rank * num_chunks_ + chunk)] = cap;
-      later += bytes_of(rank, chunk);
       earlier -= bytes_of(rank, chunk);
     }
   }

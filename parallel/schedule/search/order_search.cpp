@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "parallel/schedule/simulate.h"
+
 namespace halfpipe::schedule {
 namespace {
 
@@ -66,6 +68,9 @@ OrderSearch::OrderSearch(const SearchProblem& problem,
                          const SearchBudget& budget)
     : num_threads_(std::max(1, budget.num_threads)),
       good_enough_(good_enough * (1.0 + kRounding)),
+      simulated_costs_(problem.costs.one_message_at_a_time ? std::optional(problem.costs)
+                                                           : std::nullopt),
+      good_timetable_(simulated_costs_ ? 0.0 : good_enough_),
       views_(std::make_unique<Views>(problem)),
       pool_(kPoolSize) {
   const int few = kFewMicroBatchesPerRank * problem.placement.num_pipeline_ranks();
@@ -83,23 +88,34 @@ std::size_t OrderSearch::num_ops() const {
   return views_->real().num_ops();
 }
 
-bool OrderSearch::is_optimal() const {
-  return found() && best_cost() <= good_enough_;
-}
-
 StageOrders OrderSearch::best(const std::string& name) const {
-  return views_->real().orders_of(pool_.best().orders, name);
+  return views_->real().orders_of(best_orders_, name);
 }
 
 void OrderSearch::offer(const StageOrders& orders) {
   Timetable timetable(views_->real());
   const RowOrders rows = views_->real().rows_of(orders);
-  if (timetable.load(rows)) pool_.offer(timetable.cost(), rows);
+  if (timetable.load(rows)) keep(timetable.cost(), rows);
+}
+
+// The pool is sorted by weighted cost, so the least cost need not be its first.
+void OrderSearch::keep(const TimetableCost& cost, const RowOrders& orders) {
+  pool_.offer(cost, orders);
+  double seconds = cost.worst;
+  if (simulated_costs_) {
+    const Timeline timeline =
+        simulate(views_->real().orders_of(orders, "candidate"), *simulated_costs_);
+    const bool span = views_->real().objective == Objective::kSpan;
+    seconds = span ? timeline.span : timeline.makespan;
+  }
+  if (seconds >= best_cost_) return;
+  best_cost_ = seconds;
+  best_orders_ = orders;
 }
 
 void OrderSearch::merge(const std::vector<CandidatePool>& pools) {
   for (const CandidatePool& pool : pools) {
-    for (const Candidate& candidate : pool.all()) pool_.offer(candidate.cost, candidate.orders);
+    for (const Candidate& candidate : pool.all()) keep(candidate.cost, candidate.orders);
   }
 }
 
@@ -142,7 +158,7 @@ void OrderSearch::improve_policies(std::vector<Lane>& lanes, double until) {
       if (lane.budget.used() > begin + kNoiseFrom * (stop - begin)) search.allow_noise();
       search.step(small_views_ ? small_pool : pool);
       lane.budget.count(kEvaluationsPerPolicy);
-      if (!pool.empty() && pool.best().cost.worst <= good_enough_) return;
+      if (!pool.empty() && pool.best().cost.worst <= good_timetable_) return;
     }
     if (!small_views_) return;
     PolicySearch whole(views_->pointers(), lane.random.bits());
@@ -164,7 +180,7 @@ void OrderSearch::improve_orders(std::vector<Lane>& lanes, const Cooling& coolin
     const std::size_t from = lane.index < 2 ? 0 : (lane.index - 1) % pool_.all().size();
     Timetable timetable(views_->real());
     timetable.load(pool_.all()[from].orders);
-    anneal(views_->real(), cooling, good_enough_, until, lane.budget, lane.random, timetable);
+    anneal(views_->real(), cooling, good_timetable_, until, lane.budget, lane.random, timetable);
     pools[lane.index].offer(timetable.cost(), timetable.orders());
   });
   merge(pools);

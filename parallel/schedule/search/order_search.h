@@ -3,7 +3,10 @@
 // annealing.
 #pragma once
 
+#include <limits>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "parallel/schedule/search/anneal.h"
@@ -33,22 +36,29 @@ class OrderSearch {
   void improve_orders(std::vector<Lane>& lanes, const Cooling& cooling, double until);
 
   [[nodiscard]] bool found() const { return !pool_.empty(); }
-  [[nodiscard]] bool is_optimal() const;
-  /// Seconds of the objective; found() must hold.
-  [[nodiscard]] double best_cost() const { return pool_.best().cost.worst; }
+  [[nodiscard]] bool is_optimal() const { return found() && best_cost_ <= good_enough_; }
+  /// Seconds of the objective as simulate() has them; found() must hold.
+  [[nodiscard]] double best_cost() const { return best_cost_; }
   [[nodiscard]] StageOrders best(const std::string& name) const;
   [[nodiscard]] std::size_t num_ops() const;
 
  private:
   struct Views;
+  void keep(const TimetableCost& cost, const RowOrders& orders);
   void merge(const std::vector<CandidatePool>& pools);
 
   int num_threads_;
   double good_enough_;
+  // Timetables do not know that links may carry one message at a time. Where they do, candidates
+  // that are kept are simulated; these costs then say nothing about the optimum.
+  std::optional<CostModel> simulated_costs_;
+  double good_timetable_;  // seconds on a timetable that nothing can beat; 0 where simulated
   std::unique_ptr<Views> views_;
   std::unique_ptr<Views> small_views_;  // fewer micro-batches, where there are very many passes
   std::vector<PolicySearch> searches_;  // [lane], on small views where there are some
-  CandidatePool pool_;
+  CandidatePool pool_;                  // where improvements start
+  RowOrders best_orders_;
+  double best_cost_ = std::numeric_limits<double>::infinity();
 };
 
 }  // namespace halfpipe::schedule
