@@ -148,8 +148,8 @@ void write_page(const ScheduleOptions& options, const std::vector<MadeSchedule>&
   page.title = sizes_of(options);
   page.time_unit = kTimeUnit;
   for (const MadeSchedule& result : results) {
-    page::PageSchedule& shown =
-        page.schedules.emplace_back(result.orders.name, result.timeline, result.costs);
+    page.schedules.push_back({result.orders.name, result.timeline, result.costs});
+    page::PageSchedule& shown = page.schedules.back();
     if (result.has_bytes) shown.memory_measure = page::MemoryMeasure::kBytes;
     if (!result.search) continue;
     shown.memory_limits.assign(
