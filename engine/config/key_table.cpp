@@ -178,6 +178,24 @@ void add_optimizer_keys(std::vector<Key>& keys) {
                         "off: steps wait for the global norm; auto: the same, so far"));
 }
 
+void add_search_keys(std::vector<Key>& keys) {
+  const auto of = [](auto member) { return field(&RunConfig::schedule, member); };
+  const auto add = [&](Key key) {
+    keys.push_back(only_with(std::move(key), "schedule.name", "schedule.name auto",
+                             [](const RunConfig& c) { return c.schedule.name == "auto"; }));
+  };
+  add(text_or_null("schedule.memory_limit", of(&ScheduleConfig::memory_limit),
+                   "most activation memory per rank: 512 MiB, 4.5 units or 60% (of 1f1b's); null: "
+                   "what the machine has left"));
+  add(choice("schedule.objective", of(&ScheduleConfig::objective), {"makespan", "span"}, {},
+             "what the search makes small: a step on all ranks together, or on the slowest rank"));
+  add(real_number("schedule.search_seconds", of(&ScheduleConfig::search_seconds),
+                  {0.0, true, 86400.0, true}, "how long rank 0 searches"));
+  add(whole_number<std::int64_t>(
+      "schedule.search_evaluations", of(&ScheduleConfig::search_evaluations), {0},
+      "how much it searches instead: the same schedule on every machine; 0: seconds count"));
+}
+
 void add_layout_keys(std::vector<Key>& keys) {
   const auto in_parallel = [](auto member) { return field(&RunConfig::parallel, member); };
   keys.push_back(
@@ -195,18 +213,17 @@ void add_layout_keys(std::vector<Key>& keys) {
       "blocks of each stage, first to last; auto: balanced by cost"));
 
   const auto in_schedule = [](auto member) { return field(&RunConfig::schedule, member); };
-  const auto names = schedule::schedule_names();
-  keys.push_back(choice("schedule.name", in_schedule(&ScheduleConfig::name),
-                        {names.begin(), names.end()},
-                        {{"auto", "the search for the best schedule"}}, "pipeline schedule"));
+  const auto known = schedule::schedule_names();
+  std::vector<std::string> names(known.begin(), known.end());
+  names.emplace_back("auto");
+  keys.push_back(choice("schedule.name", in_schedule(&ScheduleConfig::name), names, {},
+                        "pipeline schedule; auto: the best one found for schedule.memory_limit"));
   keys.push_back(
       only_with(whole_number<int>("schedule.num_chunks", in_schedule(&ScheduleConfig::num_chunks),
                                   {1, kMostRanks}, "stages per rank of schedule interleaved"),
                 "schedule.name", "schedule.name interleaved",
                 [](const RunConfig& c) { return c.schedule.name == "interleaved"; }));
-  keys.push_back(single_value("schedule.memory_limit", "null", "null",
-                              "the search for a schedule under a memory limit",
-                              "activation memory that the schedule may take per rank"));
+  add_search_keys(keys);
 }
 
 void add_surrounding_keys(std::vector<Key>& keys) {

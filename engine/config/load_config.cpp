@@ -72,12 +72,15 @@ std::string place_of(const Violation& violation, const Places& places, std::stri
   return place.empty() ? std::string(name) : place;
 }
 
-/// A key that is given counts as set, its default included.
+/// A key that is given counts as set, its default included; null, where it is a value, says that
+/// nothing is.
 void check(const RunConfig& config, const Places& places, std::string_view name) {
   auto violation = find_violation(config);
   if (!violation) {
-    violation =
-        find_idle_key(config, [&](const Key& key) { return places.contains(key.doc.path); });
+    violation = find_idle_key(config, [&](const Key& key) {
+      const bool is_nothing = key.null_is_unset && key.write(config) == "null";
+      return places.contains(key.doc.path) && !is_nothing;
+    });
   }
   if (!violation) return;
   throw ConfigError(fmt::format("{}: {}", place_of(*violation, places, name), violation->sentence));
@@ -85,7 +88,8 @@ void check(const RunConfig& config, const Places& places, std::string_view name)
 
 void reset(RunConfig& config, const Key& key) {
   YamlValue value;
-  value.kind = YamlValue::Kind::kScalar;
+  const bool is_null = key.null_is_unset && key.doc.default_value == "null";
+  value.kind = is_null ? YamlValue::Kind::kNull : YamlValue::Kind::kScalar;
   value.text = key.doc.default_value;
   key.read(config, value);
 }

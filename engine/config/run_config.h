@@ -38,9 +38,14 @@ struct ParallelConfig {
 };
 
 struct ScheduleConfig {
-  /// gpipe | 1f1b | 1f1b-v | interleaved | zb-1p | zb-2p | v-min | v-half | v-zb | w4
+  /// gpipe | 1f1b | 1f1b-v | interleaved | zb-1p | zb-2p | v-min | v-half | v-zb | w4 | auto
   std::string name = "v-half";
   int num_chunks = 2;  // stages per rank, for interleaved only
+  // For auto only.
+  std::string memory_limit;  // of activations per rank, see memory_limit.h; empty: what there is
+  std::string objective = "makespan";   // span | makespan
+  double search_seconds = 1.0;          // on rank 0
+  std::int64_t search_evaluations = 0;  // in place of seconds; 0: seconds count
 
   friend bool operator==(const ScheduleConfig&, const ScheduleConfig&) = default;
 };

@@ -2,6 +2,7 @@
 #include "engine/config/validate_config.h"
 
 #include "engine/config/key_table.h"
+#include "engine/config/memory_limit.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/catalogue.h"
 
@@ -116,9 +117,36 @@ std::int64_t stages_per_rank(const ScheduleConfig& schedule) {
   return schedule::placement_for(schedule.name, kAnyRanks, schedule.num_chunks).num_chunks();
 }
 
+Finding sum_of_layers(const RunConfig& config) {
+  const std::vector<int>& layers = *config.parallel.layers_per_stage;
+  const std::int64_t sum = std::accumulate(layers.begin(), layers.end(), std::int64_t{0});
+  if (sum != config.model.num_layers) {
+    return Violation{{"parallel.layers_per_stage", "model.num_layers"},
+                     fmt::format("parallel.layers_per_stage sums to {} and must sum to "
+                                 "model.num_layers ({})",
+                                 sum, config.model.num_layers)};
+  }
+  return std::nullopt;
+}
+
+/// The search takes the number of chunks from the list.
+Finding stages_of_search(const RunConfig& config) {
+  const std::vector<int>& layers = *config.parallel.layers_per_stage;
+  const auto ranks = static_cast<std::size_t>(config.parallel.pipeline);
+  if (layers.empty() || layers.size() % ranks != 0) {
+    return Violation{
+        {"parallel.layers_per_stage", "parallel.pipeline"},
+        fmt::format("parallel.layers_per_stage has {} numbers and must have a multiple "
+                    "of parallel.pipeline ({}), as many stages on every rank",
+                    layers.size(), ranks)};
+  }
+  return sum_of_layers(config);
+}
+
 Finding stages(const RunConfig& config) {
   if (!config.parallel.layers_per_stage) return std::nullopt;
   const std::vector<int>& layers = *config.parallel.layers_per_stage;
+  if (config.schedule.name == "auto") return stages_of_search(config);
   const std::int64_t num_stages = config.parallel.pipeline * stages_per_rank(config.schedule);
   if (static_cast<std::int64_t>(layers.size()) != num_stages) {
     return Violation{
@@ -128,14 +156,14 @@ Finding stages(const RunConfig& config) {
                     layers.size(), num_stages, config.schedule.name,
                     stages_per_rank(config.schedule), config.parallel.pipeline)};
   }
-  const std::int64_t sum = std::accumulate(layers.begin(), layers.end(), std::int64_t{0});
-  if (sum != config.model.num_layers) {
-    return Violation{{"parallel.layers_per_stage", "model.num_layers"},
-                     fmt::format("parallel.layers_per_stage sums to {} and must sum to "
-                                 "model.num_layers ({})",
-                                 sum, config.model.num_layers)};
-  }
-  return std::nullopt;
+  return sum_of_layers(config);
+}
+
+Finding memory_limit(const RunConfig& config) {
+  const std::string& given = config.schedule.memory_limit;
+  if (given.empty() || parse_memory_limit(given)) return std::nullopt;
+  return Violation{{"schedule.memory_limit"},
+                   fmt::format("schedule.memory_limit ({}) must be {}", given, kMemoryLimitForms)};
 }
 
 Finding idle_values(const RunConfig& config) {
@@ -147,8 +175,8 @@ Finding idle_values(const RunConfig& config) {
 
 std::optional<Violation> find_violation(const RunConfig& config) {
   // Single keys first: the others divide by sizes that are known to be positive then.
-  constexpr std::array kRules{single_keys, heads,         corpus, vocabulary, evaluation,
-                              batch,       learning_rate, stages, idle_values};
+  constexpr std::array kRules{single_keys, heads,         corpus, vocabulary,   evaluation,
+                              batch,       learning_rate, stages, memory_limit, idle_values};
   for (const auto rule : kRules) {
     if (Finding violation = rule(config)) return violation;
   }

@@ -4,39 +4,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "engine/model/model_cost.h"
 #include "engine/model/parameter.h"
+#include "engine/runtime/agreement.h"
 #include "engine/runtime/rank_model.h"
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/build_plan.h"
-#include "parallel/schedule/catalogue.h"
 
 namespace halfpipe::runtime {
 
 namespace {
-
-struct Layout {
-  schedule::Placement placement;
-  std::vector<model::StageLayers> stage_map;
-  schedule::CostModel costs;
-};
-
-Layout lay_out(const config::RunConfig& config) {
-  const schedule::Placement placement = schedule::placement_for(
-      config.schedule.name, config.parallel.pipeline, config.schedule.num_chunks);
-  const int B = config.train.micro_batch_size;
-  const std::vector<int> blocks =
-      config.parallel.layers_per_stage
-          ? *config.parallel.layers_per_stage
-          : model::balanced_blocks_per_stage(config.model, placement, B);
-  std::vector<model::StageLayers> stage_map = model::make_stage_map(config.model, blocks);
-  schedule::CostModel costs = model::estimate_costs(config.model, stage_map, B);
-  return {placement, std::move(stage_map), std::move(costs)};
-}
 
 std::string in_words(const std::vector<model::StageLayers>& stage_map) {
   std::string text;
@@ -50,37 +32,42 @@ std::string in_words(const std::vector<model::StageLayers>& stage_map) {
 }  // namespace
 
 Job make_job(const config::RunConfig& config) {
-  Layout layout = lay_out(config);
-  const int m = config.num_micro_batches();
-  const schedule::StageOrders orders = schedule::make_orders(
-      config.schedule.name, config.parallel.pipeline, m, config.schedule.num_chunks, layout.costs);
-  schedule::Plan training = schedule::build_plan(orders, layout.costs);
-  schedule::Plan evaluation = schedule::build_forward_plan(layout.placement, m, layout.costs);
+  ChosenSchedule chosen = choose_schedule(config);
+  StageLayout& layout = chosen.layout;
+  schedule::Plan training = schedule::build_plan(chosen.orders, layout.costs);
+  schedule::Plan evaluation =
+      schedule::build_forward_plan(layout.placement, config.num_micro_batches(), layout.costs);
   return {config,
           layout.placement,
           std::move(layout.stage_map),
           std::move(layout.costs),
           std::move(training),
-          std::move(evaluation)};
+          std::move(evaluation),
+          std::move(chosen.search)};
 }
 
 Job agree_on_job(const config::RunConfig& config, transport::Transport& transport) {
   std::vector<std::byte> training;
   std::vector<std::byte> evaluation;
-  if (transport.rank() == 0) {
-    const Job job = make_job(config);
+  std::optional<ScheduleSearch> search;
+  agree(transport, [&] {
+    if (transport.rank() != 0) return;
+    Job job = make_job(config);
     training = schedule::serialize(job.training);
     evaluation = schedule::serialize(job.evaluation);
-  }
+    search = std::move(job.search);
+  });
   transport.broadcast(training, 0);
   transport.broadcast(evaluation, 0);
-  Layout layout = lay_out(config);
+  schedule::Plan plan = schedule::deserialize(training);
+  StageLayout layout = lay_out(config, plan.placement);
   Job job{config,
           layout.placement,
           std::move(layout.stage_map),
           std::move(layout.costs),
-          schedule::deserialize(training),
-          schedule::deserialize(evaluation)};
+          std::move(plan),
+          schedule::deserialize(evaluation),
+          std::move(search)};
 
   // The stage map comes from floating-point costs on every rank by itself, the plans are received.
   const std::string mine = fmt::format("{}/{}/{}", schedule::hash_of(job.training),

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/config/run_config.h"
 #include "engine/model/stage_map.h"
+#include "engine/runtime/choose_schedule.h"
 #include "kernels/device/backend.h"
 #include "parallel/schedule/cost_model.h"
 #include "parallel/schedule/plan.h"
@@ -22,7 +24,8 @@ struct Job {
   std::vector<model::StageLayers> stage_map;  // [num_stages]
   schedule::CostModel costs;
   schedule::Plan training;
-  schedule::Plan evaluation;  // forward passes only
+  schedule::Plan evaluation;             // forward passes only
+  std::optional<ScheduleSearch> search;  // schedule.name auto; on rank 0 and where no ranks are
 };
 
 /// Builds and validates both plans. Pure: no device, no transport. Throws ScheduleError when none
@@ -30,7 +33,7 @@ struct Job {
 [[nodiscard]] Job make_job(const config::RunConfig& config);
 
 /// The same on every rank of a transport: rank 0 plans, the others receive its plans, and all
-/// compare their hashes.
+/// compare their hashes. What rank 0 throws becomes an AgreedError on all.
 [[nodiscard]] Job agree_on_job(const config::RunConfig& config, transport::Transport& transport);
 
 /// Bytes of one rank by kind. A plan's figures and measured ones have the same shape, to be held

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "engine/config/config_to_yaml.h"
 #include "engine/model/model_cost.h"
 #include "parallel/schedule/simulate.h"
@@ -68,6 +70,23 @@ std::string schedule_lines(const Job& job) {
       100.0 * timeline.bubble_fraction, 100.0 * timeline.bubble_fraction_makespan);
 }
 
+/// What the search found, and how good it might have been.
+std::string search_lines(const Job& job) {
+  if (!job.search) return "";
+  const ScheduleSearch& search = *job.search;
+  const auto [least, most] =
+      std::minmax_element(search.memory_limit.begin(), search.memory_limit.end());
+  const auto mebibytes = [](std::int64_t bytes) {
+    return fmt::format("{:.2f}", static_cast<double>(bytes) / kMebibyte);
+  };
+  return fmt::format(
+      "            found in {:.2f} s for {}{} MiB of activations per rank: {} stages per rank, {} "
+      "at most {:.1f}% above the best possible ({})\n",
+      search.search_seconds, *least == *most ? "" : mebibytes(*least) + " to ", mebibytes(*most),
+      job.placement.num_chunks(), job.config.schedule.objective,
+      100.0 * (search.cost / search.lower_bound - 1.0), search.reason);
+}
+
 std::string memory_lines(const Job& job, const std::vector<RankMemory>& memory) {
   const std::vector<std::int64_t> without_head = plan_activations_without_head(job);
   std::string text = "memory, MiB";
@@ -97,7 +116,7 @@ std::string start_report(const Job& job,
                          const std::vector<RankMemory>& memory,
                          int threads_per_rank) {
   return "configuration\n" + config::to_section_lines(job.config) + model_lines(job) +
-         stage_map_lines(job) + schedule_lines(job) +
+         stage_map_lines(job) + schedule_lines(job) + search_lines(job) +
          fmt::format("device      {}, {} threads per rank\n", job.config.device.kind,
                      threads_per_rank) +
          memory_lines(job, memory);

@@ -190,11 +190,7 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
 
   end_if_stopped(transport);
   starting(transport, "planning");
-  std::optional<Job> job;
-  agree(transport, [&] {
-    if (transport.rank() == 0) job = make_job(inputs.config);
-  });
-  job = agree_on_job(inputs.config, transport);
+  const std::optional<Job> job = agree_on_job(inputs.config, transport);
 
   end_if_stopped(transport);
   starting(transport, "allocating memory");

@@ -168,6 +168,9 @@ std::vector<Effect> training() {
   };
 }
 
+const Arguments kHardSearch = {"schedule.name=auto", "schedule.memory_limit=1.6 units",
+                               "train.global_batch_size=64"};
+
 std::vector<Effect> layout_and_surroundings() {
   return {
       {"parallel.pipeline", "4", printed(R"((\d+) pipeline ranks)"), "4", {}, 4},
@@ -179,6 +182,19 @@ std::vector<Effect> layout_and_surroundings() {
        printed(R"(stage (\d+) )"),
        "0 1",
        {"schedule.name=interleaved"}},
+      {"schedule.memory_limit",
+       "1.6 units",
+       printed(R"(found in \S+ s for (?:\S+ to )?(\S+) MiB)"),
+       "0.40",
+       {"schedule.name=auto"}},
+      {"schedule.objective",
+       "span",
+       printed(R"(stages per rank, (\S+) at most)"),
+       "span",
+       {"schedule.name=auto"}},
+      // A search that does not reach its bound takes the second that it may take.
+      {"schedule.search_seconds", "0", printed(R"(found in (\d)\.\d\d s)"), "0", kHardSearch},
+      {"schedule.search_evaluations", "500", printed(R"(found in (\d)\.\d\d s)"), "0", kHardSearch},
       {"device.threads_per_rank", "2", printed(R"((\d+) threads per rank)"), "2"},
       {"output.dir", "elsewhere",
        [](const Outcome& outcome) {
@@ -200,11 +216,10 @@ std::vector<Effect> all_effects() {
 
 /// Keys with one value so far (tests/engine/config shows that others are refused by name), or with
 /// values that do the same so far.
-const std::set<std::string> kNoEffectYet = {"model.family",          "train.precision",
-                                            "train.recompute",       "optimizer.name",
-                                            "optimizer.zero_stage",  "optimizer.post_validation",
-                                            "parallel.data",         "parallel.tensor",
-                                            "schedule.memory_limit", "device.kind"};
+const std::set<std::string> kNoEffectYet = {
+    "model.family",   "train.precision",      "train.recompute",
+    "optimizer.name", "optimizer.zero_stage", "optimizer.post_validation",
+    "parallel.data",  "parallel.tensor",      "device.kind"};
 /// What it changes needs a rank that stands still.
 const std::string kTimeout = "debug.timeout_seconds";
 

@@ -18,8 +18,8 @@ TEST_F(TrainBitsMpi, AreThoseOfOneProcessUnderEverySchedule) {
   ASSERT_TRUE(succeeded(run(train_local(1, {"output.dir=one"}))));
   const Metrics one = read_metrics(path("one"));
   ASSERT_EQ(one.losses.size(), 20U);
-  for (const std::string schedule :
-       {"gpipe", "1f1b", "interleaved", "zb-1p", "zb-2p", "v-min", "v-half", "v-zb"}) {
+  for (const std::string schedule : {"gpipe", "1f1b", "interleaved", "zb-1p", "zb-2p", "v-min",
+                                     "v-half", "v-zb", "1f1b-v", "auto"}) {
     for (const int num_ranks : {1, 2, 4}) {
       SCOPED_TRACE(schedule + " on " + std::to_string(num_ranks));
       ASSERT_TRUE(succeeded(run_mpi(num_ranks, train(job(schedule, num_ranks, 1)))));

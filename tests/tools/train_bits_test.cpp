@@ -22,8 +22,8 @@ TEST_F(TrainBits, AreTheSameOnEveryPipelineAndUnderEverySchedule) {
   const Metrics one = read_metrics(path("one"));
   ASSERT_EQ(one.losses.size(), 20U);
   for (const int ranks : {1, 2, 4}) {
-    for (const std::string schedule :
-         {"gpipe", "1f1b", "interleaved", "zb-1p", "zb-2p", "v-min", "v-half", "v-zb"}) {
+    for (const std::string schedule : {"gpipe", "1f1b", "interleaved", "zb-1p", "zb-2p", "v-min",
+                                       "v-half", "v-zb", "1f1b-v", "auto"}) {
       SCOPED_TRACE(schedule + " on " + std::to_string(ranks));
       const std::string dir = schedule + "-" + std::to_string(ranks);
       ASSERT_TRUE(

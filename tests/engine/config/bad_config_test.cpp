@@ -132,7 +132,7 @@ INSTANTIATE_TEST_SUITE_P(
                 kGood + "schedule: {wavelength: 4}\n",
                 {},
                 {"run.yaml:3: schedule.wavelength: unknown key; section schedule has name, "
-                 "num_chunks, memory_limit"}},
+                 "num_chunks, memory_limit, objective, search_seconds, search_evaluations"}},
         Mistake{"NoSuchSection",
                 kGood + "wavelength: {a: 4}\n",
                 {},
@@ -426,18 +426,42 @@ INSTANTIATE_TEST_SUITE_P(
                 {"run.yaml:3: parallel.data (2): data parallelism does not exist in this version; "
                  "use 1"}},
         Mistake{"TensorParallel", kGood, {"parallel.tensor=2"}, {"--set", "tensor parallelism"}},
-        Mistake{
-            "ScheduleAuto",
-            kGood,
-            {"schedule.name=auto"},
-            {"--set", "schedule.name (auto): the search", "use gpipe, 1f1b, 1f1b-v, interleaved"}},
         Mistake{"ScheduleUnknown",
                 kGood,
                 {"schedule.name=v-halv"},
                 {"--set schedule.name=v-halv: schedule.name (v-halv) must be one of gpipe, 1f1b, "
                  "1f1b-v, "
-                 "interleaved, zb-1p, zb-2p, v-min, v-half, v-zb, w4; did you mean v-half?"}},
-        Mistake{"MemoryLimit", kGood, {"schedule.memory_limit=2GiB"}, {"--set", "memory limit"}},
+                 "interleaved, zb-1p, zb-2p, v-min, v-half, v-zb, w4, auto; did you mean v-half?"}},
+        Mistake{"MemoryLimitWithoutMeasure",
+                kGood,
+                {"schedule.name=auto", "schedule.memory_limit=5"},
+                {"--set schedule.memory_limit=5: schedule.memory_limit (5) must be a number with "
+                 "its measure: bytes (512 MiB;",
+                 "4.5 units", "60%"}},
+        Mistake{
+            "MemoryLimitOfANamedSchedule",
+            kGood,
+            {"schedule.memory_limit=2GiB"},
+            {"--set", "schedule.memory_limit (2GiB) has a meaning with schedule.name auto only"}},
+        Mistake{"ObjectiveOfANamedSchedule",
+                kGood,
+                {"schedule.objective=span"},
+                {"--set", "schedule.objective (span) has a meaning with schedule.name auto only"}},
+        Mistake{"ObjectiveUnknown",
+                kGood,
+                {"schedule.name=auto", "schedule.objective=time"},
+                {"--set", "schedule.objective (time) must be one of makespan, span"}},
+        Mistake{"SearchSecondsNegative",
+                kGood,
+                {"schedule.name=auto", "schedule.search_seconds=-1"},
+                {"--set", "schedule.search_seconds (-1) must be at least 0"}},
+        Mistake{
+            "LayersOfASearchNotAMultipleOfRanks",
+            kGood,
+            {"schedule.name=auto", "parallel.pipeline=2", "parallel.layers_per_stage=[1, 1, 1]"},
+            {"--set",
+             "parallel.layers_per_stage has 3 numbers and must have a multiple of "
+             "parallel.pipeline (2)"}},
         Mistake{"ZeroStage",
                 kGood,
                 {"optimizer.zero_stage=1"},

@@ -21,6 +21,15 @@ constexpr std::string_view kBase =
     "data: {text: corpus.txt}\nschedule: {name: interleaved}\ntrain: {evaluate_every: 10}\n"
     "optimizer: {schedule: warmup-stable-decay}\n";
 
+/// The same where keys of the search for a schedule have a meaning.
+std::string base_for(const std::string& path) {
+  std::string base(kBase);
+  const bool of_search = path == "schedule.memory_limit" || path == "schedule.objective" ||
+                         path.starts_with("schedule.search_");
+  if (of_search) base.replace(base.find("interleaved"), std::string("interleaved").size(), "auto");
+  return base;
+}
+
 struct Sample {
   std::string value;
   std::vector<std::string> also;  // what the rules between keys ask for beside it
@@ -63,6 +72,10 @@ const std::map<std::string, Sample>& samples() {
       {"parallel.layers_per_stage", {"[5, 7]", {}}},
       {"schedule.name", {"v-min", {}}},
       {"schedule.num_chunks", {"3", {}}},
+      {"schedule.memory_limit", {"60%", {}}},
+      {"schedule.objective", {"span", {}}},
+      {"schedule.search_seconds", {"0.5", {}}},
+      {"schedule.search_evaluations", {"1000", {}}},
       {"device.threads_per_rank", {"2", {}}},
       {"output.dir", {"elsewhere", {}}},
       {"output.checkpoint_every", {"10", {}}},
@@ -83,7 +96,6 @@ const std::map<std::string, std::pair<std::string, std::string>>& refused() {
       {"optimizer.zero_stage", {"1", "an optimizer sharded over replicas does not exist"}},
       {"parallel.data", {"2", "data parallelism does not exist"}},
       {"parallel.tensor", {"2", "tensor parallelism does not exist"}},
-      {"schedule.memory_limit", {"2GiB", "under a memory limit does not exist"}},
       {"device.kind", {"cuda", "the CUDA backend does not exist"}},
   };
   return table;
@@ -93,7 +105,8 @@ class EveryKey : public testing::TestWithParam<KeyDoc> {};
 
 TEST_P(EveryKey, TakesItsOwnDefault) {
   const KeyDoc& doc = GetParam();
-  const RunConfig base = parse_config(kBase, "base.yaml", {});
+  const std::string text = base_for(doc.path);
+  const RunConfig base = parse_config(text, "base.yaml", {});
   // The base itself sets these to something else.
   if (doc.path == "data.text" || doc.path == "schedule.name" ||
       doc.path == "train.evaluate_every" || doc.path == "optimizer.schedule") {
@@ -101,16 +114,17 @@ TEST_P(EveryKey, TakesItsOwnDefault) {
     return;
   }
   const std::vector<std::string> setting{doc.path + "=" + doc.default_value};
-  EXPECT_EQ(parse_config(kBase, "base.yaml", setting), base);
+  EXPECT_EQ(parse_config(text, "base.yaml", setting), base);
 }
 
 TEST_P(EveryKey, ChangesTheRunConfigOrRefusesByName) {
   const std::string& path = GetParam().path;
+  const std::string text = base_for(path);
   if (const auto sample = samples().find(path); sample != samples().end()) {
     std::vector<std::string> settings = sample->second.also;
     settings.push_back(path + "=" + sample->second.value);
-    const RunConfig before = parse_config(kBase, "base.yaml", {});
-    const RunConfig after = parse_config(kBase, "base.yaml", settings);
+    const RunConfig before = parse_config(text, "base.yaml", {});
+    const RunConfig after = parse_config(text, "base.yaml", settings);
     EXPECT_NE(after, before);
     EXPECT_NE(find_key_or_null(path)->write(after), find_key_or_null(path)->write(before));
     return;

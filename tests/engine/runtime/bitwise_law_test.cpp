@@ -69,6 +69,42 @@ std::string name_of_case(const ::testing::TestParamInfo<Case>& info) {
 
 INSTANTIATE_TEST_SUITE_P(Catalogue, Schedules, ::testing::ValuesIn(all_cases()), name_of_case);
 
+struct SearchCase {
+  int pipeline;
+  const char* memory_limit;
+  const char* objective;
+};
+
+class Searches : public ::testing::TestWithParam<SearchCase> {};
+
+TEST_P(Searches, GiveTheBitsOfOneRankWithinTheirLimit) {
+  config::RunConfig config = small_config("auto", GetParam().pipeline);
+  config.schedule.memory_limit = GetParam().memory_limit;
+  config.schedule.objective = GetParam().objective;
+  config.schedule.search_evaluations = 2000;
+  const RunRecord record = run_locally(config, kSteps);
+  const RunRecord& expected = reference(true);
+  EXPECT_EQ(record.losses, expected.losses);
+  EXPECT_EQ(record.norms, expected.norms);
+  EXPECT_EQ(record.parameter_hash, expected.parameter_hash);
+  EXPECT_EQ(record.measured, record.planned);
+  const std::vector<std::int64_t> limit = choose_schedule(config).search->memory_limit;
+  for (std::size_t rank = 0; rank < limit.size(); ++rank) {
+    EXPECT_LE(record.measured[rank].activations_arena, limit[rank]) << rank;
+  }
+}
+
+// The smallest that has a schedule, in between, and all that the machine has.
+INSTANTIATE_TEST_SUITE_P(Limits,
+                         Searches,
+                         ::testing::Values(SearchCase{1, "", "makespan"},
+                                           SearchCase{2, "75%", "makespan"},
+                                           SearchCase{2, "100%", "span"},
+                                           SearchCase{4, "50%", "makespan"},
+                                           SearchCase{4, "3 units", "span"},
+                                           SearchCase{4, "100%", "makespan"},
+                                           SearchCase{4, "", "makespan"}));
+
 class EmptyStages : public ::testing::TestWithParam<std::tuple<std::string, std::vector<int>>> {};
 
 TEST_P(EmptyStages, GiveTheBitsOfOneRank) {
