@@ -40,7 +40,8 @@ constexpr Cooling kCold{0.05, 0.003};
 // win that much.
 constexpr double kFarBehindByPolicies = 0.06;
 constexpr double kFarBehindByOrders = 0.01;
-constexpr double kRounding = 1e-9;
+// Bounds are up to 1e-9 of the work too low.
+constexpr double kRounding = 1e-7;
 
 void offer_catalogue(const SearchProblem& problem, OrderSearch& search) {
   const int p = problem.placement.num_pipeline_ranks();
