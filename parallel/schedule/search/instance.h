@@ -30,7 +30,8 @@ struct Row {
   int chunk;
   double seconds;
   // The row of the neighbouring stage whose output this one reads, and the seconds that it is under
-  // way; kNoRow for F of the first stage, B of the last and W.
+  // way (as if no message waited for another: CostModel::one_message_at_a_time is not known here);
+  // kNoRow for F of the first stage, B of the last and W.
   int input_row;
   double input_delay;
   int consumer_row;  // the inverse of input_row

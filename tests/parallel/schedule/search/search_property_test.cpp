@@ -46,7 +46,7 @@ std::vector<SearchProblem> random_choices(std::mt19937& random) {
 
 /// From next to nothing to enough for every phase of the search.
 SearchBudget random_budget(std::mt19937& random) {
-  constexpr int kEvaluations[] = {1, 300, 1500};
+  constexpr int kEvaluations[] = {1, 300, 5000};
   SearchBudget budget;
   budget.evaluations = kEvaluations[draw(random, 0, 2)];
   budget.seed = static_cast<std::uint64_t>(draw(random, 1, 1000));
