@@ -73,20 +73,20 @@ Violation check_channel(const Plan& plan,
                         const std::vector<int>& sends,
                         const std::vector<int>& receives) {
   for (std::size_t k = 0; k < std::max(sends.size(), receives.size()); ++k) {
-    const std::string number = "channel " + name + ": number " + std::to_string(k);
+    const auto number = [&] { return "channel " + name + ": number " + std::to_string(k); };
     if (k >= receives.size()) {
-      return number + " sent is " + name_message(plan, sends[k]) + ", which has no receive";
+      return number() + " sent is " + name_message(plan, sends[k]) + ", which has no receive";
     }
     if (k >= sends.size()) {
-      return number + " received is " + name_message(plan, receives[k]) + ", which has no send";
+      return number() + " received is " + name_message(plan, receives[k]) + ", which has no send";
     }
     if (sends[k] != receives[k]) {
-      return number + " sent is " + name_message(plan, sends[k]) + ", number " + std::to_string(k) +
-             " received is " + name_message(plan, receives[k]);
+      return number() + " sent is " + name_message(plan, sends[k]) + ", number " +
+             std::to_string(k) + " received is " + name_message(plan, receives[k]);
     }
     const int sequence = plan.messages[static_cast<std::size_t>(sends[k])].sequence;
     if (sequence != static_cast<int>(k)) {
-      return number + " sent is " + name_message(plan, sends[k]) +
+      return number() + " sent is " + name_message(plan, sends[k]) +
              ", whose stated sequence number is " + std::to_string(sequence);
     }
   }

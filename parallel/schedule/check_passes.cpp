@@ -63,25 +63,25 @@ class PassCounter {
         plan_.ranks[static_cast<std::size_t>(rank)].instructions[static_cast<std::size_t>(index)];
     const auto op = pass_of(instruction);
     if (!op) return std::nullopt;
-    const std::string here = describe_at(plan_, rank, index);
+    const auto here = [&] { return describe_at(plan_, rank, index); };
     const int host = plan_.placement.rank_of(op->stage);
-    if (host != rank) return here + ": stage is hosted by rank " + std::to_string(host);
+    if (host != rank) return here() + ": stage is hosted by rank " + std::to_string(host);
     if (instruction.chunk != plan_.placement.chunk_of(op->stage)) {
-      return here + ": chunk " + std::to_string(instruction.chunk) + " is not the stage's";
+      return here() + ": chunk " + std::to_string(instruction.chunk) + " is not the stage's";
     }
     if (plan_.forward_only && op->pass != Pass::kForward) {
-      return here + ": a forward-only plan has no backward passes";
+      return here() + ": a forward-only plan has no backward passes";
     }
     int& done = num_done(op->stage, op->pass);
-    if (op->micro_batch < done) return here + ": the pass runs a second time";
+    if (op->micro_batch < done) return here() + ": the pass runs a second time";
     if (op->micro_batch > done) {
-      return here + ": out of micro-batch order, micro-batch " + std::to_string(done) +
+      return here() + ": out of micro-batch order, micro-batch " + std::to_string(done) +
              " comes next for this stage and pass";
     }
     if (op->pass != Pass::kForward) {
       const auto before = static_cast<Pass>(static_cast<int>(op->pass) - 1);
       if (num_done(op->stage, before) <= op->micro_batch) {
-        return here + ": runs before the " + name_of(before) + " of the same micro-batch";
+        return here() + ": runs before the " + name_of(before) + " of the same micro-batch";
       }
     }
     ++done;

@@ -31,6 +31,7 @@ OpKind kind_of(Pass pass) {
 struct HandOverTable {
   std::vector<Message> messages;
   std::vector<int> message_of;  // [hand-over]: message, kNone within a rank, or kNeverWritten
+  std::vector<std::vector<int>> arriving;  // [dst rank]: messages
   int num_stages;
   int num_micro_batches;
 
@@ -52,7 +53,8 @@ HandOverTable find_hand_overs(const StageOrders& orders) {
   const Placement& placement = orders.placement;
   const int num_stages = placement.num_stages();
   const auto num_ranks = static_cast<std::size_t>(placement.num_pipeline_ranks());
-  HandOverTable table{{}, {}, num_stages, orders.num_micro_batches};
+  HandOverTable table{{}, {}, {}, num_stages, orders.num_micro_batches};
+  table.arriving.resize(num_ranks);
   table.message_of.assign(
       static_cast<std::size_t>(2 * num_stages) * static_cast<std::size_t>(orders.num_micro_batches),
       kNeverWritten);
@@ -70,6 +72,7 @@ HandOverTable find_hand_overs(const StageOrders& orders) {
       int& sequence = num_sent[rank * num_ranks + static_cast<std::size_t>(dst)];
       table.messages.push_back({output->is_gradient, output->from_stage, output->to_stage(),
                                 output->micro_batch, static_cast<int>(rank), dst, sequence++});
+      table.arriving[static_cast<std::size_t>(dst)].push_back(message);
     }
   }
   return table;
@@ -93,11 +96,8 @@ class RankLowering {
         depth_(static_cast<std::size_t>(depth)),
         incoming_(orders.ranks.size()),
         outgoing_(orders.ranks.size()) {
-    for (std::size_t m = 0; m < table.messages.size(); ++m) {
-      const Message& message = table.messages[m];
-      if (message.dst_rank != rank) continue;
-      incoming_[static_cast<std::size_t>(message.src_rank)].in_send_order.push_back(
-          static_cast<int>(m));
+    for (const int message : table.arriving[static_cast<std::size_t>(rank)]) {
+      from(message).in_send_order.push_back(message);
     }
     for (const PassOp& op : passes_) {
       const int message = incoming_message(op);

@@ -21,7 +21,9 @@ struct LiveRange {
 /// Sets every offset so that ranges alive at the same position never overlap; returns the arena's
 /// size. Offsets are sums of sizes, so they keep any alignment that all sizes have. The problem is
 /// NP-hard: this tries several orders of placing, repairs each for a bounded number of steps, and
-/// stops as soon as the peak is reached. Deterministic.
+/// stops as soon as the peak is reached. Deterministic. Beyond the bound on steps the time grows
+/// with the number of ranges times the number of different offsets; the latter is fixed where only
+/// so many micro-batches live at once, however many there are.
 std::int64_t pack(std::vector<LiveRange>& ranges);
 
 }  // namespace halfpipe::schedule
