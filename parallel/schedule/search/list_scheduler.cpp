@@ -25,9 +25,14 @@ std::int64_t most_bytes(const Instance& instance, int stage) {
 
 ListScheduler::ListScheduler(const Instance& instance)
     : instance_(instance), num_chunks_(instance.placement.num_chunks()) {
-  rank_rows_.resize(at(instance.num_ranks));
-  for (int row = 0; row < 2 * instance.num_stages; ++row) {
-    rank_rows_[at(instance.row(row).rank)].push_back(row);
+  head_of_row_.resize(at(2 * instance.num_stages));
+  for (int rank = 0; rank < instance.num_ranks; ++rank) {
+    for (int row = 0; row < 2 * instance.num_stages; ++row) {
+      const Row& of = instance.row(row);
+      if (of.rank != rank) continue;
+      head_of_row_[at(row)] = heads_.size();
+      heads_.push_back({row, of.chunk, of.pass == Pass::kForward, of.rise, 0, 0.0, kNever});
+    }
   }
   target_.resize(at(2 * instance.num_stages));
   cap_.resize(at(instance.num_ranks * num_chunks_));
@@ -96,7 +101,6 @@ void ListScheduler::set_caps(const ListPolicy& policy) {
 
 void ListScheduler::reset(RowOrders& orders) {
   const std::size_t ranks = at(instance_.num_ranks);
-  next_.assign(instance_.rows.size(), 0);
   arrival_.assign(at(2 * instance_.num_stages) * at(instance_.num_micro_batches), kNever);
   free_.assign(ranks, 0.0);
   live_.assign(ranks, 0);
@@ -109,6 +113,10 @@ void ListScheduler::reset(RowOrders& orders) {
   for (std::vector<RowOp>& order : orders) order.clear();
   for (int micro_batch = 0; micro_batch < instance_.num_micro_batches; ++micro_batch) {
     arrival_[at(micro_batch)] = 0.0;  // F of stage 0 is row 0
+  }
+  for (Head& head : heads_) {
+    head.micro_batch = -1;
+    move_on(head);
   }
   wake_[at(instance_.row(0).rank)] = 0.0;
 }
@@ -127,47 +135,49 @@ bool ListScheduler::run(const ListPolicy& policy, RowOrders& orders) {
   return num_ordered == instance_.num_ops();
 }
 
-double ListScheduler::target_of(int row, int micro_batch) const {
-  return target_[at(row)] + micro_batch * interval_;
+void ListScheduler::move_on(Head& head) {
+  ++head.micro_batch;
+  head.arrival = kNever;
+  if (head.micro_batch == instance_.num_micro_batches) return;
+  head.arrival = arrival_[instance_.index_of({head.row, head.micro_batch})];
+  head.target = target_of(head.row, head.micro_batch);
 }
 
-bool ListScheduler::admits(int rank, const Row& row) const {
-  if (row.pass == Pass::kBackwardInput) {
-    return live_[at(rank)] + row.rise <= instance_.memory_limit[at(rank)];
+bool ListScheduler::admits(int rank, const Head& head) const {
+  if (!head.is_forward) {
+    return live_[at(rank)] + head.rise <= instance_.memory_limit[at(rank)];
   }
-  std::int64_t sum = row.rise;
+  std::int64_t sum = head.rise;
   for (int chunk = 0; chunk < num_chunks_; ++chunk) {
     sum += chunk_live_[at(rank * num_chunks_ + chunk)];
-    if (chunk >= row.chunk && sum > cap_[at(rank * num_chunks_ + chunk)]) return false;
+    if (chunk >= head.chunk && sum > cap_[at(rank * num_chunks_ + chunk)]) return false;
   }
   return true;
 }
 
 ListScheduler::View ListScheduler::look(int rank, double now, const ListPolicy& policy) const {
-  View view{{}, kNever, kNever, kNever};
+  View view{nullptr, kNever, kNever, kNever};
   const double eagerness = policy.eagerness * instance_.mean_pass_seconds;
-  for (const int index : rank_rows_[at(rank)]) {
-    const int micro_batch = next_[at(index)];
-    if (micro_batch == instance_.num_micro_batches) continue;
-    const Row& row = instance_.row(index);
-    const double arrival = arrival_[instance_.index_of({index, micro_batch})];
-    if (arrival > now) {
-      view.next_arrival = std::min(view.next_arrival, arrival);
+  const auto per_rank = at(2 * num_chunks_);
+  const Head* const first = heads_.data() + at(rank) * per_rank;
+  for (const Head* head = first; head != first + per_rank; ++head) {
+    if (head->arrival > now) {
+      if (head->arrival == kNever) continue;
+      view.next_arrival = std::min(view.next_arrival, head->arrival);
       // A W in the meantime would make room for it.
-      if (admits(rank, row)) view.next_start = std::min(view.next_start, arrival);
+      if (admits(rank, *head)) view.next_start = std::min(view.next_start, head->arrival);
       continue;
     }
-    const double target = target_of(index, micro_batch);
-    if (!admits(rank, row)) {
-      view.blocked_target = std::min(view.blocked_target, target);
+    if (!admits(rank, *head)) {
+      view.blocked_target = std::min(view.blocked_target, head->target);
       continue;
     }
-    if (row.pass == Pass::kForward && now < target - eagerness) {
-      view.next_arrival = std::min(view.next_arrival, target - eagerness);
-      view.next_start = std::min(view.next_start, target - eagerness);
+    if (head->is_forward && now < head->target - eagerness) {
+      view.next_arrival = std::min(view.next_arrival, head->target - eagerness);
+      view.next_start = std::min(view.next_start, head->target - eagerness);
       continue;
     }
-    if (view.best.row == kNoRow || target < view.best.target) view.best = {index, target};
+    if (view.best == nullptr || head->target < view.best->target) view.best = head;
   }
   return view;
 }
@@ -179,51 +189,55 @@ bool ListScheduler::weight_comes_first(int rank,
   if (first_pending_[at(rank)] == pending_[at(rank)].size()) return false;
   const RowOp weight = pending_[at(rank)][first_pending_[at(rank)]];
   const bool something_lacks_memory = view.blocked_target < kNever;
-  if (view.best.row == kNoRow) {
+  if (view.best == nullptr) {
     if (policy.weights_make_room && something_lacks_memory) return true;
     const double seconds = instance_.row(weight.row).seconds;
     return view.next_start >= now + (1.0 - policy.weight_overhang) * seconds;
   }
-  if (policy.weights_make_room && view.blocked_target < view.best.target) return true;
+  if (policy.weights_make_room && view.blocked_target < view.best->target) return true;
   const int own_backward = weight.row - instance_.num_stages;
   return target_of(own_backward, weight.micro_batch) +
              policy.weight_delay * instance_.mean_pass_seconds <
-         view.best.target;
+         view.best->target;
 }
 
 void ListScheduler::decide(int rank, double now, const ListPolicy& policy, RowOrders& orders) {
   const View view = look(rank, now, policy);
   if (weight_comes_first(rank, now, view, policy)) {
-    start(rank, pending_[at(rank)][first_pending_[at(rank)]++].row, now, orders);
-  } else if (view.best.row != kNoRow) {
-    start(rank, view.best.row, now, orders);
+    start(rank, pending_[at(rank)][first_pending_[at(rank)]++], now, orders);
+  } else if (view.best != nullptr) {
+    Head& head = heads_[head_of_row_[at(view.best->row)]];
+    const RowOp op{head.row, head.micro_batch};
+    move_on(head);
+    start(rank, op, now, orders);
   } else {
     wake_[at(rank)] = view.next_arrival;
   }
 }
 
-void ListScheduler::start(int rank, int index, double now, RowOrders& orders) {
-  const Row& row = instance_.row(index);
-  const int micro_batch = next_[at(index)]++;
-  orders[at(rank)].push_back({index, micro_batch});
+void ListScheduler::start(int rank, RowOp op, double now, RowOrders& orders) {
+  const Row& row = instance_.row(op.row);
+  orders[at(rank)].push_back(op);
   const double end = now + row.seconds;
   free_[at(rank)] = end;
+  wake_[at(rank)] = end;
   live_[at(rank)] += row.net;
   chunk_live_[at(rank * num_chunks_ + row.chunk)] += row.net;
-  wake_[at(rank)] = end;
   if (row.pass == Pass::kBackwardInput) {
-    pending_[at(rank)].push_back({index + instance_.num_stages, micro_batch});
+    pending_[at(rank)].push_back({op.row + instance_.num_stages, op.micro_batch});
   }
   if (row.consumer_row != kNoRow) {
-    arrive(row.consumer_row, micro_batch, end + instance_.row(row.consumer_row).input_delay);
+    arrive({row.consumer_row, op.micro_batch}, end + instance_.row(row.consumer_row).input_delay);
   } else if (row.pass == Pass::kForward) {
-    arrive(instance_.row_of(Pass::kBackwardInput, row.stage), micro_batch, end);
+    arrive({instance_.row_of(Pass::kBackwardInput, row.stage), op.micro_batch}, end);
   }
 }
 
-void ListScheduler::arrive(int index, int micro_batch, double time) {
-  arrival_[instance_.index_of({index, micro_batch})] = time;
-  const std::size_t rank = at(instance_.row(index).rank);
+void ListScheduler::arrive(RowOp op, double time) {
+  arrival_[instance_.index_of(op)] = time;
+  Head& head = heads_[head_of_row_[at(op.row)]];
+  if (head.micro_batch == op.micro_batch) head.arrival = time;
+  const std::size_t rank = at(instance_.row(op.row).rank);
   wake_[rank] = std::min(wake_[rank], std::max(time, free_[rank]));
 }
 

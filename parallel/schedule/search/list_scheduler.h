@@ -26,15 +26,23 @@ class ListScheduler {
   bool run(const ListPolicy& policy, RowOrders& orders);
 
  private:
-  struct Pick {
-    int row = kNoRow;
-    double target = 0.0;
-  };
+  struct Head;
   struct View {  // of a free rank at one time
-    Pick best;
+    const Head* best;
     double blocked_target;  // of the first F that lacks memory alone
     double next_arrival;
     double next_start;  // of a pass that is to arrive and has memory
+  };
+
+  /// What a rank would run next of one of its F and B rows.
+  struct Head {
+    int row;
+    int chunk;
+    bool is_forward;
+    std::int64_t rise;
+    int micro_batch;
+    double target;
+    double arrival;  // of its input; never, while that is not known or nothing is left
   };
 
   void set_targets(const ListPolicy& policy);
@@ -46,18 +54,21 @@ class ListScheduler {
                                         double now,
                                         const View& view,
                                         const ListPolicy& policy) const;
-  [[nodiscard]] bool admits(int rank, const Row& row) const;
-  void start(int rank, int row, double now, RowOrders& orders);
-  void arrive(int row, int micro_batch, double time);
-  [[nodiscard]] double target_of(int row, int micro_batch) const;
+  [[nodiscard]] bool admits(int rank, const Head& head) const;
+  void start(int rank, RowOp op, double now, RowOrders& orders);
+  void arrive(RowOp op, double time);
+  void move_on(Head& head);
+  [[nodiscard]] double target_of(int row, int micro_batch) const {
+    return target_[static_cast<std::size_t>(row)] + micro_batch * interval_;
+  }
 
   const Instance& instance_;
   int num_chunks_;
   double interval_ = 0.0;
-  std::vector<std::vector<int>> rank_rows_;  // [rank]: its F and B rows
+  std::vector<Head> heads_;                  // of F and B, rank by rank
+  std::vector<std::size_t> head_of_row_;     // [row]: index into heads_
   std::vector<std::int64_t> cap_;            // [rank][chunk]: bytes of chunks up to this one
   std::vector<double> target_;               // [row] of micro-batch 0
-  std::vector<int> next_;                    // [row]: its next micro-batch
   std::vector<double> arrival_;              // [op]: when its input is there
   std::vector<double> free_;                 // [rank]
   std::vector<std::int64_t> live_;           // [rank]

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "parallel/schedule/catalogue.h"
+#include "parallel/schedule/place_weight_passes.h"
 #include "parallel/schedule/search/lanes.h"
 #include "parallel/schedule/search/lower_bound.h"
 #include "parallel/schedule/search/one_at_a_time.h"
@@ -33,9 +34,15 @@ Phases phases_for(std::size_t num_ops) {
   const double policies = num_ops > kVeryManyOps ? 0.85 : num_ops > kManyOps ? 0.6 : 0.35;
   return {policies, policies + 0.6 * (1.0 - policies)};
 }
-// Temperatures of 0.6 passes and more never improved anything.
-constexpr Cooling kHot{0.08, 0.008};
-constexpr Cooling kCold{0.05, 0.003};
+// Few passes are shifted often enough to come down from a higher temperature. 0.6 passes and more
+// never improved anything.
+Cooling cooling_for(std::size_t num_ops) {
+  const double hot = std::clamp(120.0 / static_cast<double>(num_ops), 0.08, 0.4);
+  return {hot, 0.1 * hot};
+}
+Cooling further(Cooling cooling) {
+  return {0.6 * cooling.hot, 0.4 * cooling.cold};
+}
 // A placement whose orders cost so much more than the best is given up: policies and shifts rarely
 // win that much.
 constexpr double kFarBehindByPolicies = 0.06;
@@ -43,12 +50,42 @@ constexpr double kFarBehindByOrders = 0.01;
 // Bounds are up to 1e-9 of the work too low.
 constexpr double kRounding = 1e-7;
 
+/// Most stage activations that any rank may hold by its limit.
+int most_in_flight(const SearchProblem& problem) {
+  std::int64_t most = std::numeric_limits<int>::max();
+  for (int stage = 0; stage < problem.placement.num_stages(); ++stage) {
+    const StageCost& cost = problem.costs.stages[static_cast<std::size_t>(stage)];
+    const std::int64_t bytes = cost.forward_to_backward_input_bytes +
+                               cost.forward_to_backward_weight_bytes +
+                               cost.backward_input_to_backward_weight_bytes;
+    const auto rank = static_cast<std::size_t>(problem.placement.rank_of(stage));
+    if (bytes > 0) most = std::min(most, problem.memory_limit[rank] / bytes);
+  }
+  return static_cast<int>(most);
+}
+
+/// The F and B of a named schedule, with W passes where real times leave waits.
+void offer_with_other_weight_passes(const SearchProblem& problem,
+                                    StageOrders orders,
+                                    OrderSearch& search) {
+  constexpr std::size_t kManyOps = 30000;  // takes a while
+  if (search.num_ops() > kManyOps) return;
+  try {
+    search.offer(best_weight_placement({without_weight_passes(std::move(orders))}, problem.costs,
+                                       most_in_flight(problem)));
+  } catch (const ScheduleError&) {
+    return;  // it does not fit
+  }
+}
+
 void offer_catalogue(const SearchProblem& problem, OrderSearch& search) {
   const int p = problem.placement.num_pipeline_ranks();
   const int num_chunks = problem.placement.num_chunks();
   for (const std::string_view name : schedule_names()) {
     if (placement_for(name, p, num_chunks) != problem.placement) continue;
-    search.offer(make_orders(name, p, problem.num_micro_batches, num_chunks, problem.costs));
+    StageOrders orders = make_orders(name, p, problem.num_micro_batches, num_chunks, problem.costs);
+    search.offer(orders);
+    offer_with_other_weight_passes(problem, std::move(orders), search);
   }
   search.offer(one_at_a_time_orders(problem.placement, problem.num_micro_batches));
 }
@@ -166,7 +203,9 @@ SearchResult search_schedule(const std::vector<SearchProblem>& choices,
   const Phases phases = phases_for(best_of(contenders).search.num_ops());
   share_out(contenders, lanes, kFarBehindByPolicies, phases.policies_end,
             [&](OrderSearch& search, double until) { search.improve_policies(lanes, until); });
-  for (const auto& [cooling, until] : {std::pair{kHot, phases.hot_end}, std::pair{kCold, 1.0}}) {
+  const Cooling first = cooling_for(best_of(contenders).search.num_ops());
+  for (const auto& [cooling, until] :
+       {std::pair{first, phases.hot_end}, std::pair{further(first), 1.0}}) {
     share_out(contenders, lanes, kFarBehindByOrders, until,
               [&](OrderSearch& search, double end) { search.improve_orders(lanes, cooling, end); });
   }
