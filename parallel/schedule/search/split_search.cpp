@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "parallel/schedule/search/split_search.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "parallel/schedule/search/lower_bound.h"
+#include "parallel/schedule/search/partition_moves.h"
+#include "parallel/schedule/search/search.h"
+
+namespace halfpipe::schedule {
+namespace {
+
+// Evaluations of a short search: enough to tell splits apart by some percent.
+constexpr std::int64_t kEvaluationsPerScore = 2048;
+constexpr std::int64_t kFewestEvaluationsPerScore = 64;
+// A counted budget allows about this many scores before kEvaluationsPerScore shrinks.
+constexpr std::int64_t kScoresPerBudget = 64;
+// Neighbours of one split that are scored, those with the best loads first.
+constexpr std::size_t kMostNeighbours = 24;
+// Splits so far behind the best are not where to go on from.
+constexpr double kFarBehind = 0.05;
+
+std::int64_t evaluations_per_score(const SearchBudget& budget) {
+  if (budget.evaluations == 0) return kEvaluationsPerScore;
+  return std::clamp(budget.evaluations / kScoresPerBudget, kFewestEvaluationsPerScore,
+                    kEvaluationsPerScore);
+}
+
+bool contains(const std::vector<Split>& splits, const Split& split) {
+  return std::find(splits.begin(), splits.end(), split) != splits.end();
+}
+
+bool can_fit(const SearchProblem& problem) {
+  const std::vector<std::int64_t> least = smallest_memory_limit(problem.placement, problem.costs);
+  for (std::size_t rank = 0; rank < least.size(); ++rank) {
+    if (problem.memory_limit[rank] < least[rank]) return false;
+  }
+  return true;
+}
+
+double seconds_of(const LayerCost& layer) {
+  return layer.cost.forward_seconds + layer.cost.backward_input_seconds +
+         layer.cost.backward_weight_seconds;
+}
+
+/// From F on; what B adds depends on the last stage alone, and can_fit() sees it.
+double bytes_of(const LayerCost& layer) {
+  return static_cast<double>(layer.cost.forward_to_backward_input_bytes +
+                             layer.cost.forward_to_backward_weight_bytes + layer.resident_bytes);
+}
+
+template <typename AmountOf>
+LayerAmounts amounts(const LayeredModel& model, const AmountOf& amount_of) {
+  LayerAmounts result{amount_of(model.embedding), {}, amount_of(model.head)};
+  for (const LayerCost& block : model.blocks) result.blocks.push_back(amount_of(block));
+  return result;
+}
+
+/// The same with memory as the load.
+PartitionTask memory_task_of(PartitionTask task) {
+  task.load = task.memory;
+  for (std::size_t rank = 0; rank < task.memory_limit.size(); ++rank) {
+    task.rank_slowness[rank] = 1.0 / std::max(1.0, task.memory_limit[rank]);
+    task.memory_limit[rank] = std::numeric_limits<double>::infinity();
+  }
+  return task;
+}
+
+/// A linear placement whose ranks hold as many micro-batches as 1F1B's: p - rank.
+PartitionTask task_of_1f1b(PartitionTask task, int num_micro_batches) {
+  const std::size_t p = task.memory_limit.size();
+  for (std::size_t rank = 0; rank < p; ++rank) {
+    task.memory_limit[rank] /=
+        std::min(static_cast<double>(num_micro_batches), static_cast<double>(p - rank));
+  }
+  return task;
+}
+
+}  // namespace
+
+PartitionTask partition_task_of(const JointProblem& problem) {
+  PartitionTask task;
+  task.load = amounts(problem.model, seconds_of);
+  task.memory = amounts(problem.model, bytes_of);
+  task.rank_slowness = problem.rank_slowness;
+  if (task.rank_slowness.empty()) task.rank_slowness.assign(problem.memory_limit.size(), 1.0);
+  for (const std::int64_t limit : problem.memory_limit) {
+    task.memory_limit.push_back(static_cast<double>(limit));
+  }
+  return task;
+}
+
+std::int64_t smallest_limit_of_any_split(const JointProblem& problem) {
+  PartitionTask task = partition_task_of(problem);
+  std::fill(task.memory_limit.begin(), task.memory_limit.end(), 1.0);
+  task = memory_task_of(task);
+  std::int64_t smallest = std::numeric_limits<std::int64_t>::max();
+  for (const Placement& placement : problem.placements) {
+    std::vector<int> blocks;
+    if (!problem.blocks_per_stage) {
+      blocks = *balance_ranks(placement, task);
+    } else if (static_cast<int>(problem.blocks_per_stage->size()) == placement.num_stages()) {
+      blocks = *problem.blocks_per_stage;
+    } else {
+      continue;
+    }
+    const SearchProblem fixed = problem_of(problem, {placement, blocks});
+    const std::vector<std::int64_t> least = smallest_memory_limit(placement, fixed.costs);
+    std::int64_t largest = 0;
+    for (std::size_t rank = 0; rank < least.size(); ++rank) {
+      const std::int64_t residents = problem.memory_limit[rank] - fixed.memory_limit[rank];
+      largest = std::max(largest, least[rank] + residents);
+    }
+    smallest = std::min(smallest, largest);
+  }
+  return smallest;
+}
+
+SplitSearch::SplitSearch(const JointProblem& problem, const SearchBudget& budget)
+    : problem_(problem),
+      budget_(budget),
+      task_(partition_task_of(problem)),
+      share_(budget, 1, BudgetShare::Clock::now()) {}
+
+double SplitSearch::used() const {
+  return share_.used();
+}
+
+SearchBudget SplitSearch::rest() const {
+  SearchBudget rest = budget_;
+  const double left = std::max(0.0, 1.0 - used());
+  rest.seconds *= left;
+  if (rest.evaluations > 0) {
+    rest.evaluations = std::max<std::int64_t>(1, budget_.evaluations - share_.count());
+  }
+  return rest;
+}
+
+void SplitSearch::score(const Split& split) {
+  if (contains(met_, split)) return;
+  met_.push_back(split);
+  const SearchProblem problem = problem_of(problem_, split);
+  if (!can_fit(problem)) return;
+  SearchBudget brief = budget_;
+  brief.evaluations = evaluations_per_score(budget_);
+  share_.count(brief.evaluations);
+  const double cost = search_schedule({problem}, brief).cost;
+  const auto place =
+      std::upper_bound(scored_.begin(), scored_.end(), cost,
+                       [](double mine, const ScoredSplit& other) { return mine < other.cost; });
+  scored_.insert(place, {split, cost});
+}
+
+void SplitSearch::start() {
+  for (const Placement& placement : problem_.placements) {
+    if (problem_.blocks_per_stage) {
+      const std::vector<int>& given = *problem_.blocks_per_stage;
+      if (static_cast<int>(given.size()) == placement.num_stages()) score({placement, given});
+      continue;
+    }
+    std::vector<std::optional<std::vector<int>>> starts{
+        balance_ranks(placement, task_), balance_stages(placement, task_),
+        balance_ranks(placement, memory_task_of(task_))};
+    if (placement.num_chunks() == 1) {
+      starts.push_back(balance_ranks(placement, task_of_1f1b(task_, problem_.num_micro_batches)));
+    }
+    for (const std::optional<std::vector<int>>& blocks : starts) {
+      if (blocks) score({placement, *blocks});
+    }
+  }
+}
+
+std::vector<Split> SplitSearch::near(const Split& split) const {
+  std::vector<std::pair<PartitionMerit, Split>> others;
+  for (std::vector<int>& blocks : partitions_near(split.blocks_per_stage)) {
+    const PartitionMerit merit = merit_of(split.placement, task_, blocks);
+    const bool can_win = problem_.num_micro_batches * merit.heaviest_rank < scored_.front().cost &&
+                         merit.excess_memory == 0.0;
+    if (can_win) others.emplace_back(merit, Split{split.placement, std::move(blocks)});
+  }
+  std::stable_sort(others.begin(), others.end(), [](const auto& one, const auto& other) {
+    return is_better(one.first, other.first);
+  });
+  std::vector<Split> result;
+  for (auto& [merit, other] : others) {
+    if (result.size() == kMostNeighbours) break;
+    result.push_back(std::move(other));
+  }
+  return result;
+}
+
+const ScoredSplit* SplitSearch::next_to_expand() const {
+  for (const ScoredSplit& candidate : scored_) {
+    if (candidate.cost > scored_.front().cost * (1.0 + kFarBehind)) return nullptr;
+    if (!contains(expanded_, candidate.split)) return &candidate;
+  }
+  return nullptr;
+}
+
+void SplitSearch::climb(double until) {
+  while (used() < until) {
+    const ScoredSplit* next = next_to_expand();
+    if (next == nullptr) return;
+    const Split from = next->split;  // scored_ grows
+    const double best = scored_.front().cost;
+    bool all_tried = true;
+    for (const Split& other : near(from)) {
+      if (used() >= until) return;
+      score(other);
+      if (scored_.front().cost < best) {
+        all_tried = false;
+        break;
+      }
+    }
+    if (all_tried) expanded_.push_back(from);
+  }
+}
+
+}  // namespace halfpipe::schedule

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// Placement, layers and orders chosen together.
+#include "parallel/schedule/search/joint_search.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "parallel/schedule/build_plan.h"
+#include "parallel/schedule/search/lower_bound.h"
+#include "parallel/schedule/search/partition_layers.h"
+#include "parallel/schedule/search/search.h"
+#include "parallel/schedule/search/split_search.h"
+#include "parallel/schedule/simulate.h"
+#include "random_problem.h"
+
+namespace halfpipe::schedule {
+namespace {
+
+LayerCost layer(double seconds, std::int64_t bytes) {
+  return {{seconds, seconds, seconds, 0, bytes, 0}, 0};
+}
+
+SearchBudget counted(std::int64_t evaluations) {
+  SearchBudget budget;
+  budget.evaluations = evaluations;
+  return budget;
+}
+
+Placement linear(int p) {
+  return {PlacementKind::kLinear, p, 1};
+}
+
+Placement v_placement(int p) {
+  return {PlacementKind::kV, p, 2};
+}
+
+/// Blocks of one second per pass and one byte, on V or linear, with room for `blocks` of them.
+JointProblem plain_problem(int p, int num_blocks, std::int64_t room) {
+  JointProblem problem;
+  problem.model.blocks.assign(static_cast<std::size_t>(num_blocks), layer(1.0, 1));
+  problem.placements = {v_placement(p), linear(p)};
+  problem.num_micro_batches = 4 * p;
+  problem.memory_limit.assign(static_cast<std::size_t>(p), room);
+  return problem;
+}
+
+JointProblem random_joint_problem(std::mt19937& random) {
+  const int p = draw(random, 1, 4);
+  JointProblem problem = plain_problem(p, 0, 0);
+  if (p > 1) problem.placements.emplace_back(PlacementKind::kZigzag, p, draw(random, 3, 4));
+  const auto random_layer = [&] {
+    const auto seconds = [&] { return 0.5 * draw(random, 0, 6); };
+    return LayerCost{{seconds(), seconds(), seconds(), draw(random, 0, 2), draw(random, 0, 3),
+                      draw(random, 0, 1)},
+                     draw(random, 0, 2)};
+  };
+  const int num_blocks = draw(random, 0, 8);
+  for (int i = 0; i < num_blocks; ++i) problem.model.blocks.push_back(random_layer());
+  problem.model.embedding = random_layer();
+  problem.model.head = random_layer();
+  problem.num_micro_batches = draw(random, 1, 8);
+  problem.messages.message_seconds = 0.5 * draw(random, 0, 2);
+  for (int rank = 0; rank < p; ++rank) problem.rank_slowness.push_back(draw(random, 2, 3) / 2.0);
+  problem.memory_limit.assign(static_cast<std::size_t>(p),
+                              smallest_limit_of_any_split(problem) + draw(random, 0, 30));
+  if (draw(random, 0, 1) == 1) problem.objective = Objective::kMakespan;
+  return problem;
+}
+
+void expect_sound(const JointResult& result, const JointProblem& problem) {
+  const std::vector<int>& blocks = result.split.blocks_per_stage;
+  ASSERT_EQ(blocks.size(), static_cast<std::size_t>(result.split.placement.num_stages()));
+  EXPECT_EQ(std::accumulate(blocks.begin(), blocks.end(), 0),
+            static_cast<int>(problem.model.blocks.size()));
+  EXPECT_EQ(result.orders.placement, result.split.placement);
+  const SearchProblem fixed = problem_of(problem, result.split);
+  EXPECT_NO_THROW((void)build_plan(result.orders, fixed.costs));
+  const Timeline timeline = simulate(result.orders, fixed.costs);
+  EXPECT_EQ(result.cost, problem.objective == Objective::kSpan ? timeline.span : timeline.makespan);
+  for (std::size_t rank = 0; rank < fixed.memory_limit.size(); ++rank) {
+    EXPECT_LE(timeline.peak_activation_bytes[rank], fixed.memory_limit[rank]);
+  }
+  EXPECT_LE(result.bound, result.cost);
+  EXPECT_LE(result.bound_of_any_split, result.cost);
+}
+
+TEST(JointSearch, IsSoundOnRandomProblems) {
+  std::mt19937 random(1);
+  for (int repeat = 0; repeat < 150; ++repeat) {
+    const JointProblem problem = random_joint_problem(random);
+    const JointResult result = search_jointly(problem, counted(1000));
+    expect_sound(result, problem);
+    SearchBudget threads = counted(1000);
+    threads.num_threads = 2;
+    const JointResult again = search_jointly(problem, threads);
+    EXPECT_EQ(again.split, result.split);
+    EXPECT_EQ(again.orders.ranks, result.orders.ranks);
+  }
+}
+
+// Four ranks, 16 blocks and a head worth four: 4 blocks per rank leave 8 to the rank of the head,
+// 24 s per micro-batch; 5 of 20 are 15 s, and a search of this length ends within 2% of that.
+TEST(JointSearch, MakesRoomForAHeavyHead) {
+  JointProblem problem = plain_problem(4, 16, 24);
+  problem.model.head = layer(4.0, 0);
+  const JointResult joint = search_jointly(problem, counted(50000));
+  expect_sound(joint, problem);
+  const double work = 15.0 * problem.num_micro_batches;
+  EXPECT_LE(joint.cost, 1.02 * work);
+  EXPECT_NEAR(joint.bound_of_any_split, work, 1e-6);  // the bound is lower by 1e-9 of itself
+  JointProblem by_count = problem;
+  by_count.placements = {v_placement(4)};
+  by_count.blocks_per_stage = std::vector<int>(8, 2);
+  const JointResult equal = search_jointly(by_count, counted(50000));
+  EXPECT_GE(equal.cost, 24.0 * problem.num_micro_batches);
+}
+
+// The lightest heaviest rank is not always the fastest cut: where a rank has no memory for a second
+// micro-batch of its share, less work for it may let the others go on.
+TEST(SplitSearch, FindsBetterSplitsThanBalancedOnes) {
+  std::mt19937 random(2);
+  int num_better = 0;
+  for (int repeat = 0; repeat < 40; ++repeat) {
+    const JointProblem problem = random_joint_problem(random);
+    SplitSearch search(problem, counted(20000));
+    search.start();
+    ASSERT_FALSE(search.scored().empty());
+    const double start = search.scored().front().cost;
+    search.climb(0.5);
+    EXPECT_LE(search.scored().front().cost, start);
+    if (search.scored().front().cost < start) ++num_better;
+    EXPECT_TRUE(std::is_sorted(
+        search.scored().begin(), search.scored().end(),
+        [](const ScoredSplit& one, const ScoredSplit& other) { return one.cost < other.cost; }));
+  }
+  EXPECT_GE(num_better, 5);
+}
+
+TEST(JointSearch, KeepsTheLayersThatAreGiven) {
+  JointProblem problem = plain_problem(2, 6, 12);
+  for (const std::vector<int>& given : {std::vector<int>{1, 5}, std::vector<int>{3, 0, 1, 2}}) {
+    problem.blocks_per_stage = given;
+    const JointResult result = search_jointly(problem, counted(1000));
+    EXPECT_EQ(result.split.blocks_per_stage, given);
+    EXPECT_EQ(result.bound_of_any_split, result.bound);
+    expect_sound(result, problem);
+  }
+}
+
+TEST(JointSearch, CountsWhatStaysResident) {
+  JointProblem problem = plain_problem(2, 4, 8);
+  for (LayerCost& block : problem.model.blocks) block.resident_bytes = 3;
+  expect_sound(search_jointly(problem, counted(1000)), problem);
+  problem.memory_limit = {7, 7};
+  try {
+    (void)search_jointly(problem, counted(1000));
+    ADD_FAILURE() << "two blocks take 6 bytes and 2 for one micro-batch";
+  } catch (const MemoryLimitError& error) {
+    EXPECT_EQ(error.smallest_limit(), 8);
+  }
+}
+
+TEST(JointSearch, EndsWhenItsTimeIsUp) {
+  JointProblem problem = plain_problem(4, 16, 10);
+  SearchBudget budget;
+  for (const double seconds : {0.0, 0.05}) {
+    budget.seconds = seconds;
+    expect_sound(search_jointly(problem, budget), problem);
+  }
+}
+
+std::string error_of(const JointProblem& problem) {
+  try {
+    check(problem);
+  } catch (const ScheduleError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(JointSearch, RefusesSenselessProblems) {
+  const JointProblem good = plain_problem(2, 4, 8);
+  EXPECT_EQ(error_of(good), "");
+  JointProblem bad = good;
+  bad.placements.clear();
+  EXPECT_NE(error_of(bad).find("at least one placement"), std::string::npos);
+  bad = good;
+  bad.placements.push_back(linear(3));
+  EXPECT_NE(error_of(bad).find("same ranks"), std::string::npos);
+  bad = good;
+  bad.rank_slowness = {1.0, 0.0};
+  EXPECT_NE(error_of(bad).find("slowness"), std::string::npos);
+  bad = good;
+  bad.model.blocks[3].cost.backward_input_seconds = -1.0;
+  EXPECT_NE(error_of(bad).find("block 3"), std::string::npos);
+  bad = good;
+  bad.model.head.resident_bytes = -1;
+  EXPECT_NE(error_of(bad).find("the head"), std::string::npos);
+  bad = good;
+  bad.blocks_per_stage = std::vector<int>{1, 2};
+  EXPECT_NE(error_of(bad).find("sum to the 4 blocks"), std::string::npos);
+  bad.blocks_per_stage = std::vector<int>{1, 2, 1};
+  EXPECT_NE(error_of(bad).find("names 3 stages"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace halfpipe::schedule
