@@ -1,79 +1,183 @@
 // SPDX-License-Identifier: Apache-2.0
-// halfpipe plan: what a job will do, before any rank starts.
+// halfpipe plan: what a job will do, before any rank starts; and what more or less memory would
+// change.
 #include <fmt/format.h>
 
+#include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/config/load_config.h"
+#include "engine/files/output_file.h"
 #include "engine/runtime/job.h"
-#include "engine/runtime/start_report.h"
 #include "engine/runtime/training_inputs.h"
 #include "engine/runtime/training_run.h"
 #include "kernels/core/error.h"
-#include "parallel/schedule/render_ascii.h"
 #include "parallel/schedule/render_svg.h"
-#include "parallel/schedule/simulate.h"
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/devices.h"
 #include "tools/halfpipe/option_checks.h"
+#include "tools/halfpipe/planned_step.h"
+#include "tools/halfpipe/sweep_memory.h"
+#include "tools/halfpipe/sweep_report.h"
+#include "tools/page/timeline_page.h"
+#include "tools/page/timeline_trace.h"
 
 namespace halfpipe::tools {
 
 namespace {
 
-constexpr int kTimelineColumns = 160;
-
 struct Options {
   std::string config;
   std::vector<std::string> settings;
+  std::optional<double> flops_per_second;
+  std::string json;
   std::string svg;
+  std::string html;
+  std::string trace;
+  bool sweep = false;
+  double seconds = 0.3;
+  std::int64_t evaluations = 0;
 };
 
-void write_picture(const std::string& path, const std::string& svg) {
-  std::ofstream out(path, std::ios::trunc);
-  out << svg;
+/// Whole or absent; but what is no regular file, such as a device, is written to, not replaced.
+void write_output(const std::string& path, std::string_view text) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored) || std::filesystem::is_regular_file(path, ignored)) {
+    files::write_file(path, text);
+    return;
+  }
+  std::ofstream out(path);
+  out << text;
   out.close();
-  if (!out) throw RuntimeFailure("--svg " + path + ": cannot write the file");
+  if (!out) throw RuntimeFailure("cannot write " + path);
+}
+
+/// `text` for people, unless --json has standard output.
+void print_answer(const Options& options, const std::string& text, const std::string& json) {
+  fmt::print("{}", options.json == "-" ? json : text);
+  if (!options.json.empty() && options.json != "-") write_output(options.json, json);
+}
+
+std::string page_of(const PlannedStep& step) {
+  page::TimelinePage page{step.title(), {}, step.time_unit()};
+  page.schedules.push_back({step.job.training.schedule_name, step.timeline, step.costs});
+  page::PageSchedule& shown = page.schedules.back();
+  shown.memory_measure = page::MemoryMeasure::kBytes;
+  if (step.job.search) {
+    const runtime::ScheduleSearch& search = *step.job.search;
+    shown.memory_limits.assign(search.memory_limit.begin(), search.memory_limit.end());
+    if (step.job.config.schedule.objective == "span") {
+      shown.lower_bound = search.lower_bound * step.scale();
+    }
+  }
+  return page::render_timeline_page(page);
+}
+
+void show_step(const Options& options, const config::RunConfig& config) {
+  runtime::Job job = runtime::make_job(config);
+  const int threads = runtime::resolve_threads_per_rank(config.device, config.parallel.pipeline);
+  const auto backend = make_backend(config.device, threads);
+  std::vector<runtime::RankMemory> memory = runtime::plan_memory(job, *backend);
+  const PlannedStep step =
+      plan_step(std::move(job), std::move(memory), threads, options.flops_per_second);
+  const std::string json = options.json.empty() ? "" : planned_step_json(step);
+  print_answer(options, planned_step_text(step), json);
+  if (!options.svg.empty()) {
+    write_output(options.svg, schedule::render_svg(step.timeline, step.title(), step.time_unit()));
+  }
+  if (!options.html.empty()) write_output(options.html, page_of(step));
+  if (!options.trace.empty()) page::write_timeline_trace(options.trace, step.timeline);
+}
+
+void show_sweep(const Options& options, const config::RunConfig& config) {
+  const MemorySweep sweep = sweep_memory(config, {options.seconds, options.evaluations});
+  const std::string json = options.json.empty() ? "" : sweep_json(sweep);
+  print_answer(options, sweep_table(sweep), json);
+  if (!options.svg.empty()) write_output(options.svg, sweep_svg(sweep));
 }
 
 void plan(const Options& options) {
   config::RunConfig config = config::load_config(options.config, options.settings);
   if (config.model.vocab_size == 0) runtime::open_training_data(config);
-  const runtime::Job job = runtime::make_job(config);
-  const int threads = runtime::resolve_threads_per_rank(config.device, config.parallel.pipeline);
-  const auto backend = make_backend(config.device, threads);
-  const schedule::Timeline timeline =
-      schedule::simulate(runtime::orders_of(job.training), job.costs);
-  fmt::print("{}", runtime::start_report(job, runtime::plan_memory(job, *backend), threads));
-  fmt::print("timeline\n{}", schedule::render_ascii(timeline, schedule::seconds_per_column_for(
-                                                                  timeline, kTimelineColumns)));
-  if (options.svg.empty()) return;
-  write_picture(options.svg, schedule::render_svg(
-                                 timeline,
-                                 fmt::format("{}: {} pipeline ranks, {} micro-batches",
-                                             job.training.schedule_name, config.parallel.pipeline,
-                                             job.training.num_micro_batches),
-                                 "forward passes of a block"));
+  options.sweep ? show_sweep(options, config) : show_step(options, config);
+}
+
+/// Of the job as it is; a sweep has no timeline and no rate.
+void add_step_options(CLI::App& command, Options& options, CLI::Option* sweep) {
+  command
+      .add_option("--flops-per-second", options.flops_per_second,
+                  "What a rank does, floating-point operations per second: times become seconds")
+      ->check(number_from(1.0, 1e21))
+      ->excludes(sweep);
+  command
+      .add_option("--html", options.html,
+                  "Write a page: the timeline to zoom, memory over time, details on hover")
+      ->check(not_empty())
+      ->excludes(sweep);
+  command
+      .add_option("--trace", options.trace, "Write the timeline for Perfetto or chrome://tracing")
+      ->check(not_empty())
+      ->excludes(sweep);
+}
+
+void add_sweep_options(CLI::App& command, Options& options, CLI::Option* sweep) {
+  CLI::Option* seconds =
+      command
+          .add_option("--seconds", options.seconds,
+                      "How long to search for each limit (without --sweep-memory: "
+                      "schedule.search_seconds)")
+          ->check(number_from(0.0, 86400.0))
+          ->capture_default_str()
+          ->needs(sweep);
+  command
+      .add_option("--evaluations", options.evaluations,
+                  "How much to search for each limit, instead of seconds: the same sweep "
+                  "everywhere")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40U))
+      ->needs(sweep)
+      ->excludes(seconds);
 }
 
 }  // namespace
 
 void add_plan(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
-      "plan", "Show stage map, planned bubble, memory by rank and timeline; starts no rank");
+      "plan",
+      "Show stage map, planned bubble, memory, messages, time and timeline; starts no rank");
   const auto options = std::make_shared<Options>();
   command->add_option("config", options->config, "YAML file")->required();
   command->add_option("--set", options->settings, "section.key=value; may be repeated")
       ->allow_extra_args(false);
-  command->add_option("--svg", options->svg, "Write the timeline as a picture")->check(not_empty());
+  command
+      ->add_option("--json", options->json, "Write all that is printed as JSON; -: print that only")
+      ->check(not_empty());
+  command
+      ->add_option("--svg", options->svg,
+                   "Write the timeline, or the curve of a sweep, as a picture")
+      ->check(not_empty());
+  CLI::Option* sweep = command->add_flag(
+      "--sweep-memory", options->sweep,
+      "Search schedules for a row of memory limits: bubble against memory, beside the named ones");
+  add_step_options(*command, *options, sweep);
+  add_sweep_options(*command, *options, sweep);
   command->footer(
-      "Times are modelled (floating-point operations), messages are free.\n"
+      "Times are modelled: matrix products by their floating-point operations, messages free; in "
+      "forward passes of a block, or in seconds with --flops-per-second.\n"
       "Examples:\n"
       "  halfpipe plan configs/quickstart.yaml\n"
-      "  halfpipe plan configs/quickstart.yaml --set schedule.name=v-min --svg v-min.svg");
+      "  halfpipe plan configs/quickstart.yaml --set schedule.name=v-min --svg v-min.svg\n"
+      "  halfpipe plan configs/quickstart.yaml --flops-per-second 5e10 --html plan.html --trace "
+      "plan.json\n"
+      "  halfpipe plan configs/quickstart.yaml --set schedule.name=auto --set "
+      "schedule.memory_limit=60% --json plan.json\n"
+      "  halfpipe plan configs/quickstart.yaml --sweep-memory --seconds 1 --svg memory.svg");
   command->callback([options] { plan(*options); });
 }
 

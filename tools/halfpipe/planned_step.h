@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `halfpipe plan` says of a job's step: the tables of its start, its messages, an estimate of
+// its time. As text and as JSON.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/runtime/job.h"
+#include "parallel/schedule/simulate.h"
+#include "tools/halfpipe/message_volume.h"
+
+namespace halfpipe::tools {
+
+/// Times are modelled: a block's forward pass is one unit, other passes as many as their matrix
+/// products have floating-point operations; with a rate, units become seconds. Messages,
+/// embedding, normalisations and the optimizer step take no time in it.
+struct PlannedStep {
+  runtime::Job job;  // its costs in units
+  int threads_per_rank;
+  std::vector<runtime::RankMemory> memory;  // [rank]
+  std::vector<LinkVolume> messages;
+  double flops_per_unit;
+  std::optional<double> flops_per_second;  // of a rank
+  // In seconds if flops_per_second is given, else in units.
+  schedule::CostModel costs;
+  schedule::Timeline timeline;
+
+  /// What a time in units is in those of the timeline.
+  [[nodiscard]] double scale() const {
+    return flops_per_second ? flops_per_unit / *flops_per_second : 1.0;
+  }
+  /// Of the timeline, for pictures: empty for seconds.
+  [[nodiscard]] std::string time_unit() const {
+    return flops_per_second ? "" : "forward passes of a block";
+  }
+  /// "v-half: 4 pipeline ranks, 8 micro-batches"
+  [[nodiscard]] std::string title() const;
+};
+
+[[nodiscard]] PlannedStep plan_step(runtime::Job job,
+                                    std::vector<runtime::RankMemory> memory,
+                                    int threads_per_rank,
+                                    std::optional<double> flops_per_second);
+
+/// All that the command prints.
+[[nodiscard]] std::string planned_step_text(const PlannedStep& step);
+
+/// The object of schedule_json, and in it besides, before "rows":
+/// "time_unit": "block_forwards" | "seconds" (of "span", "makespan", "rows"),
+/// "configuration": {key: value as YAML text},
+/// "device": {"kind", "threads_per_rank"},
+/// "model": {"num_parameters", "flops_per_token"},
+/// "stage_map": [{"stage", "rank", "chunk", "first_block", "num_blocks", "embedding", "head"}],
+/// "search": null | {"objective", "memory_limit": [bytes by rank], "cost", "lower_bound", "reason",
+///   "seconds"} (cost and bound in block forwards),
+/// "memory": [{"rank", "parameters", "gradients", "optimizer", "activations",
+///   "activations_without_head", "activations_arena", "messages", "workspace", "batch", "total"}]
+///   (bytes),
+/// "messages": {"bytes_each", "count", "bytes", "tied_gradient_bytes",
+///   "links": [{"from_rank", "to_rank", "activations", "gradients", "bytes"}]},
+/// "step": {"block_forwards", "flops_per_block_forward", "flops_per_second", "seconds",
+///   "tokens_per_second"} (null without a rate).
+[[nodiscard]] std::string planned_step_json(const PlannedStep& step);
+
+}  // namespace halfpipe::tools
