@@ -72,7 +72,7 @@ std::set<int> micro_batch_counts(int p) {
     for (int m = 1; m <= 4 * p; ++m) counts.insert(m);
     return counts;
   }
-  for (const int m : {1, 2, p / 2, p - 1, p, p + 1, 2 * p - 1, 2 * p, 3 * p + p / 2, 4 * p}) {
+  for (const int m : {1, p / 2, p - 1, p, p + 1, 2 * p - 1, 2 * p, 3 * p + p / 2}) {
     counts.insert(m);
   }
   return counts;
@@ -152,14 +152,16 @@ TEST_P(EverySchedule, EmptyStageCostsMeanUniformOnes) {
 
 TEST_P(EverySchedule, LargePipelinesAreValid) {
   for (const int p : kMoreRanks) {
-    for (const int m : {1, p - 1, p}) {
+    for (const int m : {1, p - 1}) {
       SCOPED_TRACE(testing::Message() << "p " << p << ", m " << m);
       const StageOrders orders = make_orders(GetParam(), p, m, 2, uniform(p));
       EXPECT_EQ(first_order_violation(orders), "");
       EXPECT_LE(highest_peak_units(simulate(orders, uniform(p))),
                 std::min<double>(m, peak_formula(GetParam(), p, m)));
     }
-    for (const int m : {2 * p, 4 * p}) expect_formulas(p, m);
+    expect_formulas(p, 2 * p);
+    // Another 2p micro-batches repeat the steady state: once is enough to see that they do.
+    if (p == kMoreRanks.front()) expect_formulas(p, 4 * p);
   }
 }
 
