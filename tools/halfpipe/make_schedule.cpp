@@ -69,19 +69,29 @@ MadeSchedule make_named(const ScheduleOptions& options, const std::string& name)
           std::move(timeline), elapsed.count(),        {}};
 }
 
-std::vector<schedule::Placement> placements_for(int num_ranks) {
+/// The linear one last. Many chunks pay where messages are nearly free; with very many passes there
+/// is no time to find out.
+std::vector<schedule::Placement> placements_for(int num_ranks, int num_micro_batches) {
   using schedule::Placement;
   using schedule::PlacementKind;
-  if (num_ranks == 1) return {Placement(PlacementKind::kLinear, 1, 1)};
-  return {Placement(PlacementKind::kV, num_ranks, 2),
-          Placement(PlacementKind::kZigzag, num_ranks, 4),
-          Placement(PlacementKind::kLinear, num_ranks, 1)};
+  constexpr std::int64_t kManyPasses = 60000;
+  std::vector<Placement> placements;
+  for (const int num_chunks : {2, 4, 3, 6}) {
+    const std::int64_t passes =
+        std::int64_t{schedule::kNumPasses} * num_chunks * num_ranks * num_micro_batches;
+    const bool usual = num_chunks == 2 || num_chunks == 4;
+    if (num_ranks == 1 || (!usual && passes > kManyPasses)) continue;
+    placements.emplace_back(PlacementKind::kZigzag, num_ranks, num_chunks);
+  }
+  placements.emplace_back(PlacementKind::kLinear, num_ranks, 1);
+  return placements;
 }
 
 /// Those that a file of stage costs can be joined into, if there is one. At least one: where none
 /// can, costs_of tells why.
 std::vector<schedule::Placement> placements_for(const ScheduleOptions& options) {
-  std::vector<schedule::Placement> placements = placements_for(options.num_ranks);
+  std::vector<schedule::Placement> placements =
+      placements_for(options.num_ranks, options.num_micro_batches);
   if (options.stage_costs.empty()) return placements;
   const std::size_t num_stages = costs::read_stage_costs(options.stage_costs).stages.size();
   const schedule::Placement fewest_stages = placements.back();

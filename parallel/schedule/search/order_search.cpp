@@ -10,6 +10,7 @@ namespace halfpipe::schedule {
 namespace {
 
 constexpr std::size_t kPoolSize = 8;
+constexpr std::size_t kFirstPoints = 12;  // of the library
 // Beyond this, policies are tried on a step of few micro-batches first: what makes them good is the
 // same there.
 constexpr std::size_t kManyOps = 6000;
@@ -120,25 +121,30 @@ void OrderSearch::merge(const std::vector<CandidatePool>& pools) {
   }
 }
 
-void OrderSearch::try_library(std::vector<Lane>& lanes, double until) {
+void OrderSearch::try_library(std::vector<Lane>& lanes, LibraryPart part, double until) {
   const Views& views = small_views_ ? *small_views_ : *views_;
-  for (Lane& lane : lanes) searches_.emplace_back(views.pointers(), lane.random.bits());
+  if (searches_.empty()) {
+    for (Lane& lane : lanes) searches_.emplace_back(views.pointers(), lane.random.bits());
+  }
   std::vector<CandidatePool> pools(lanes.size(), CandidatePool(kPoolSize));
   run_lanes(lanes, num_threads_, [&](Lane& lane) {
     PolicySearch& search = searches_[lane.index];
     const std::vector<PolicySearch::Point> points = search.library();
-    for (std::size_t i = lane.index; i < points.size(); i += lanes.size()) {
+    const std::size_t begin = part == LibraryPart::kFirst ? 0 : kFirstPoints;
+    const std::size_t end = part == LibraryPart::kFirst ? kFirstPoints : points.size();
+    for (std::size_t i = begin + lane.index; i < end; i += lanes.size()) {
       search.try_point(points[i], pools[lane.index]);
       lane.budget.count(kEvaluationsPerPolicy);
-      if (lane.budget.used() >= until && i >= lanes.size()) break;
+      if (lane.budget.used() >= until) break;
     }
     if (!small_views_) return;
     pools[lane.index] = CandidatePool(kPoolSize);
     PolicySearch whole(views_->pointers(), lane.random.bits());
+    int left = part == LibraryPart::kFirst ? 1 : 4;
     for (const PolicySearch::Point& point : search.best_points()) {
       whole.try_point(point, pools[lane.index]);
       lane.budget.count(kEvaluationsPerPolicy);
-      if (lane.budget.used() >= until) break;
+      if (--left == 0 || lane.budget.used() >= until) break;
     }
   });
   merge(pools);

@@ -3,6 +3,7 @@
 // annealing.
 #pragma once
 
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -28,8 +29,10 @@ class OrderSearch {
   /// Orders for the problem's placement that may be where the search begins; those that do not fit
   /// the memory are passed over.
   void offer(const StageOrders& orders);
-  /// Tries the policies of the library, less if lanes are beyond `until`.
-  void try_library(std::vector<Lane>& lanes, double until);
+  /// Tries some policies of the library, to see what the placement is good for, or the rest of
+  /// them; fewer if lanes are beyond `until`.
+  enum class LibraryPart : std::uint8_t { kFirst, kRest };
+  void try_library(std::vector<Lane>& lanes, LibraryPart part, double until);
   /// Looks for better policies until the lanes have used `until` of their budgets.
   void improve_policies(std::vector<Lane>& lanes, double until);
   /// Shifts passes of the best orders until the lanes have used `until`.

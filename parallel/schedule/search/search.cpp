@@ -21,7 +21,8 @@ namespace halfpipe::schedule {
 namespace {
 
 // How the budget is spent: shares of it that are used up when a phase ends.
-constexpr double kLibraryEnd = 0.25;
+constexpr double kFirstLookEnd = 0.15;
+constexpr double kLibraryEnd = 0.3;
 struct Phases {
   double policies_end;
   double hot_end;  // of annealing; the rest cools down further
@@ -45,7 +46,9 @@ Cooling further(Cooling cooling) {
 }
 // A placement whose orders cost so much more than the best is given up: policies and shifts rarely
 // win that much.
-constexpr double kFarBehindByPolicies = 0.06;
+constexpr double kFarBehindByFirstLook = 0.12;
+constexpr std::size_t kMostAfterFirstLook = 3;
+constexpr double kFarBehindByPolicies = 0.04;
 constexpr double kFarBehindByOrders = 0.01;
 // Bounds are up to 1e-9 of the work too low.
 constexpr double kRounding = 1e-7;
@@ -181,6 +184,22 @@ std::vector<Contender> make_contenders(const std::vector<SearchProblem>& choices
   return contenders;
 }
 
+/// A first look at every placement, then the rest of the library for the best of them.
+void try_libraries(std::vector<Contender>& contenders, std::vector<Lane>& lanes) {
+  for (Contender& contender : contenders) {
+    const double best = best_of(contenders).search.best_cost();
+    if (contender.bound.seconds >= best * (1.0 - kRounding)) continue;
+    contender.search.try_library(lanes, OrderSearch::LibraryPart::kFirst, kFirstLookEnd);
+  }
+  std::vector<Contender*> hopes = hopeful(contenders, kFarBehindByFirstLook);
+  if (hopes.size() > kMostAfterFirstLook) hopes.resize(kMostAfterFirstLook);
+  for (std::size_t i = 0; i < hopes.size(); ++i) {
+    const double used = lanes.front().budget.used();
+    const double part = (kLibraryEnd - used) / static_cast<double>(hopes.size() - i);
+    hopes[i]->search.try_library(lanes, OrderSearch::LibraryPart::kRest, used + part);
+  }
+}
+
 }  // namespace
 
 MemoryLimitError::MemoryLimitError(std::int64_t smallest_limit_bytes)
@@ -194,12 +213,7 @@ SearchResult search_schedule(const std::vector<SearchProblem>& choices,
   const auto start = std::chrono::steady_clock::now();
   std::vector<Lane> lanes = make_lanes(budget);
   std::vector<Contender> contenders = make_contenders(choices, budget);
-  for (std::size_t i = 0; i < contenders.size(); ++i) {
-    const double part = static_cast<double>(i + 1) / static_cast<double>(contenders.size());
-    const bool can_win =
-        contenders[i].bound.seconds < best_of(contenders).search.best_cost() * (1.0 - kRounding);
-    if (can_win) contenders[i].search.try_library(lanes, kLibraryEnd * part);
-  }
+  try_libraries(contenders, lanes);
   const Phases phases = phases_for(best_of(contenders).search.num_ops());
   share_out(contenders, lanes, kFarBehindByPolicies, phases.policies_end,
             [&](OrderSearch& search, double until) { search.improve_policies(lanes, until); });
