@@ -5,19 +5,20 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <thread>
 #include <utility>
 
 #include "engine/config/memory_limit.h"
 #include "engine/model/model_cost.h"
 #include "engine/model/parameter.h"
-#include "engine/runtime/rank_model.h"
+#include "engine/model/stage.h"
 #include "parallel/schedule/assign_saved.h"
 #include "parallel/schedule/build_plan.h"
 #include "parallel/schedule/catalogue.h"
 #include "parallel/schedule/schedule_error.h"
+#include "parallel/schedule/search/joint_search.h"
 #include "parallel/schedule/search/search.h"
+#include "parallel/schedule/search/split_search.h"
 #include "parallel/schedule/simulate.h"
 
 namespace halfpipe::runtime {
@@ -55,31 +56,23 @@ std::int64_t peak_of_1f1b(const config::RunConfig& config) {
   return *std::max_element(peaks.begin(), peaks.end());
 }
 
-/// What the machine has left for each rank's activations, if its ranks share its memory: a tenth is
-/// kept for messages, scratch and whatever else runs.
-std::vector<std::int64_t> what_is_left(const config::RunConfig& config, const StageLayout& layout) {
-  constexpr double kShare = 0.9;
-  const double machine =
-      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  const int p = config.parallel.pipeline;
-  const schedule::Plan no_plan{"", layout.placement, config.num_micro_batches(), false, 0, {}, {}};
-  const Job job{config, layout.placement, layout.stage_map, layout.costs, no_plan, no_plan, {}};
-  std::vector<std::int64_t> left;
-  for (int rank = 0; rank < p; ++rank) {
-    const RankModel model(job, rank);
-    const model::ParameterBytes bytes = model::parameter_bytes(model.parameters().all());
-    const double taken = 3.0 * static_cast<double>(bytes.values) +  // and two moments
-                         static_cast<double>(bytes.gradients);
-    left.push_back(static_cast<std::int64_t>(std::max(0.0, kShare * machine / p - taken)));
-  }
-  return left;
-}
+/// What each rank may take, for activations alone or, where `counts_residents`, for everything.
+struct Limit {
+  std::int64_t bytes;
+  bool counts_residents;
+};
 
-std::vector<std::int64_t> limit_for(const config::RunConfig& config, const StageLayout& layout) {
+Limit limit_for(const config::RunConfig& config) {
   const std::optional<config::MemoryLimit> limit =
       config::parse_memory_limit(config.schedule.memory_limit);
-  if (!limit) return what_is_left(config, layout);
   const int p = config.parallel.pipeline;
+  if (!limit) {
+    // The ranks share the machine; a tenth is kept for messages, scratch and whatever else runs.
+    constexpr double kShare = 0.9;
+    const double machine =
+        static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+    return {static_cast<std::int64_t>(kShare * machine / p), true};
+  }
   double bytes = limit->amount;
   if (limit->measure != config::MemoryMeasure::kBytes) {
     bytes *= static_cast<double>(peak_of_1f1b(config));
@@ -89,8 +82,7 @@ std::vector<std::int64_t> limit_for(const config::RunConfig& config, const Stage
     }
   }
   constexpr double kMost = 0x1p62;
-  return std::vector<std::int64_t>(static_cast<std::size_t>(p),
-                                   static_cast<std::int64_t>(std::min(bytes, kMost)));
+  return {static_cast<std::int64_t>(std::min(bytes, kMost)), false};
 }
 
 /// Whole arenas have to fit: what is saved takes multiples of kArenaAlignment.
@@ -113,73 +105,122 @@ schedule::SearchBudget budget_of(const config::ScheduleConfig& config) {
   return budget;
 }
 
-schedule::SearchResult search(const config::RunConfig& config,
-                              const std::vector<schedule::SearchProblem>& choices) {
-  try {
-    return schedule::search_schedule(choices, budget_of(config.schedule));
-  } catch (const schedule::MemoryLimitError& error) {
-    constexpr double kMebibyte = 1024.0 * 1024.0;
-    const std::string& given = config.schedule.memory_limit;
-    throw schedule::ScheduleError(fmt::format(
-        "schedule.memory_limit ({}) is too little for any schedule; the smallest limit that has "
-        "one is {:.3f} MiB ({} B) of activations per rank",
-        given.empty() ? "null: what the machine has left" : given,
-        static_cast<double>(error.smallest_limit()) / kMebibyte, error.smallest_limit()));
+/// Parameters with gradients and two moments each.
+std::int64_t resident_bytes(const config::RunConfig& config,
+                            const std::vector<model::StageLayers>& layers) {
+  model::ParameterSet parameters;
+  const std::vector<model::ParameterSpec> specs = model::all_parameters(config.model);
+  for (const model::StageLayers& part : layers) {
+    const model::Stage stage(config.model, specs, part, config.train.micro_batch_size, parameters);
   }
+  const model::ParameterBytes bytes = model::parameter_bytes(parameters.all());
+  return static_cast<std::int64_t>(3 * bytes.values + bytes.gradients);
+}
+
+schedule::LayeredModel layers_of(const config::RunConfig& config, bool counts_residents) {
+  const int L = config.model.num_layers;
+  const model::StageLayers embedding{0, 0, 0, true, false};
+  const model::StageLayers block{0, 0, 1, false, false};
+  const model::StageLayers head{0, L, 0, false, true};
+  const auto cost_of = [&](const model::StageLayers& layers) {
+    const schedule::CostModel costs = in_arena_bytes(
+        model::estimate_costs(config.model, {layers}, config.train.micro_batch_size));
+    return schedule::LayerCost{costs.stages.front(),
+                               counts_residents ? resident_bytes(config, {layers}) : 0};
+  };
+  schedule::LayeredModel model;
+  model.embedding = cost_of(embedding);
+  model.blocks.assign(static_cast<std::size_t>(L), cost_of(block));
+  model.head = cost_of(head);
+  if (counts_residents) {
+    model.shared_resident_bytes = model.embedding.resident_bytes + model.head.resident_bytes -
+                                  resident_bytes(config, {embedding, head});
+  }
+  return model;
+}
+
+schedule::JointProblem joint_problem(const config::RunConfig& config) {
+  const Limit limit = limit_for(config);
+  schedule::JointProblem problem;
+  problem.model = layers_of(config, limit.counts_residents);
+  problem.placements = placements_for(config);
+  problem.num_micro_batches = config.num_micro_batches();
+  problem.memory_limit.assign(static_cast<std::size_t>(config.parallel.pipeline), limit.bytes);
+  problem.objective = config.schedule.objective == "span" ? schedule::Objective::kSpan
+                                                          : schedule::Objective::kMakespan;
+  problem.blocks_per_stage = config.parallel.layers_per_stage;
+  return problem;
+}
+
+std::string too_little(const config::RunConfig& config) {
+  constexpr double kMebibyte = 1024.0 * 1024.0;
+  schedule::JointProblem activations = joint_problem(config);
+  activations.model = layers_of(config, false);
+  const std::int64_t smallest = schedule::smallest_limit_of_any_split(activations);
+  const std::string& given = config.schedule.memory_limit;
+  return fmt::format(
+      "schedule.memory_limit ({}) is too little for any schedule; the smallest limit that has one "
+      "is {:.3f} MiB ({} B) of activations per rank",
+      given.empty() ? "null: what the machine has left" : given,
+      static_cast<double>(smallest) / kMebibyte, smallest);
 }
 
 /// An arena may have gaps, so that it is larger than the peak that the search kept below the limit.
-/// True when one is too large; the limits are then smaller by as much.
-bool tighten(const schedule::SearchProblem& problem,
+/// True when one is too large; the limits of `tightened` are then smaller by as much.
+bool tighten(const schedule::SearchProblem& chosen,
              const schedule::StageOrders& orders,
-             const std::vector<std::int64_t>& arena_limit,
-             std::vector<std::int64_t>& limit) {
-  const schedule::Plan plan = schedule::build_plan(orders, problem.costs);
+             schedule::JointProblem& tightened) {
+  const schedule::Plan plan = schedule::build_plan(orders, chosen.costs);
   bool too_large = false;
-  for (std::size_t rank = 0; rank < limit.size(); ++rank) {
-    const std::int64_t excess = plan.ranks[rank].arena_bytes - arena_limit[rank];
+  for (std::size_t rank = 0; rank < plan.ranks.size(); ++rank) {
+    const std::int64_t excess = plan.ranks[rank].arena_bytes - chosen.memory_limit[rank];
     if (excess <= 0) continue;
     too_large = true;
-    limit[rank] = plan.ranks[rank].peak_activation_bytes - excess;
+    const std::int64_t unused =
+        chosen.memory_limit[rank] - plan.ranks[rank].peak_activation_bytes + excess;
+    tightened.memory_limit[rank] = tightened.memory_limit[rank] - unused;
   }
   return too_large;
 }
 
 ChosenSchedule search_schedule(const config::RunConfig& config) {
-  std::vector<StageLayout> layouts;
-  std::vector<schedule::SearchProblem> choices;
-  for (const schedule::Placement& placement : placements_for(config)) {
-    StageLayout layout = lay_out(config, placement);
-    choices.push_back({placement, config.num_micro_batches(), in_arena_bytes(layout.costs),
-                       limit_for(config, layout),
-                       config.schedule.objective == "span" ? schedule::Objective::kSpan
-                                                           : schedule::Objective::kMakespan});
-    layouts.push_back(std::move(layout));
-  }
-  std::vector<std::vector<std::int64_t>> arena_limits;
-  for (const schedule::SearchProblem& problem : choices) {
-    arena_limits.push_back(problem.memory_limit);
-  }
-  for (;;) {
-    schedule::SearchResult found = search(config, choices);
-    schedule::SearchProblem& chosen = choices[found.choice];
-    if (tighten(chosen, found.orders, arena_limits[found.choice], chosen.memory_limit)) continue;
-    return {std::move(layouts[found.choice]), std::move(found.orders),
-            ScheduleSearch{arena_limits[found.choice], found.cost, found.bound, found.reason,
-                           found.search_seconds}};
+  const schedule::JointProblem problem = joint_problem(config);
+  schedule::JointProblem tightened = problem;
+  try {
+    for (;;) {
+      schedule::JointResult found = schedule::search_jointly(tightened, budget_of(config.schedule));
+      const schedule::SearchProblem chosen = schedule::problem_of(problem, found.split);
+      if (tighten(chosen, found.orders, tightened)) continue;
+      return {lay_out(config, found.split.placement, found.split.blocks_per_stage),
+              std::move(found.orders),
+              ScheduleSearch{chosen.memory_limit, found.cost, found.bound_of_any_split,
+                             problem.blocks_per_stage
+                                 ? found.reason
+                                 : "the busiest rank's work alone, whatever layers it has",
+                             found.bound, found.reason, found.search_seconds}};
+    }
+  } catch (const schedule::MemoryLimitError&) {
+    throw schedule::ScheduleError(too_little(config));
   }
 }
 
 }  // namespace
 
 StageLayout lay_out(const config::RunConfig& config, const schedule::Placement& placement) {
-  const int B = config.train.micro_batch_size;
-  const std::vector<int> blocks =
-      config.parallel.layers_per_stage
-          ? *config.parallel.layers_per_stage
-          : model::balanced_blocks_per_stage(config.model, placement, B);
-  std::vector<model::StageLayers> stage_map = model::make_stage_map(config.model, blocks);
-  schedule::CostModel costs = model::estimate_costs(config.model, stage_map, B);
+  if (config.parallel.layers_per_stage) {
+    return lay_out(config, placement, *config.parallel.layers_per_stage);
+  }
+  return lay_out(
+      config, placement,
+      model::balanced_blocks_per_stage(config.model, placement, config.train.micro_batch_size));
+}
+
+StageLayout lay_out(const config::RunConfig& config,
+                    const schedule::Placement& placement,
+                    const std::vector<int>& blocks_per_stage) {
+  std::vector<model::StageLayers> stage_map = model::make_stage_map(config.model, blocks_per_stage);
+  schedule::CostModel costs =
+      model::estimate_costs(config.model, stage_map, config.train.micro_batch_size);
   return {placement, std::move(stage_map), std::move(costs)};
 }
 

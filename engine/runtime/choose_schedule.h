@@ -27,12 +27,19 @@ struct StageLayout {
 [[nodiscard]] StageLayout lay_out(const config::RunConfig& config,
                                   const schedule::Placement& placement);
 
+/// The same with the blocks of each stage given.
+[[nodiscard]] StageLayout lay_out(const config::RunConfig& config,
+                                  const schedule::Placement& placement,
+                                  const std::vector<int>& blocks_per_stage);
+
 /// What a search says of itself. Seconds are those of the cost model, but for search_seconds.
 struct ScheduleSearch {
   std::vector<std::int64_t> memory_limit;  // [rank], bytes of activations
   double cost;                             // of the objective
-  double lower_bound;                      // no schedule within the limits is better
+  double lower_bound;                      // whatever the stages, no schedule is better
   std::string reason;                      // of the bound
+  double stages_bound;                     // no orders of these stages within the limits are better
+  std::string stages_reason;
   double search_seconds;
 };
 
@@ -43,8 +50,9 @@ struct ChosenSchedule {
 };
 
 /// config.model.vocab_size is resolved. schedule.name auto considers a V, a zigzag of four chunks
-/// and one stage per rank, as far as there are layers for them; with parallel.layers_per_stage, the
-/// zigzag of as many chunks as it has. Throws ScheduleError, with the smallest limit that would do,
+/// and one stage per rank, as far as there are layers for them, and chooses the blocks of each
+/// stage along with placement and orders; with parallel.layers_per_stage, the zigzag of as many
+/// chunks as it has. Throws ScheduleError, with the smallest limit that would do,
 /// when nothing fits schedule.memory_limit.
 [[nodiscard]] ChosenSchedule choose_schedule(const config::RunConfig& config);
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -20,13 +21,33 @@ namespace halfpipe::runtime {
 
 namespace {
 
-std::string in_words(const std::vector<model::StageLayers>& stage_map) {
+/// Layers of every stage, and the bytes that this rank's own estimate has for them.
+std::string in_words(const Job& job) {
   std::string text;
-  for (const model::StageLayers& layers : stage_map) {
-    text += fmt::format("{}:{}+{}{}{};", layers.stage, layers.first_block, layers.num_blocks,
-                        layers.has_embedding ? "e" : "", layers.has_head ? "h" : "");
+  for (const model::StageLayers& layers : job.stage_map) {
+    const schedule::StageCost& cost = job.costs.stages[static_cast<std::size_t>(layers.stage)];
+    text +=
+        fmt::format("{}:{}+{}{}{}:{},{},{};", layers.stage, layers.first_block, layers.num_blocks,
+                    layers.has_embedding ? "e" : "", layers.has_head ? "h" : "",
+                    cost.forward_to_backward_input_bytes, cost.forward_to_backward_weight_bytes,
+                    cost.backward_input_to_backward_weight_bytes);
   }
   return text;
+}
+
+std::vector<std::byte> blocks_to_bytes(const std::vector<model::StageLayers>& stage_map) {
+  std::vector<std::byte> bytes;
+  for (const model::StageLayers& layers : stage_map) {
+    const auto one = std::as_bytes(std::span(&layers.num_blocks, 1));
+    bytes.insert(bytes.end(), one.begin(), one.end());
+  }
+  return bytes;
+}
+
+std::vector<int> blocks_from_bytes(const std::vector<std::byte>& bytes) {
+  std::vector<int> blocks(bytes.size() / sizeof(int));
+  std::memcpy(blocks.data(), bytes.data(), blocks.size() * sizeof(int));
+  return blocks;
 }
 
 }  // namespace
@@ -49,18 +70,21 @@ Job make_job(const config::RunConfig& config) {
 Job agree_on_job(const config::RunConfig& config, transport::Transport& transport) {
   std::vector<std::byte> training;
   std::vector<std::byte> evaluation;
+  std::vector<std::byte> blocks;
   std::optional<ScheduleSearch> search;
   agree(transport, [&] {
     if (transport.rank() != 0) return;
     Job job = make_job(config);
     training = schedule::serialize(job.training);
     evaluation = schedule::serialize(job.evaluation);
+    blocks = blocks_to_bytes(job.stage_map);
     search = std::move(job.search);
   });
   transport.broadcast(training, 0);
   transport.broadcast(evaluation, 0);
+  transport.broadcast(blocks, 0);
   schedule::Plan plan = schedule::deserialize(training);
-  StageLayout layout = lay_out(config, plan.placement);
+  StageLayout layout = lay_out(config, plan.placement, blocks_from_bytes(blocks));
   Job job{config,
           layout.placement,
           std::move(layout.stage_map),
@@ -69,9 +93,9 @@ Job agree_on_job(const config::RunConfig& config, transport::Transport& transpor
           schedule::deserialize(evaluation),
           std::move(search)};
 
-  // The stage map comes from floating-point costs on every rank by itself, the plans are received.
+  // Plans and blocks per stage are received; what the stages keep comes from each rank's own model.
   const std::string mine = fmt::format("{}/{}/{}", schedule::hash_of(job.training),
-                                       schedule::hash_of(job.evaluation), in_words(job.stage_map));
+                                       schedule::hash_of(job.evaluation), in_words(job));
   const auto records = transport.all_gather(std::as_bytes(std::span(mine)));
   const bool same = std::ranges::all_of(records, [&](const std::vector<std::byte>& other) {
     return std::ranges::equal(other, std::as_bytes(std::span(mine)));

@@ -32,8 +32,9 @@ struct Job {
 /// exists.
 [[nodiscard]] Job make_job(const config::RunConfig& config);
 
-/// The same on every rank of a transport: rank 0 plans, the others receive its plans, and all
-/// compare their hashes. What rank 0 throws becomes an AgreedError on all.
+/// The same on every rank of a transport: rank 0 plans, the others receive its plans and
+/// stages, and all compare them and the bytes that their own models would keep. What rank 0 throws
+/// becomes an AgreedError on all.
 [[nodiscard]] Job agree_on_job(const config::RunConfig& config, transport::Transport& transport);
 
 /// Bytes of one rank by kind. A plan's figures and measured ones have the same shape, to be held

@@ -81,10 +81,10 @@ std::string search_lines(const Job& job) {
   };
   return fmt::format(
       "            found in {:.2f} s for {}{} MiB of activations per rank: {} stages per rank, {} "
-      "at most {:.1f}% above the best possible ({})\n",
+      "at most {:.1f}% above the best possible for these stages ({})\n",
       search.search_seconds, *least == *most ? "" : mebibytes(*least) + " to ", mebibytes(*most),
       job.placement.num_chunks(), job.config.schedule.objective,
-      100.0 * (search.cost / search.lower_bound - 1.0), search.reason);
+      100.0 * (search.cost / search.stages_bound - 1.0), search.stages_reason);
 }
 
 std::string memory_lines(const Job& job, const std::vector<RankMemory>& memory) {

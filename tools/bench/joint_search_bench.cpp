@@ -131,7 +131,7 @@ double search_balanced_alone(const JointProblem& problem, const SearchBudget& bu
   std::vector<SearchProblem> choices;
   for (const Placement& placement : problem.placements) {
     const std::optional<std::vector<int>> blocks =
-        balance_ranks(placement, partition_task_of(problem));
+        balance_ranks(placement, partition_task_of(problem, placement));
     if (blocks) choices.push_back(problem_of(problem, {placement, *blocks}));
   }
   return search_schedule(choices, budget).cost;
@@ -146,8 +146,8 @@ double run(const std::string& family,
   const Peer interleaved = measure(problem, "interleaved", uniform(problem, 2 * p));
   const Peer one = measure(problem, "1f1b", uniform(problem, p));
   const auto limit = static_cast<std::int64_t>(share * static_cast<double>(interleaved.bytes));
-  const Peer half = measure(problem, "v-half",
-                            *balance_ranks(problem.placements.front(), partition_task_of(problem)));
+  const Placement& v = problem.placements.front();
+  const Peer half = measure(problem, "v-half", *balance_ranks(v, partition_task_of(problem, v)));
   std::fill(problem.memory_limit.begin(), problem.memory_limit.end(), limit);
   SearchBudget budget;
   budget.evaluations = evaluations;

@@ -36,10 +36,9 @@ std::vector<Split> finalists_of(const std::vector<ScoredSplit>& scored) {
 }
 
 double bound_of_any_split(const JointProblem& problem) {
-  const PartitionTask task = partition_task_of(problem);
   double least = std::numeric_limits<double>::infinity();
   for (const Placement& placement : problem.placements) {
-    least = std::min(least, heaviest_rank_bound(placement, task));
+    least = std::min(least, heaviest_rank_bound(placement, partition_task_of(problem, placement)));
   }
   return problem.num_micro_batches * least;
 }

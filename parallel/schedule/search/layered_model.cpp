@@ -107,6 +107,9 @@ SearchProblem problem_of(const JointProblem& problem, const Split& split) {
     }
     if (stage + 1 == placement.num_stages()) host(problem.model.head);
   }
+  if (placement.ends_share_rank()) {
+    result.memory_limit.front() += problem.model.shared_resident_bytes;
+  }
   return result;
 }
 

@@ -22,6 +22,8 @@ struct LayeredModel {
   LayerCost embedding;            // on the first stage
   std::vector<LayerCost> blocks;  // in order, each with costs of its own
   LayerCost head;                 // on the last stage
+  /// Residents that embedding and head have in common where they are on one rank (a tied table).
+  std::int64_t shared_resident_bytes = 0;
 };
 
 /// Placement and number of blocks on each of its stages, in stage order; 0 is allowed.

@@ -82,7 +82,7 @@ PartitionTask task_of_1f1b(PartitionTask task, int num_micro_batches) {
 
 }  // namespace
 
-PartitionTask partition_task_of(const JointProblem& problem) {
+PartitionTask partition_task_of(const JointProblem& problem, const Placement& placement) {
   PartitionTask task;
   task.load = amounts(problem.model, seconds_of);
   task.memory = amounts(problem.model, bytes_of);
@@ -91,28 +91,31 @@ PartitionTask partition_task_of(const JointProblem& problem) {
   for (const std::int64_t limit : problem.memory_limit) {
     task.memory_limit.push_back(static_cast<double>(limit));
   }
+  if (placement.ends_share_rank()) {
+    task.memory.head -= static_cast<double>(problem.model.shared_resident_bytes);
+  }
   return task;
 }
 
 std::int64_t smallest_limit_of_any_split(const JointProblem& problem) {
-  PartitionTask task = partition_task_of(problem);
-  std::fill(task.memory_limit.begin(), task.memory_limit.end(), 1.0);
-  task = memory_task_of(task);
+  JointProblem roomy = problem;
+  constexpr std::int64_t kRoom = std::int64_t{1} << 60;  // the same on every rank
+  std::fill(roomy.memory_limit.begin(), roomy.memory_limit.end(), kRoom);
   std::int64_t smallest = std::numeric_limits<std::int64_t>::max();
   for (const Placement& placement : problem.placements) {
     std::vector<int> blocks;
     if (!problem.blocks_per_stage) {
-      blocks = *balance_ranks(placement, task);
+      blocks = *balance_ranks(placement, memory_task_of(partition_task_of(roomy, placement)));
     } else if (static_cast<int>(problem.blocks_per_stage->size()) == placement.num_stages()) {
       blocks = *problem.blocks_per_stage;
     } else {
       continue;
     }
-    const SearchProblem fixed = problem_of(problem, {placement, blocks});
+    const SearchProblem fixed = problem_of(roomy, {placement, blocks});
     const std::vector<std::int64_t> least = smallest_memory_limit(placement, fixed.costs);
     std::int64_t largest = 0;
     for (std::size_t rank = 0; rank < least.size(); ++rank) {
-      const std::int64_t residents = problem.memory_limit[rank] - fixed.memory_limit[rank];
+      const std::int64_t residents = kRoom - fixed.memory_limit[rank];
       largest = std::max(largest, least[rank] + residents);
     }
     smallest = std::min(smallest, largest);
@@ -121,10 +124,7 @@ std::int64_t smallest_limit_of_any_split(const JointProblem& problem) {
 }
 
 SplitSearch::SplitSearch(const JointProblem& problem, const SearchBudget& budget)
-    : problem_(problem),
-      budget_(budget),
-      task_(partition_task_of(problem)),
-      share_(budget, 1, BudgetShare::Clock::now()) {}
+    : problem_(problem), budget_(budget), share_(budget, 1, BudgetShare::Clock::now()) {}
 
 double SplitSearch::used() const {
   return share_.used();
@@ -162,11 +162,12 @@ void SplitSearch::start() {
       if (static_cast<int>(given.size()) == placement.num_stages()) score({placement, given});
       continue;
     }
+    const PartitionTask task = partition_task_of(problem_, placement);
     std::vector<std::optional<std::vector<int>>> starts{
-        balance_ranks(placement, task_), balance_stages(placement, task_),
-        balance_ranks(placement, memory_task_of(task_))};
+        balance_ranks(placement, task), balance_stages(placement, task),
+        balance_ranks(placement, memory_task_of(task))};
     if (placement.num_chunks() == 1) {
-      starts.push_back(balance_ranks(placement, task_of_1f1b(task_, problem_.num_micro_batches)));
+      starts.push_back(balance_ranks(placement, task_of_1f1b(task, problem_.num_micro_batches)));
     }
     for (const std::optional<std::vector<int>>& blocks : starts) {
       if (blocks) score({placement, *blocks});
@@ -175,9 +176,10 @@ void SplitSearch::start() {
 }
 
 std::vector<Split> SplitSearch::near(const Split& split) const {
+  const PartitionTask task = partition_task_of(problem_, split.placement);
   std::vector<std::pair<PartitionMerit, Split>> others;
   for (std::vector<int>& blocks : partitions_near(split.blocks_per_stage)) {
-    const PartitionMerit merit = merit_of(split.placement, task_, blocks);
+    const PartitionMerit merit = merit_of(split.placement, task, blocks);
     const bool can_win = problem_.num_micro_batches * merit.heaviest_rank < scored_.front().cost &&
                          merit.excess_memory == 0.0;
     if (can_win) others.emplace_back(merit, Split{split.placement, std::move(blocks)});

@@ -13,7 +13,8 @@ namespace halfpipe::schedule {
 
 /// The loads and memory of a model's layers, seconds of all three passes and the bytes that one
 /// micro-batch and the residents take.
-[[nodiscard]] PartitionTask partition_task_of(const JointProblem& problem);
+[[nodiscard]] PartitionTask partition_task_of(const JointProblem& problem,
+                                              const Placement& placement);
 
 /// With this much on every rank some split has a schedule, on the placement that needs least.
 [[nodiscard]] std::int64_t smallest_limit_of_any_split(const JointProblem& problem);
@@ -50,7 +51,6 @@ class SplitSearch {
 
   const JointProblem& problem_;
   SearchBudget budget_;
-  PartitionTask task_;
   BudgetShare share_;
   std::vector<ScoredSplit> scored_;
   std::vector<Split> met_;
