@@ -35,7 +35,8 @@ StageOrders with_unsplit_backward(const StageOrders& orders) {
 StageOrders block_schedule(const BuildingBlock& block,
                            int num_micro_batches,
                            const BlockGoal& goal) {
-  const CostModel costs = uniform_costs(block.placement.num_stages());
+  CostModel costs = uniform_costs(block.placement.num_stages());
+  costs.message_seconds = goal.message_slots;
   const WeightPassPolicy policy{.max_in_flight = goal.max_in_flight};
   const bool unsplit = has_weight_passes(block);
   const auto with_weight_passes_again = [&](StageOrders orders) {

@@ -13,6 +13,9 @@ struct BlockGoal {
   // Span at uniform costs beyond a rank's own passes, from 2p micro-batches on; fewer may do
   // better.
   int idle_slots;
+  // What a message takes while W passes are put into the holes. Where it is a little, passes that
+  // are there just in time at 0 come after a W, not before two: orders that bear messages.
+  double message_slots = 0.0;
 };
 
 /// Repeats a block of F and B passes, fills its holes with W, and compacts both ends until the goal

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <utility>
 
+#include "parallel/schedule/block_schedule.h"
+#include "parallel/schedule/blocks.h"
 #include "parallel/schedule/catalogue.h"
 #include "parallel/schedule/place_weight_passes.h"
 #include "parallel/schedule/search/lanes.h"
@@ -46,9 +48,9 @@ Cooling further(Cooling cooling) {
 }
 // A placement whose orders cost so much more than the best is given up: policies and shifts rarely
 // win that much.
-constexpr double kFarBehindByFirstLook = 0.12;
-constexpr std::size_t kMostAfterFirstLook = 3;
-constexpr double kFarBehindByPolicies = 0.04;
+constexpr double kFarBehindByFirstLook = 0.06;
+constexpr std::size_t kMostAfterFirstLook = 2;
+constexpr double kFarBehindByPolicies = 0.03;
 constexpr double kFarBehindByOrders = 0.01;
 // Bounds are up to 1e-9 of the work too low.
 constexpr double kRounding = 1e-7;
@@ -81,6 +83,25 @@ void offer_with_other_weight_passes(const SearchProblem& problem,
   }
 }
 
+/// V-Min and V-Half once more, with orders that bear messages: named ones are made for free ones.
+void offer_blocks(const SearchProblem& problem, const Instance& instance, OrderSearch& search) {
+  constexpr std::size_t kManyOps = 30000;  // takes a while
+  const Placement& placement = problem.placement;
+  if (placement.kind() != PlacementKind::kV || instance.num_ops() > kManyOps) return;
+  const int p = placement.num_pipeline_ranks();
+  const int limit = most_in_flight(problem);
+  double message = 0.0;
+  for (const Row& row : instance.rows) message = std::max(message, row.input_delay);
+  const double slots = message / instance.mean_pass_seconds;
+  for (const BuildingBlock& block : {v_min_block(p), v_half_block(p)}) {
+    if (predicted_peak(with_weight_passes(block)) > limit) continue;
+    for (const double message_slots : {0.02, slots, 2.0 * slots}) {
+      if (message_slots == 0.0) break;
+      search.offer(block_schedule(block, problem.num_micro_batches, {limit, 0, message_slots}));
+    }
+  }
+}
+
 void offer_catalogue(const SearchProblem& problem, OrderSearch& search) {
   const int p = problem.placement.num_pipeline_ranks();
   const int num_chunks = problem.placement.num_chunks();
@@ -90,6 +111,7 @@ void offer_catalogue(const SearchProblem& problem, OrderSearch& search) {
     search.offer(orders);
     offer_with_other_weight_passes(problem, std::move(orders), search);
   }
+  offer_blocks(problem, Instance(problem), search);
   search.offer(one_at_a_time_orders(problem.placement, problem.num_micro_batches));
 }
 
