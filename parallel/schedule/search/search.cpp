@@ -175,11 +175,12 @@ SearchResult search_schedule(const std::vector<SearchProblem>& choices,
   share_out(contenders, lanes, kFarBehindByPolicies, phases.policies_end,
             [&](OrderSearch& search, double until) { search.improve_policies(lanes, until); });
   const Cooling first = cooling_for(best_of(contenders).search.num_ops());
-  for (const auto& [cooling, until] :
-       {std::pair{first, phases.hot_end}, std::pair{further(first), 1.0}}) {
+  const auto anneal_until = [&](const Cooling& cooling, double until) {
     share_out(contenders, lanes, kFarBehindByOrders, until,
               [&](OrderSearch& search, double end) { search.improve_orders(lanes, cooling, end); });
-  }
+  };
+  anneal_until(first, phases.hot_end);
+  anneal_until(further(first), 1.0);
 
   const Contender& best = best_of(contenders);
   const Contender& least = *std::min_element(contenders.begin(), contenders.end(),
