@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -19,7 +20,7 @@ namespace {
 using nlohmann::json;
 
 // Of run.yaml: micro-batches of 4 sequences of 16 tokens, width 32, 4 blocks, 256 kinds of bytes.
-constexpr int kMessageBytes = 4 * 16 * 32 * 4;
+constexpr std::int64_t kMessageBytes = std::int64_t{4} * 16 * 32 * 4;
 constexpr double kTokensPerMicroBatch = 4 * 16;
 constexpr double kBlockForwardFlops =
     2.0 * kTokensPerMicroBatch * (4.0 * 32 * 32 + 2.0 * 32 * 128)  // products with weights
@@ -67,7 +68,7 @@ std::vector<std::string> words_of_line(const std::string& text, const std::strin
 TEST_F(PlanCommand, CountsMessagesByLink) {
   const Arguments four = {"train.global_batch_size=16"};
   const auto expected = [](int activations_down, int gradients_down) {
-    const int bytes = 4 * kMessageBytes * (activations_down + gradients_down) / 4;
+    const std::int64_t bytes = kMessageBytes * (activations_down + gradients_down);
     return json::array({{{"from_rank", 0},
                          {"to_rank", 1},
                          {"activations", activations_down},
@@ -182,7 +183,8 @@ TEST_F(PlanCommand, SaysWhatASearchFound) {
   }
   EXPECT_EQ(search.at("objective"), "makespan");
   EXPECT_DOUBLE_EQ(search.at("cost"), figures.at("makespan"));
-  EXPECT_LE(search.at("lower_bound").get<double>(), search.at("cost").get<double>());
+  EXPECT_LE(search.at("lower_bound").get<double>(), search.at("stages_bound").get<double>());
+  EXPECT_LE(search.at("stages_bound").get<double>(), search.at("cost").get<double>());
   const std::string page = read("page.html");
   EXPECT_NE(page.find(std::to_string(search.at("memory_limit").at(0).get<std::int64_t>())),
             std::string::npos);
@@ -233,6 +235,19 @@ TEST_F(PlanCommand, MoreMemoryIsNeverWorse) {
     }
   }
   EXPECT_TRUE(has_1f1b);
+}
+
+TEST_F(PlanCommand, SearchesAtTheMemoryOfTheBestNamedSchedules) {
+  const json sweep = plan_json({"parallel.pipeline=4"}, {"--sweep-memory", "--evaluations", "1"});
+  const auto limit_of = [](const json& point) { return point.at("memory_limit"); };
+  std::vector<std::int64_t> limits;
+  std::ranges::transform(sweep.at("points"), std::back_inserter(limits), limit_of);
+  for (const char* name : {"v-min", "v-zb"}) {
+    const auto named = std::ranges::find_if(
+        sweep.at("named"), [&](const json& one) { return one.at("name") == name; });
+    ASSERT_NE(named, sweep.at("named").end());
+    EXPECT_EQ(std::ranges::count(limits, named->at("peak_bytes").get<std::int64_t>()), 1) << name;
+  }
 }
 
 TEST_F(PlanCommand, NothingFitsBelowTheSmallestLimit) {

@@ -55,7 +55,8 @@ struct PlannedStep {
 /// "model": {"num_parameters", "flops_per_token"},
 /// "stage_map": [{"stage", "rank", "chunk", "first_block", "num_blocks", "embedding", "head"}],
 /// "search": null | {"objective", "memory_limit": [bytes by rank], "cost", "lower_bound", "reason",
-///   "seconds"} (cost and bound in block forwards),
+///   "stages_bound", "stages_reason", "seconds"} (cost and bounds in block forwards; the second
+///   bound is for the stages of "stage_map"),
 /// "memory": [{"rank", "parameters", "gradients", "optimizer", "activations",
 ///   "activations_without_head", "activations_arena", "messages", "workspace", "batch", "total"}]
 ///   (bytes),

@@ -57,6 +57,8 @@ Json search(const runtime::Job& job) {
           {"cost", search.cost},
           {"lower_bound", search.lower_bound},
           {"reason", search.reason},
+          {"stages_bound", search.stages_bound},
+          {"stages_reason", search.stages_reason},
           {"seconds", search.search_seconds}};
 }
 

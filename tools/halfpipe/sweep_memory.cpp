@@ -186,9 +186,8 @@ std::vector<std::int64_t> row_of_limits(std::int64_t smallest,
   for (const std::int64_t limit : more) {
     if (limit > smallest && limit < largest) limits.push_back(limit);
   }
-  std::ranges::sort(limits);
-  const auto repeated = std::ranges::unique(limits);
-  limits.erase(repeated.begin(), repeated.end());
+  std::sort(limits.begin(), limits.end());
+  limits.erase(std::unique(limits.begin(), limits.end()), limits.end());
   return limits;
 }
 

@@ -26,7 +26,7 @@ struct SweptSchedule {
 struct SweepPoint {
   std::int64_t memory_limit;  // bytes of activations per rank
   SweptSchedule schedule;
-  double lower_bound;  // of the cost, on the placements of a search
+  double lower_bound;  // of the cost, whatever the stages, on the placements of a search
 };
 
 struct MemorySweep {
