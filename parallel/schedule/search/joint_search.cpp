@@ -16,21 +16,20 @@
 namespace halfpipe::schedule {
 namespace {
 
-// Share of the budget for short searches.
-constexpr double kScoringEnd = 0.4;
-// A long search goes on with this many splits, and with the best of every placement that is near.
-constexpr std::size_t kFinalists = 2;
-constexpr double kNearEnough = 0.03;
+// Shares of the budget that are used up when the phases of the search for splits end.
+constexpr double kClimbEnd = 0.25;
+constexpr double kCloserLookEnd = 0.45;
+constexpr std::size_t kSemifinalists = 8;
+// A long search goes on with this many splits, fewer if the others cannot win.
+constexpr std::size_t kFinalists = 3;
 
-std::vector<Split> finalists_of(const std::vector<ScoredSplit>& scored) {
-  std::vector<Split> finalists;
-  for (std::size_t i = 0; i < scored.size(); ++i) {
-    if (scored[i].cost > scored.front().cost * (1.0 + kNearEnough)) break;
-    const Split& split = scored[i].split;
-    const bool first_of_placement =
-        std::none_of(finalists.begin(), finalists.end(),
-                     [&](const Split& other) { return other.placement == split.placement; });
-    if (i < kFinalists || first_of_placement) finalists.push_back(split);
+std::vector<Split> finalists_of(const SplitSearch& search) {
+  std::vector<Split> finalists{search.best_split()};
+  for (const ScoredSplit& candidate : search.scored()) {
+    if (finalists.size() == kFinalists) break;
+    if (candidate.bound < search.best_cost() && candidate.split != search.best_split()) {
+      finalists.push_back(candidate.split);
+    }
   }
   return finalists;
 }
@@ -51,11 +50,20 @@ JointResult search_jointly(const JointProblem& problem, const SearchBudget& budg
   SplitSearch search(problem, budget);
   search.start();
   if (search.scored().empty()) throw MemoryLimitError(smallest_limit_of_any_split(problem));
-  if (!problem.blocks_per_stage) search.climb(kScoringEnd);
-  std::vector<Split> finalists = finalists_of(search.scored());
+  if (!problem.blocks_per_stage) {
+    search.climb(kClimbEnd);
+    search.look_closer(kSemifinalists, kCloserLookEnd);
+  }
+  std::vector<Split> finalists = finalists_of(search);
   std::vector<SearchProblem> choices;
   for (const Split& split : finalists) choices.push_back(problem_of(problem, split));
   SearchResult found = search_schedule(choices, search.rest());
+  // A search of another length takes another way, and now and then one that ends higher.
+  if (found.cost > search.best_cost()) {
+    found.cost = search.best_cost();
+    found.choice = 0;
+    found.orders = search.best_orders();
+  }
   LowerBound bound = lower_bound(choices[found.choice]);
   const double any = problem.blocks_per_stage ? bound.seconds : bound_of_any_split(problem);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;

@@ -19,9 +19,11 @@ constexpr std::int64_t kEvaluationsPerScore = 2048;
 constexpr std::int64_t kFewestEvaluationsPerScore = 64;
 // A counted budget allows about this many scores before kEvaluationsPerScore shrinks.
 constexpr std::int64_t kScoresPerBudget = 64;
+// A closer look is so much longer.
+constexpr std::int64_t kCloserLook = 8;
 // Neighbours of one split that are scored, those with the best loads first.
 constexpr std::size_t kMostNeighbours = 24;
-// Splits so far behind the best are not where to go on from.
+// Splits so much less promising than the best are not where to go on from.
 constexpr double kFarBehind = 0.05;
 
 std::int64_t evaluations_per_score(const SearchBudget& budget) {
@@ -145,14 +147,46 @@ void SplitSearch::score(const Split& split) {
   met_.push_back(split);
   const SearchProblem problem = problem_of(problem_, split);
   if (!can_fit(problem)) return;
+  insert(search(split, evaluations_per_score(budget_)));
+}
+
+ScoredSplit SplitSearch::search(const Split& split, std::int64_t evaluations) {
   SearchBudget brief = budget_;
-  brief.evaluations = evaluations_per_score(budget_);
-  share_.count(brief.evaluations);
-  const double cost = search_schedule({problem}, brief).cost;
-  const auto place =
-      std::upper_bound(scored_.begin(), scored_.end(), cost,
-                       [](double mine, const ScoredSplit& other) { return mine < other.cost; });
-  scored_.insert(place, {split, cost});
+  brief.evaluations = evaluations;
+  share_.count(evaluations);
+  SearchResult found = search_schedule({problem_of(problem_, split)}, brief);
+  if (found.cost < best_cost_) {
+    best_cost_ = found.cost;
+    best_split_ = split;
+    best_orders_ = std::move(found.orders);
+  }
+  return {split, found.cost, found.bound};
+}
+
+void SplitSearch::insert(ScoredSplit scored) {
+  const auto place = std::upper_bound(
+      scored_.begin(), scored_.end(), scored.promise(),
+      [](double mine, const ScoredSplit& other) { return mine < other.promise(); });
+  scored_.insert(place, std::move(scored));
+}
+
+void SplitSearch::look_closer(std::size_t count, double until) {
+  std::vector<Split> splits;
+  for (const ScoredSplit& candidate : scored_) {
+    if (splits.size() == count) break;
+    if (candidate.bound < best_cost_ && !candidate.looked_closer) splits.push_back(candidate.split);
+  }
+  for (const Split& split : splits) {
+    if (used() >= until) return;
+    ScoredSplit closer = search(split, kCloserLook * evaluations_per_score(budget_));
+    closer.looked_closer = true;
+    const auto old =
+        std::find_if(scored_.begin(), scored_.end(),
+                     [&](const ScoredSplit& candidate) { return candidate.split == split; });
+    closer.cost = std::min(closer.cost, old->cost);
+    scored_.erase(old);
+    insert(std::move(closer));
+  }
 }
 
 void SplitSearch::start() {
@@ -180,8 +214,8 @@ std::vector<Split> SplitSearch::near(const Split& split) const {
   std::vector<std::pair<PartitionMerit, Split>> others;
   for (std::vector<int>& blocks : partitions_near(split.blocks_per_stage)) {
     const PartitionMerit merit = merit_of(split.placement, task, blocks);
-    const bool can_win = problem_.num_micro_batches * merit.heaviest_rank < scored_.front().cost &&
-                         merit.excess_memory == 0.0;
+    const bool can_win =
+        problem_.num_micro_batches * merit.heaviest_rank < best_cost_ && merit.excess_memory == 0.0;
     if (can_win) others.emplace_back(merit, Split{split.placement, std::move(blocks)});
   }
   std::stable_sort(others.begin(), others.end(), [](const auto& one, const auto& other) {
@@ -197,8 +231,8 @@ std::vector<Split> SplitSearch::near(const Split& split) const {
 
 const ScoredSplit* SplitSearch::next_to_expand() const {
   for (const ScoredSplit& candidate : scored_) {
-    if (candidate.cost > scored_.front().cost * (1.0 + kFarBehind)) return nullptr;
-    if (!contains(expanded_, candidate.split)) return &candidate;
+    if (candidate.promise() > scored_.front().promise() * (1.0 + kFarBehind)) return nullptr;
+    if (candidate.bound < best_cost_ && !contains(expanded_, candidate.split)) return &candidate;
   }
   return nullptr;
 }
@@ -208,12 +242,12 @@ void SplitSearch::climb(double until) {
     const ScoredSplit* next = next_to_expand();
     if (next == nullptr) return;
     const Split from = next->split;  // scored_ grows
-    const double best = scored_.front().cost;
+    const double best = scored_.front().promise();
     bool all_tried = true;
     for (const Split& other : near(from)) {
       if (used() >= until) return;
       score(other);
-      if (scored_.front().cost < best) {
+      if (scored_.front().promise() < best) {
         all_tried = false;
         break;
       }

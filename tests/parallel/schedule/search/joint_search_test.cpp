@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
@@ -133,13 +132,19 @@ TEST(SplitSearch, FindsBetterSplitsThanBalancedOnes) {
     SplitSearch search(problem, counted(20000));
     search.start();
     ASSERT_FALSE(search.scored().empty());
-    const double start = search.scored().front().cost;
-    search.climb(0.5);
-    EXPECT_LE(search.scored().front().cost, start);
-    if (search.scored().front().cost < start) ++num_better;
-    EXPECT_TRUE(std::is_sorted(
-        search.scored().begin(), search.scored().end(),
-        [](const ScoredSplit& one, const ScoredSplit& other) { return one.cost < other.cost; }));
+    const double start = search.best_cost();
+    search.climb(0.3);
+    search.look_closer(4, 0.5);
+    EXPECT_LE(search.best_cost(), start);
+    EXPECT_LE(search_jointly(problem, counted(20000)).cost, start);
+    if (search.best_cost() < start) ++num_better;
+    for (std::size_t i = 0; i < search.scored().size(); ++i) {
+      const ScoredSplit& scored = search.scored()[i];
+      EXPECT_LE(scored.bound, scored.cost);
+      EXPECT_GE(scored.cost, search.best_cost());
+      if (i == 0) continue;
+      EXPECT_GE(scored.promise(), search.scored()[i - 1].promise());
+    }
   }
   EXPECT_GE(num_better, 5);
 }

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stages that a search chooses: balanced by what they cost, within the limit, the same on all
+// ranks.
+#include "engine/runtime/choose_schedule.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/runtime/job.h"
+#include "kernels/core/error.h"
+#include "parallel/schedule/schedule_error.h"
+#include "parallel/schedule/simulate.h"
+#include "parallel/transport/local_group.h"
+#include "tests/engine/runtime/small_job.h"
+
+namespace halfpipe::runtime {
+namespace {
+
+/// The head is worth four blocks: 3 x 2 x 24 x 1300 operations per token against 3 x 2 x 12 x 24^2.
+config::RunConfig heavy_head_config() {
+  config::RunConfig config = small_config("auto", 4);
+  config.model.num_layers = 12;
+  config.model.vocab_size = 1300;
+  config.schedule.memory_limit = "100%";
+  config.schedule.search_evaluations = 20000;
+  return config;
+}
+
+std::vector<int> blocks_of(const std::vector<model::StageLayers>& stage_map) {
+  std::vector<int> blocks;
+  for (const model::StageLayers& layers : stage_map) blocks.push_back(layers.num_blocks);
+  return blocks;
+}
+
+TEST(ChooseSchedule, MakesRoomForAHeavyHead) {
+  const config::RunConfig config = heavy_head_config();
+  const ChosenSchedule chosen = choose_schedule(config);
+  const std::vector<int> blocks = blocks_of(chosen.layout.stage_map);
+  EXPECT_EQ(std::accumulate(blocks.begin(), blocks.end(), 0), 12);
+  const int rank_of_head = chosen.layout.placement.rank_of(static_cast<int>(blocks.size()) - 1);
+  int beside_the_head = 0;
+  for (std::size_t stage = 0; stage < blocks.size(); ++stage) {
+    const bool same = chosen.layout.placement.rank_of(static_cast<int>(stage)) == rank_of_head;
+    if (same) beside_the_head += blocks[stage];
+  }
+  EXPECT_LE(beside_the_head, 1);
+  const ScheduleSearch& search = chosen.search.value();
+  EXPECT_LE(search.lower_bound, search.stages_bound);
+  EXPECT_LE(search.stages_bound, search.cost);
+  const schedule::Timeline timeline = schedule::simulate(chosen.orders, chosen.layout.costs);
+  EXPECT_EQ(search.cost, config.schedule.objective == "span" ? timeline.span : timeline.makespan);
+}
+
+TEST(ChooseSchedule, KeepsTheLayersThatAreGiven) {
+  config::RunConfig config = heavy_head_config();
+  config.parallel.layers_per_stage = {1, 2, 3, 1, 1, 2, 2, 0};
+  const ChosenSchedule chosen = choose_schedule(config);
+  EXPECT_EQ(blocks_of(chosen.layout.stage_map), *config.parallel.layers_per_stage);
+  EXPECT_EQ(chosen.search->lower_bound, chosen.search->stages_bound);
+}
+
+TEST(ChooseSchedule, NamesTheSmallestLimitThatWouldDo) {
+  config::RunConfig config = heavy_head_config();
+  config.schedule.memory_limit = "1000 B";
+  std::string message;
+  try {
+    (void)choose_schedule(config);
+  } catch (const schedule::ScheduleError& error) {
+    message = error.what();
+  }
+  EXPECT_NE(message.find("schedule.memory_limit (1000 B) is too little"), std::string::npos);
+  const std::size_t open = message.find('(', message.find("smallest limit"));
+  ASSERT_NE(open, std::string::npos) << message;
+  const std::int64_t smallest = std::stoll(message.substr(open + 1));
+  config.schedule.memory_limit = std::to_string(smallest) + " B";
+  EXPECT_NO_THROW((void)choose_schedule(config)) << message;
+  config.schedule.memory_limit = std::to_string(smallest - 1) + " B";
+  EXPECT_THROW((void)choose_schedule(config), schedule::ScheduleError);
+}
+
+TEST(ChooseSchedule, GivesAllRanksTheStagesThatRankZeroFound) {
+  const config::RunConfig config = heavy_head_config();
+  const Job expected = make_job(config);
+  const auto p = static_cast<std::size_t>(config.parallel.pipeline);
+  transport::LocalGroup group(config.parallel.pipeline);
+  std::vector<std::optional<Job>> jobs(p);
+  {
+    std::vector<std::jthread> ranks;
+    for (std::size_t rank = 0; rank < p; ++rank) {
+      ranks.emplace_back([&, rank] {
+        const auto transport = group.make_transport(static_cast<int>(rank));
+        transport->set_timeout(60.0);
+        jobs[rank] = agree_on_job(config, *transport);
+      });
+    }
+  }
+  for (const std::optional<Job>& job : jobs) {
+    ASSERT_TRUE(job);
+    EXPECT_EQ(job->placement, expected.placement);
+    EXPECT_EQ(job->stage_map, expected.stage_map);
+    EXPECT_EQ(schedule::hash_of(job->training), schedule::hash_of(expected.training));
+  }
+}
+
+// One rank has another model: its stages would keep other bytes than the plan says.
+TEST(ChooseSchedule, RanksWithDifferentModelsDoNotAgree) {
+  const config::RunConfig config = heavy_head_config();
+  transport::LocalGroup group(config.parallel.pipeline);
+  std::vector<int> refused(static_cast<std::size_t>(config.parallel.pipeline), 0);
+  {
+    std::vector<std::jthread> ranks;
+    for (int rank = 0; rank < config.parallel.pipeline; ++rank) {
+      ranks.emplace_back([&, rank] {
+        const auto transport = group.make_transport(rank);
+        transport->set_timeout(60.0);
+        config::RunConfig mine = config;
+        if (rank == 2) mine.model.seq_len *= 2;
+        try {
+          (void)agree_on_job(mine, *transport);
+        } catch (const Error&) {
+          refused[static_cast<std::size_t>(rank)] = 1;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(std::count(refused.begin(), refused.end(), 1), config.parallel.pipeline);
+}
+
+}  // namespace
+}  // namespace halfpipe::runtime
