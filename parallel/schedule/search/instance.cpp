@@ -93,6 +93,8 @@ Instance::Instance(const SearchProblem& problem)
   double sum = 0.0;
   for (const double seconds : rank_seconds) sum += seconds;
   mean_pass_seconds = sum / static_cast<double>(rows.size());
+  has_passes_of_no_time =
+      std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.seconds <= 0.0; });
 }
 
 RowOrders Instance::rows_of(const StageOrders& orders) const {

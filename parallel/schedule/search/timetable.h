@@ -73,6 +73,7 @@ class Timetable {
   [[nodiscard]] double tail_behind(std::size_t rank, std::size_t at) const;
   void take_over(std::size_t rank, int first, int last);
   void follow_tails(Change change, int forced_until);
+  bool runs_to_its_end();
   bool follow_changes(std::size_t rank, int first, int last, double most_worst);
   bool follow(Change change, int forced_until, double most_worst);
   void add_change(Change change);
@@ -115,6 +116,7 @@ class Timetable {
   std::vector<double> trial_start_of_;  // [op]
   std::vector<std::size_t> changed_;    // ops of this trial
   std::vector<Change> changes_;         // heap, earliest first
+  std::vector<double> kept_starts_;     // [op], of runs_to_its_end
   std::vector<double> tried_starts_;    // [position in the window], of estimate
 };
 

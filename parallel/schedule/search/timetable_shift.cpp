@@ -39,7 +39,7 @@ bool Timetable::shift(int rank, int from, int to, double ceiling) {
   const double most_worst = ceiling - TimetableCost::kMeanWeight * least_mean;
   if (estimate(on, first, last) <= most_worst && follow_changes(on, first, last, most_worst)) {
     const TimetableCost cost = sum_up</*kTrial=*/true>();
-    if (cost.weighted() <= ceiling) {
+    if (cost.weighted() <= ceiling && runs_to_its_end()) {
       cost_ = cost;
       take_over(on, first, last);
       return true;
@@ -48,6 +48,16 @@ bool Timetable::shift(int rank, int from, int to, double ceiling) {
   move_within(order.begin(), to, from);
   set_prefixes(on, first, last);
   return false;
+}
+
+/// A circle of passes that take time makes the cost grow for ever, which follow_changes meets. One
+/// of passes that take none changes nothing, so it has to be looked for.
+bool Timetable::runs_to_its_end() {
+  if (!instance_.has_passes_of_no_time) return true;
+  kept_starts_ = start_of_;
+  const bool runs = time_all();
+  start_of_.swap(kept_starts_);
+  return runs;
 }
 
 /// The longest chain through the passes whose order has changed, by what is known of the passes

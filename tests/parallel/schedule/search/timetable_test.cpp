@@ -87,6 +87,39 @@ TEST(Timetable, AfterShiftsIsAsIfLoadedAnew) {
   EXPECT_GT(num_refused, 500);
 }
 
+// Stages without layers take no time: a circle of their passes delays nothing, and is one all the
+// same.
+TEST(Timetable, NeverShiftsIntoACircleOfPassesThatTakeNoTime) {
+  std::mt19937 random(5);
+  int num_shifts = 0;
+  for (int i = 0; i < 150; ++i) {
+    const int num_ranks = draw(random, 2, 4);
+    SearchProblem problem{Placement(PlacementKind::kZigzag, num_ranks, 4), 3, {}, {}};
+    problem.costs = uniform_costs(problem.placement.num_stages());
+    for (StageCost& stage : problem.costs.stages) {
+      if (draw(random, 0, 2) == 0) continue;
+      stage.forward_seconds = 0.0;
+      stage.backward_input_seconds = 0.0;
+      stage.backward_weight_seconds = 0.0;
+    }
+    problem.memory_limit.assign(static_cast<std::size_t>(num_ranks), 100);
+    const Instance instance(problem);
+    Timetable timetable(instance);
+    ASSERT_TRUE(timetable.load(instance.rows_of(random_orders(random, problem))));
+    for (int move = 0; move < 100; ++move) {
+      const int rank = draw(random, 0, num_ranks - 1);
+      const auto size = static_cast<int>(timetable.orders()[static_cast<std::size_t>(rank)].size());
+      const int from = draw(random, 0, size - 1);
+      const int to = draw(random, 0, size - 1);
+      if (from == to || !timetable.shift(rank, from, to, 1e9)) continue;
+      ++num_shifts;
+      Timetable anew(instance);
+      ASSERT_TRUE(anew.load(timetable.orders())) << "problem " << i << ", move " << move;
+    }
+  }
+  EXPECT_GT(num_shifts, 1000);
+}
+
 // The estimate that refuses most shifts at once must let through most of what is allowed, here
 // where the ceiling leaves nothing to spare.
 TEST(Timetable, TakesMostShiftsThatFitTheCeiling) {
