@@ -17,6 +17,7 @@ namespace halfpipe::schedule {
 namespace {
 
 // Shares of the budget that are used up when the phases of the search for splits end.
+constexpr double kStartEnd = 0.15;
 constexpr double kClimbEnd = 0.25;
 constexpr double kCloserLookEnd = 0.45;
 constexpr std::size_t kSemifinalists = 8;
@@ -48,7 +49,7 @@ JointResult search_jointly(const JointProblem& problem, const SearchBudget& budg
   check(problem);
   const auto start = std::chrono::steady_clock::now();
   SplitSearch search(problem, budget);
-  search.start();
+  search.start(kStartEnd);
   if (search.scored().empty()) throw MemoryLimitError(smallest_limit_of_any_split(problem));
   if (!problem.blocks_per_stage) {
     search.climb(kClimbEnd);

@@ -7,7 +7,10 @@
 #include <optional>
 #include <utility>
 
+#include "parallel/schedule/search/lanes.h"
 #include "parallel/schedule/search/lower_bound.h"
+#include "parallel/schedule/search/one_at_a_time.h"
+#include "parallel/schedule/search/order_search.h"
 #include "parallel/schedule/search/partition_moves.h"
 #include "parallel/schedule/search/search.h"
 
@@ -147,20 +150,37 @@ void SplitSearch::score(const Split& split) {
   met_.push_back(split);
   const SearchProblem problem = problem_of(problem_, split);
   if (!can_fit(problem)) return;
-  insert(search(split, evaluations_per_score(budget_)));
+  insert(look_at(split, problem));
 }
 
-ScoredSplit SplitSearch::search(const Split& split, std::int64_t evaluations) {
+void SplitSearch::keep_if_best(const Split& split, double cost, const StageOrders& orders) {
+  if (cost >= best_cost_) return;
+  best_cost_ = cost;
+  best_split_ = split;
+  best_orders_ = orders;
+}
+
+ScoredSplit SplitSearch::look_at(const Split& split, const SearchProblem& problem) {
   SearchBudget brief = budget_;
-  brief.evaluations = evaluations;
-  share_.count(evaluations);
-  SearchResult found = search_schedule({problem_of(problem_, split)}, brief);
-  if (found.cost < best_cost_) {
-    best_cost_ = found.cost;
-    best_split_ = split;
-    best_orders_ = std::move(found.orders);
-  }
-  return {split, found.cost, found.bound};
+  brief.evaluations = evaluations_per_score(budget_);
+  share_.count(brief.evaluations);
+  std::vector<Lane> lanes = make_lanes(brief);
+  const double bound = lower_bound(problem).seconds;
+  OrderSearch orders(problem, bound, brief);
+  orders.offer(one_at_a_time_orders(problem.placement, problem.num_micro_batches));
+  orders.try_library(lanes, OrderSearch::LibraryPart::kFirst, 1.0);
+  orders.improve_policies(lanes, 1.0);
+  keep_if_best(split, orders.best_cost(), orders.best("auto"));
+  return {split, orders.best_cost(), bound};
+}
+
+ScoredSplit SplitSearch::look_closer_at(const Split& split) {
+  SearchBudget longer = budget_;
+  longer.evaluations = kCloserLook * evaluations_per_score(budget_);
+  share_.count(longer.evaluations);
+  const SearchResult found = search_schedule({problem_of(problem_, split)}, longer);
+  keep_if_best(split, found.cost, found.orders);
+  return {split, found.cost, found.bound, true};
 }
 
 void SplitSearch::insert(ScoredSplit scored) {
@@ -178,8 +198,7 @@ void SplitSearch::look_closer(std::size_t count, double until) {
   }
   for (const Split& split : splits) {
     if (used() >= until) return;
-    ScoredSplit closer = search(split, kCloserLook * evaluations_per_score(budget_));
-    closer.looked_closer = true;
+    ScoredSplit closer = look_closer_at(split);
     const auto old =
         std::find_if(scored_.begin(), scored_.end(),
                      [&](const ScoredSplit& candidate) { return candidate.split == split; });
@@ -189,24 +208,39 @@ void SplitSearch::look_closer(std::size_t count, double until) {
   }
 }
 
-void SplitSearch::start() {
-  for (const Placement& placement : problem_.placements) {
-    if (problem_.blocks_per_stage) {
-      const std::vector<int>& given = *problem_.blocks_per_stage;
-      if (static_cast<int>(given.size()) == placement.num_stages()) score({placement, given});
-      continue;
-    }
-    const PartitionTask task = partition_task_of(problem_, placement);
-    std::vector<std::optional<std::vector<int>>> starts{
-        balance_ranks(placement, task), balance_stages(placement, task),
-        balance_ranks(placement, memory_task_of(task))};
-    if (placement.num_chunks() == 1) {
-      starts.push_back(balance_ranks(placement, task_of_1f1b(task, problem_.num_micro_batches)));
-    }
-    for (const std::optional<std::vector<int>>& blocks : starts) {
+void SplitSearch::start(double until) {
+  const auto try_all = [&](const auto& blocks_on) {
+    for (const Placement& placement : problem_.placements) {
+      const std::optional<std::vector<int>> blocks = blocks_on(placement);
       if (blocks) score({placement, *blocks});
     }
+  };
+  using Blocks = std::optional<std::vector<int>>;
+  if (problem_.blocks_per_stage) {
+    try_all([&](const Placement& placement) -> Blocks {
+      const auto num_stages = static_cast<int>(problem_.blocks_per_stage->size());
+      return num_stages == placement.num_stages() ? problem_.blocks_per_stage : std::nullopt;
+    });
+    return;
   }
+  const auto done = [&] { return !scored_.empty() && used() >= until; };
+  try_all([&](const Placement& placement) {
+    return balance_ranks(placement, partition_task_of(problem_, placement));
+  });
+  if (done()) return;
+  try_all([&](const Placement& placement) {
+    return balance_ranks(placement, memory_task_of(partition_task_of(problem_, placement)));
+  });
+  if (done()) return;
+  try_all([&](const Placement& placement) -> Blocks {
+    return balance_stages(placement, partition_task_of(problem_, placement));
+  });
+  if (done()) return;
+  try_all([&](const Placement& placement) -> Blocks {
+    if (placement.num_chunks() > 1) return std::nullopt;
+    return balance_ranks(placement, task_of_1f1b(partition_task_of(problem_, placement),
+                                                 problem_.num_micro_batches));
+  });
 }
 
 std::vector<Split> SplitSearch::near(const Split& split) const {

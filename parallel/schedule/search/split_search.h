@@ -40,9 +40,9 @@ class SplitSearch {
   /// check(problem) holds; it outlives this.
   SplitSearch(const JointProblem& problem, const SearchBudget& budget);
 
-  /// Scores, on every placement, splits with balanced ranks, stages or memory, if they fit; only
-  /// the given one if there is one.
-  void start();
+  /// Scores, on every placement, splits with balanced ranks, memory or stages, if they fit; only
+  /// the given one if there is one. Once something fits, `until` of the budget ends it.
+  void start(double until);
   /// Scores splits near the best, and goes on from whatever is better, until `until` of the budget
   /// is used or nothing near is left that could win.
   void climb(double until);
@@ -62,7 +62,10 @@ class SplitSearch {
   [[nodiscard]] double used() const;
   /// Unless it does not fit, or was met before.
   void score(const Split& split);
-  [[nodiscard]] ScoredSplit search(const Split& split, std::int64_t evaluations);
+  /// List policies only: most of search_schedule()'s time on many passes is what it begins with.
+  [[nodiscard]] ScoredSplit look_at(const Split& split, const SearchProblem& problem);
+  [[nodiscard]] ScoredSplit look_closer_at(const Split& split);
+  void keep_if_best(const Split& split, double cost, const StageOrders& orders);
   void insert(ScoredSplit scored);
   [[nodiscard]] std::vector<Split> near(const Split& split) const;
   /// The most promising one whose neighbours were not all tried; null when there is none worth it.

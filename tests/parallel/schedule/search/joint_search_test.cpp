@@ -130,7 +130,7 @@ TEST(SplitSearch, FindsBetterSplitsThanBalancedOnes) {
   for (int repeat = 0; repeat < 40; ++repeat) {
     const JointProblem problem = random_joint_problem(random);
     SplitSearch search(problem, counted(20000));
-    search.start();
+    search.start(1.0);
     ASSERT_FALSE(search.scored().empty());
     const double start = search.best_cost();
     search.climb(0.3);
