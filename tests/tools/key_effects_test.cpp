@@ -169,7 +169,7 @@ std::vector<Effect> training() {
 }
 
 const Arguments kHardSearch = {"schedule.name=auto", "schedule.memory_limit=1.6 units",
-                               "train.global_batch_size=64"};
+                               "train.global_batch_size=64", "model.num_layers=8"};
 
 std::vector<Effect> layout_and_surroundings() {
   return {
