@@ -18,7 +18,7 @@
 #include "parallel/schedule/schedule_error.h"
 #include "parallel/schedule/search/joint_search.h"
 #include "parallel/schedule/search/search.h"
-#include "parallel/schedule/search/split_search.h"
+#include "parallel/schedule/search/split_tasks.h"
 #include "parallel/schedule/simulate.h"
 
 namespace halfpipe::runtime {

@@ -17,7 +17,7 @@
 #include "parallel/schedule/search/joint_search.h"
 #include "parallel/schedule/search/partition_layers.h"
 #include "parallel/schedule/search/search.h"
-#include "parallel/schedule/search/split_search.h"
+#include "parallel/schedule/search/split_tasks.h"
 #include "parallel/schedule/simulate.h"
 
 namespace {

@@ -12,6 +12,7 @@
 #include "parallel/schedule/search/partition_layers.h"
 #include "parallel/schedule/search/search.h"
 #include "parallel/schedule/search/split_search.h"
+#include "parallel/schedule/search/split_tasks.h"
 
 namespace halfpipe::schedule {
 namespace {

@@ -10,18 +10,9 @@
 
 #include "parallel/schedule/search/budget.h"
 #include "parallel/schedule/search/layered_model.h"
-#include "parallel/schedule/search/partition_layers.h"
 #include "parallel/schedule/stage_orders.h"
 
 namespace halfpipe::schedule {
-
-/// The loads and memory of a model's layers, seconds of all three passes and the bytes that one
-/// micro-batch and the residents take.
-[[nodiscard]] PartitionTask partition_task_of(const JointProblem& problem,
-                                              const Placement& placement);
-
-/// With this much on every rank some split has a schedule, on the placement that needs least.
-[[nodiscard]] std::int64_t smallest_limit_of_any_split(const JointProblem& problem);
 
 struct ScoredSplit {
   Split split;

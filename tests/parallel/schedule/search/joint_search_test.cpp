@@ -16,6 +16,7 @@
 #include "parallel/schedule/search/partition_layers.h"
 #include "parallel/schedule/search/search.h"
 #include "parallel/schedule/search/split_search.h"
+#include "parallel/schedule/search/split_tasks.h"
 #include "parallel/schedule/simulate.h"
 #include "random_problem.h"
 
