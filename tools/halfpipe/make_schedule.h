@@ -59,7 +59,8 @@ struct MadeSchedule {
 };
 
 /// The schedule of the catalogue that has this name, or, for "auto", the best one found within the
-/// memory limit on a linear, V or zigzag placement of up to six chunks. Throws ScheduleError when there is none.
+/// memory limit on a linear, V or zigzag placement of up to six chunks. Throws ScheduleError when
+/// there is none.
 [[nodiscard]] MadeSchedule make_schedule(const ScheduleOptions& options, const std::string& name);
 
 }  // namespace halfpipe::tools
