@@ -34,9 +34,9 @@ struct Key {
   std::function<std::optional<std::string>(const RunConfig&)> violation;
   /// Whether the key has a meaning beside the other values; empty: always.
   std::function<bool(const RunConfig&)> applies;
-  std::string applies_when;    // "schedule.name interleaved"
-  std::string decided_by;      // the key whose value decides it: "schedule.name"
-  bool null_is_unset = false;  // null is a value: the key's own way of saying "nothing"
+  std::string applies_when;             // "schedule.name interleaved"
+  std::vector<std::string> decided_by;  // the keys whose values decide it: "schedule.name"
+  bool null_is_unset = false;           // null is a value: the key's own way of saying "nothing"
 };
 
 /// A member of one of RunConfig's sections, or anything that can be read and set like one.

@@ -20,7 +20,7 @@ constexpr int kMostRanks = 1 << 16;
 
 /// The key has a meaning only where `applies` holds, which `decided_by` decides.
 Key only_with(Key key,
-              std::string decided_by,
+              std::vector<std::string> decided_by,
               std::string applies_when,
               std::function<bool(const RunConfig&)> applies) {
   key.decided_by = std::move(decided_by);
@@ -70,14 +70,14 @@ void add_data_keys(std::vector<Key>& keys) {
   // Shards have their vocabulary beside them, or in a file that the key names.
   keys.push_back(only_with(text("data.vocabulary", of(&DataConfig::vocabulary),
                                 "bytes, characters, or the path of a vocabulary file"),
-                           "data.text", "data.text", [=](const RunConfig& c) {
+                           {"data.text"}, "data.text", [=](const RunConfig& c) {
                              return from_text(c) || c.data.vocabulary != DataConfig{}.vocabulary;
                            }));
   keys.push_back(
       only_with(real_number("data.validation_fraction", of(&DataConfig::validation_fraction),
                             {0.0, true, 1.0, false},
                             "part of the text, taken from its end, kept for evaluation"),
-                "data.text", "data.text", from_text));
+                {"data.text"}, "data.text", from_text));
 }
 
 void add_train_keys(std::vector<Key>& keys) {
@@ -100,7 +100,7 @@ void add_train_keys(std::vector<Key>& keys) {
   keys.push_back(only_with(
       whole_number<int>("train.evaluate_batches", of(&TrainConfig::evaluate_batches),
                         {0, kLargestSize}, "global batches per evaluation; 0: the whole split"),
-      "train.evaluate_every", "train.evaluate_every above 0",
+      {"train.evaluate_every"}, "train.evaluate_every above 0",
       [](const RunConfig& c) { return c.train.evaluate_every > 0; }));
   keys.push_back(
       choice("train.recompute", of(&TrainConfig::recompute), {"none"},
@@ -144,7 +144,7 @@ void add_optimizer_keys(std::vector<Key>& keys) {
   keys.push_back(
       only_with(real_number("optimizer.min_learning_rate", of(&OptimizerConfig::min_learning_rate),
                             {0.0, true}, "at the last step; not used by schedule constant"),
-                "optimizer.schedule", "an optimizer.schedule that decays",
+                {"optimizer.schedule"}, "an optimizer.schedule that decays",
                 std::not_fn(follows(LearningRateSchedule::kConstant))));
   std::vector<std::string> names;
   for (const auto& [schedule, name] : kScheduleNames) names.emplace_back(name);
@@ -157,7 +157,7 @@ void add_optimizer_keys(std::vector<Key>& keys) {
       only_with(real_number("optimizer.decay_fraction", of(&OptimizerConfig::decay_fraction),
                             {0.0, false, 1.0, true},
                             "part of the steps that warmup-stable-decay decays over"),
-                "optimizer.schedule", "optimizer.schedule warmup-stable-decay",
+                {"optimizer.schedule"}, "optimizer.schedule warmup-stable-decay",
                 follows(LearningRateSchedule::kWarmupStableDecay)));
   keys.push_back(real_number("optimizer.beta1", of(&OptimizerConfig::beta1),
                              {0.0, true, 1.0, false}, "decay of the mean of gradients"));
@@ -180,13 +180,27 @@ void add_optimizer_keys(std::vector<Key>& keys) {
 
 void add_search_keys(std::vector<Key>& keys) {
   const auto of = [](auto member) { return field(&RunConfig::schedule, member); };
-  const auto add = [&](Key key) {
-    keys.push_back(only_with(std::move(key), "schedule.name", "schedule.name auto",
-                             [](const RunConfig& c) { return c.schedule.name == "auto"; }));
-  };
-  add(text_or_null("schedule.memory_limit", of(&ScheduleConfig::memory_limit),
+  keys.push_back(only_with(
+      flag("schedule.exact", of(&ScheduleConfig::exact),
+           "keep the textbook order, made for equal costs; false: improve it for those of the "
+           "stages, in the same memory"),
+      {"schedule.name"}, "schedule.name 1f1b-v, v-min, v-half or w4",
+      [](const RunConfig& c) { return schedule::is_made_for_equal_costs(c.schedule.name); }));
+  keys.push_back(only_with(
+      text_or_null("schedule.memory_limit", of(&ScheduleConfig::memory_limit),
                    "most activation memory per rank: 512 MiB, 4.5 units or 60% (of 1f1b's); null: "
-                   "what the machine has left"));
+                   "what the machine has left"),
+      {"schedule.name"}, "schedule.name auto",
+      [](const RunConfig& c) { return c.schedule.name == "auto"; }));
+  const auto add = [&](Key key) {
+    keys.push_back(only_with(
+        std::move(key), {"schedule.name", "schedule.exact"},
+        "schedule.name auto, or 1f1b-v, v-min, v-half or w4 without schedule.exact",
+        [](const RunConfig& c) {
+          return c.schedule.name == "auto" ||
+                 (schedule::is_made_for_equal_costs(c.schedule.name) && !c.schedule.exact);
+        }));
+  };
   add(choice("schedule.objective", of(&ScheduleConfig::objective), {"makespan", "span"}, {},
              "what the search makes small: a step on all ranks together, or on the slowest rank"));
   add(real_number("schedule.search_seconds", of(&ScheduleConfig::search_seconds),
@@ -221,7 +235,7 @@ void add_layout_keys(std::vector<Key>& keys) {
   keys.push_back(
       only_with(whole_number<int>("schedule.num_chunks", in_schedule(&ScheduleConfig::num_chunks),
                                   {1, kMostRanks}, "stages per rank of schedule interleaved"),
-                "schedule.name", "schedule.name interleaved",
+                {"schedule.name"}, "schedule.name interleaved",
                 [](const RunConfig& c) { return c.schedule.name == "interleaved"; }));
   add_search_keys(keys);
 }

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -109,7 +110,7 @@ void take_out_what_settings_turned_off(RunConfig& config, Places& places) {
   };
   for (const Key& key : key_table()) {
     if (!key.applies || key.applies(config)) continue;
-    if (!is_setting(key.decided_by) || is_setting(key.doc.path)) continue;
+    if (std::ranges::none_of(key.decided_by, is_setting) || is_setting(key.doc.path)) continue;
     reset(config, key);
     places.erase(key.doc.path);
   }

@@ -40,9 +40,10 @@ struct ParallelConfig {
 struct ScheduleConfig {
   /// gpipe | 1f1b | 1f1b-v | interleaved | zb-1p | zb-2p | v-min | v-half | v-zb | w4 | auto
   std::string name = "v-half";
-  int num_chunks = 2;  // stages per rank, for interleaved only
-  // For auto only.
+  int num_chunks = 2;        // stages per rank, for interleaved only
+  bool exact = false;        // the orders of the catalogue, though unequal costs have better ones
   std::string memory_limit;  // of activations per rank, see memory_limit.h; empty: what there is
+  // Of a search.
   std::string objective = "makespan";   // span | makespan
   double search_seconds = 1.0;          // on rank 0
   std::int64_t search_evaluations = 0;  // in place of seconds; 0: seconds count

@@ -187,10 +187,18 @@ std::optional<Violation> find_idle_key(const RunConfig& config,
                                        const std::function<bool(const Key&)>& is_set) {
   for (const Key& key : key_table()) {
     if (!key.applies || key.applies(config) || !is_set(key)) continue;
-    return Violation{{key.doc.path, key.decided_by},
-                     fmt::format("{} ({}) has a meaning with {} only; {} is {}", key.doc.path,
-                                 key.write(config), key.applies_when, key.decided_by,
-                                 find_key_or_null(key.decided_by)->write(config))};
+    Violation violation{{key.doc.path},
+                        fmt::format("{} ({}) has a meaning with {} only;", key.doc.path,
+                                    key.write(config), key.applies_when)};
+    const char* separator = "";
+    for (const std::string& path : key.decided_by) {
+      const Key& decider = *find_key_or_null(path);
+      if (decider.applies && !decider.applies(config)) continue;
+      violation.keys.push_back(path);
+      violation.sentence += fmt::format("{} {} is {}", separator, path, decider.write(config));
+      separator = ",";
+    }
+    return violation;
   }
   return std::nullopt;
 }

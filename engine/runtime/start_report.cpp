@@ -79,12 +79,22 @@ std::string search_lines(const Job& job) {
   const auto mebibytes = [](std::int64_t bytes) {
     return fmt::format("{:.2f}", static_cast<double>(bytes) / kMebibyte);
   };
+  const std::string& objective = job.config.schedule.objective;
+  const std::string quality =
+      fmt::format("at most {:.1f}% above the best possible for these stages ({})\n",
+                  100.0 * (search.cost / search.stages_bound - 1.0), search.stages_reason);
+  if (search.textbook_cost) {
+    return fmt::format(
+        "            improved in {:.2f} s for these costs, in the memory of the textbook order: {} "
+        "{:.1f}% below its, {}",
+        search.search_seconds, objective, 100.0 * (1.0 - search.cost / *search.textbook_cost),
+        quality);
+  }
   return fmt::format(
       "            found in {:.2f} s for {}{} MiB of activations per rank: {} stages per rank, {} "
-      "at most {:.1f}% above the best possible for these stages ({})\n",
+      "{}",
       search.search_seconds, *least == *most ? "" : mebibytes(*least) + " to ", mebibytes(*most),
-      job.placement.num_chunks(), job.config.schedule.objective,
-      100.0 * (search.cost / search.stages_bound - 1.0), search.stages_reason);
+      job.placement.num_chunks(), objective, quality);
 }
 
 std::string memory_lines(const Job& job, const std::vector<RankMemory>& memory) {

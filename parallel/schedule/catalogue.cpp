@@ -50,6 +50,7 @@ struct Entry {
   PlacementKind placement;
   int num_chunks;
   StageOrders (*make)(const Request&);
+  bool is_made_for_equal_costs = false;
 };
 
 // Memory limits are in stage activations per rank; a V rank holds two of them per unit. Sources are
@@ -64,7 +65,8 @@ constexpr std::array<Entry, 10> kCatalogue = {{
      [](const Request& r) {
        return block_schedule(one_f_one_b_v_block(r.p), r.num_micro_batches,
                              one_f_one_b_v_goal(r.p));
-     }},
+     },
+     true},
     {"interleaved", PlacementKind::kInterleaved, kAsAsked,
      [](const Request& r) { return interleaved_orders(r.p, r.num_micro_batches, r.num_chunks); }},
     {"zb-1p", PlacementKind::kLinear, 1,
@@ -78,17 +80,20 @@ constexpr std::array<Entry, 10> kCatalogue = {{
     {"v-min", PlacementKind::kV, 2,
      [](const Request& r) {
        return block_schedule(v_min_block(r.p), r.num_micro_batches, v_min_goal(r.p));
-     }},
+     },
+     true},
     {"v-half", PlacementKind::kV, 2,
      [](const Request& r) {
        return block_schedule(v_half_block(r.p), r.num_micro_batches, v_half_goal(r.p));
-     }},
+     },
+     true},
     {"v-zb", PlacementKind::kV, 2,
      [](const Request& r) { return v_zb_orders(r.p, r.num_micro_batches, r.costs); }},
     {"w4", PlacementKind::kZigzag, 4,
      [](const Request& r) {
        return block_schedule(w4_block(r.p), r.num_micro_batches, w4_goal(r.p));
-     }},
+     },
+     true},
 }};
 
 constexpr auto kNames = [] {
@@ -118,6 +123,12 @@ Placement placement_for(std::string_view name, int num_pipeline_ranks, int num_c
   const Entry& entry = find_entry(name);
   return Placement(entry.placement, num_pipeline_ranks,
                    entry.num_chunks == kAsAsked ? num_chunks : entry.num_chunks);
+}
+
+bool is_made_for_equal_costs(std::string_view name) {
+  return std::ranges::any_of(kCatalogue, [&](const Entry& entry) {
+    return entry.name == name && entry.is_made_for_equal_costs;
+  });
 }
 
 StageOrders make_orders(std::string_view name,

@@ -21,6 +21,11 @@ namespace halfpipe::schedule {
                                       int num_pipeline_ranks,
                                       int num_chunks);
 
+/// True for the schedules whose orders are made for passes that all take the same time and messages
+/// that take none, whatever the costs: 1f1b-v, v-min, v-half, w4. Other costs have better orders
+/// with the same memory, see search/improve_named.h. False for names that are not in the catalogue.
+[[nodiscard]] bool is_made_for_equal_costs(std::string_view name);
+
 /// A schedule for any number of ranks and micro-batches from 1 on. In it every stage runs F, B and
 /// W once per micro-batch, each of them in micro-batch order, and no pass waits for a later one.
 /// zb-1p, zb-2p and v-zb use the times of `costs`; the others do not. `costs.stages` is

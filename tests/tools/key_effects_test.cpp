@@ -173,6 +173,11 @@ std::string time_of_search(const Outcome& outcome) {
   return std::stod(seconds) < 0.5 ? "short" : "long";
 }
 
+std::string improved_or_textbook(const Outcome& outcome) {
+  const bool improved = outcome.printed.find("improved in") != std::string::npos;
+  return improved ? "improved" : "textbook";
+}
+
 const Arguments kHardSearch = {"schedule.name=auto", "schedule.memory_limit=1.6 units",
                                "train.global_batch_size=64", "model.num_layers=8"};
 
@@ -187,6 +192,7 @@ std::vector<Effect> layout_and_surroundings() {
        printed(R"(stage (\d+) )"),
        "0 1",
        {"schedule.name=interleaved"}},
+      {"schedule.exact", "true", improved_or_textbook, "textbook"},
       {"schedule.memory_limit",
        "1.6 units",
        printed(R"(found in \S+ s for (?:\S+ to )?(\S+) MiB)"),

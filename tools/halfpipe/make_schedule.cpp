@@ -4,13 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <thread>
 #include <utility>
 
+#include "kernels/core/stopwatch.h"
 #include "parallel/schedule/catalogue.h"
 #include "parallel/schedule/schedule_error.h"
+#include "parallel/schedule/search/improve_named.h"
 #include "parallel/schedule/search/search.h"
 #include "tools/costs/stage_costs_file.h"
 
@@ -56,17 +57,39 @@ Costs costs_of(const ScheduleOptions& options, const schedule::Placement& placem
   return {std::move(costs), false, kUnitBytes};
 }
 
+schedule::SearchBudget budget_of(const ScheduleOptions& options) {
+  schedule::SearchBudget budget;
+  budget.seconds = options.seconds;
+  budget.evaluations = options.evaluations;
+  budget.seed = options.seed;
+  budget.num_threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  return budget;
+}
+
 MadeSchedule make_named(const ScheduleOptions& options, const std::string& name) {
   const schedule::Placement placement =
       schedule::placement_for(name, options.num_ranks, options.num_chunks);
   Costs costs = costs_of(options, placement);
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   schedule::StageOrders orders = schedule::make_orders(
       name, options.num_ranks, options.num_micro_batches, options.num_chunks, costs.model);
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  std::optional<SearchReport> report;
+  if (!options.exact) {
+    const auto problem = schedule::improvement_of(orders, costs.model, options.objective);
+    if (problem) {
+      const schedule::Timeline textbook = schedule::simulate(orders, costs.model);
+      schedule::SearchResult found = schedule::search_schedule({*problem}, budget_of(options));
+      orders.ranks = std::move(found.orders.ranks);
+      report = SearchReport{options.objective,   std::nullopt,
+                            costs.unit_bytes,    schedule::cost_of(textbook, options.objective),
+                            found.bound,         found.reason,
+                            found.search_seconds};
+    }
+  }
+  const double seconds = watch.seconds();
   schedule::Timeline timeline = schedule::simulate(orders, costs.model);
-  return {std::move(orders),   std::move(costs.model), costs.has_bytes,
-          std::move(timeline), elapsed.count(),        {}};
+  return {std::move(orders), std::move(costs.model), costs.has_bytes, std::move(timeline),
+          seconds,           std::move(report)};
 }
 
 /// The linear one last. Many chunks pay where messages are nearly free; with very many passes there
@@ -137,12 +160,7 @@ MadeSchedule make_auto(const ScheduleOptions& options) {
          std::vector<std::int64_t>(static_cast<std::size_t>(options.num_ranks), limit),
          options.objective});
   }
-  schedule::SearchBudget budget;
-  budget.seconds = options.seconds;
-  budget.evaluations = options.evaluations;
-  budget.seed = options.seed;
-  budget.num_threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  schedule::SearchResult found = search(choices, budget, units, unit_bytes);
+  schedule::SearchResult found = search(choices, budget_of(options), units, unit_bytes);
   schedule::CostModel costs = choices[found.choice].costs;
   schedule::Timeline timeline = schedule::simulate(found.orders, costs);
   return {std::move(found.orders),
@@ -150,8 +168,8 @@ MadeSchedule make_auto(const ScheduleOptions& options) {
           has_bytes,
           std::move(timeline),
           found.search_seconds,
-          SearchReport{options.objective, units, unit_bytes, found.bound, found.reason,
-                       found.search_seconds}};
+          SearchReport{options.objective, units, unit_bytes, std::nullopt, found.bound,
+                       found.reason, found.search_seconds}};
 }
 
 }  // namespace

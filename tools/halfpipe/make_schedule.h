@@ -24,9 +24,10 @@ struct ScheduleOptions {
   double backward_input = 1.0;
   double backward_weight = 1.0;
   double message = 0.0;
-  std::string stage_costs;  // a file in place of the four above; empty: none
-  // For the name auto.
-  std::optional<double> memory_limit;  // units per rank; that of 1F1B, num_ranks, when not given
+  std::string stage_costs;             // a file in place of the four above; empty: none
+  bool exact = false;                  // named orders as the textbook has them
+  std::optional<double> memory_limit;  // for auto: units per rank; num_ranks, 1F1B's, if not given
+  // Of a search.
   schedule::Objective objective = schedule::Objective::kSpan;
   double seconds = 1.0;
   std::int64_t evaluations = 0;
@@ -42,9 +43,10 @@ struct ScheduleOptions {
 /// What a search says besides its orders.
 struct SearchReport {
   schedule::Objective objective;
-  double memory_limit;  // units per rank
-  double unit_bytes;    // what one of them is in the lifetimes of the cost model
-  double lower_bound;   // of the objective, in the times given
+  std::optional<double> memory_limit;   // units per rank, for auto
+  double unit_bytes;                    // what one of them is in the lifetimes of the cost model
+  std::optional<double> textbook_cost;  // of the objective: what named orders had to beat
+  double lower_bound;                   // of the objective, in the times given
   std::string reason;
   double seconds;
 };
@@ -58,7 +60,8 @@ struct MadeSchedule {
   std::optional<SearchReport> search;
 };
 
-/// The schedule of the catalogue that has this name, or, for "auto", the best one found within the
+/// The schedule of the catalogue that has this name, improved for costs that are not equal unless
+/// options.exact; or, for "auto", the best one found within the
 /// memory limit on a linear, V or zigzag placement of up to six chunks. Throws ScheduleError when
 /// there is none.
 [[nodiscard]] MadeSchedule make_schedule(const ScheduleOptions& options, const std::string& name);

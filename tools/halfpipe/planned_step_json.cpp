@@ -55,6 +55,7 @@ Json search(const runtime::Job& job) {
   return {{"objective", job.config.schedule.objective},
           {"memory_limit", search.memory_limit},
           {"cost", search.cost},
+          {"textbook_cost", search.textbook_cost ? Json(*search.textbook_cost) : Json(nullptr)},
           {"lower_bound", search.lower_bound},
           {"reason", search.reason},
           {"stages_bound", search.stages_bound},

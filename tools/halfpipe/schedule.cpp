@@ -65,13 +65,22 @@ void print_search(const ScheduleOptions& options, const MadeSchedule& result) {
   const SearchReport& search = *result.search;
   const bool span = options.objective == schedule::Objective::kSpan;
   const schedule::Timeline& timeline = result.timeline;
-  const double cost = span ? timeline.span : timeline.makespan;
+  const double cost = schedule::cost_of(timeline, options.objective);
   const double bubble = span ? timeline.bubble_fraction : timeline.bubble_fraction_makespan;
   const double least = std::max(0.0, 1.0 - (1.0 - bubble) * cost / search.lower_bound);
-  fmt::print("auto: {} placement, {} chunks per rank, limit {:.2f} units per rank\n",
-             name_of(result.orders.placement.kind()), result.orders.placement.num_chunks(),
-             search.memory_limit);
-  fmt::print("auto: {} {:.4f}, no schedule below {:.4f} (bubble {:.2f}%: {}); {}\n",
+  const std::string& name = result.orders.name;
+  if (search.memory_limit) {
+    fmt::print("{}: {} placement, {} chunks per rank, limit {:.2f} units per rank\n", name,
+               name_of(result.orders.placement.kind()), result.orders.placement.num_chunks(),
+               *search.memory_limit);
+  }
+  if (search.textbook_cost) {
+    fmt::print(
+        "{}: improved for these costs in the same memory; the textbook order (--exact) "
+        "takes {:.4f}\n",
+        name, *search.textbook_cost);
+  }
+  fmt::print("{}: {} {:.4f}, no schedule below {:.4f} (bubble {:.2f}%: {}); {}\n", name,
              span ? "span" : "makespan", cost, search.lower_bound, 100.0 * least, search.reason,
              cost <= search.lower_bound * (1.0 + 1e-9)
                  ? "optimal"
@@ -112,19 +121,29 @@ void check(const ScheduleOptions& options) {
   }
 }
 
-bool searches(const ScheduleOptions& options) {
-  return options.name == "auto" ||
-         std::count(options.compare.begin(), options.compare.end(), "auto") > 0;
+template <typename Is>
+bool any_name(const ScheduleOptions& options, const Is& is) {
+  return is(options.name) || std::ranges::any_of(options.compare, is);
 }
 
 /// Options that would do nothing are refused.
 void check_search_options(const CLI::App& command, const ScheduleOptions& options) {
-  if (searches(options)) return;
-  for (const char* option :
-       {"--memory-limit", "--objective", "--seconds", "--evaluations", "--seed"}) {
-    if (command.count(option) == 0) continue;
-    throw ConfigError(fmt::format("{} is for --name auto; {} is a schedule of the catalogue",
-                                  option, options.name));
+  const auto refuse = [&](const char* option, const char* rule) {
+    if (command.count(option) == 0) return;
+    throw ConfigError(fmt::format("{} is for {}; {} is not", option, rule, options.name));
+  };
+  const bool searches = any_name(options, [](const std::string& name) { return name == "auto"; });
+  const bool improvable = any_name(
+      options, [](const std::string& name) { return schedule::is_made_for_equal_costs(name); });
+  if (!searches) refuse("--memory-limit", "--name auto");
+  if (!improvable) refuse("--exact", "schedules made for equal costs, 1f1b-v, v-min, v-half, w4");
+  const bool equal_costs = options.stage_costs.empty() && options.message == 0.0 &&
+                           options.forward == options.backward_input &&
+                           options.forward == options.backward_weight;
+  if (searches || (improvable && !options.exact && !equal_costs)) return;
+  for (const char* option : {"--objective", "--seconds", "--evaluations", "--seed"}) {
+    refuse(option,
+           "--name auto, or 1f1b-v, v-min, v-half, w4 with unequal costs and without --exact");
   }
 }
 
@@ -152,9 +171,11 @@ void write_page(const ScheduleOptions& options, const std::vector<MadeSchedule>&
     page::PageSchedule& shown = page.schedules.back();
     if (result.has_bytes) shown.memory_measure = page::MemoryMeasure::kBytes;
     if (!result.search) continue;
-    shown.memory_limits.assign(
-        result.timeline.ranks.size(),
-        result.search->memory_limit * (result.has_bytes ? result.search->unit_bytes : 1.0));
+    if (result.search->memory_limit) {
+      shown.memory_limits.assign(
+          result.timeline.ranks.size(),
+          *result.search->memory_limit * (result.has_bytes ? result.search->unit_bytes : 1.0));
+    }
     if (options.objective == schedule::Objective::kSpan) {
       shown.lower_bound = result.search->lower_bound;
     }
@@ -203,21 +224,23 @@ void run(const ScheduleOptions& options) {
 }  // namespace
 
 void add_search_options(CLI::App& command, ScheduleOptions& options) {
+  command.add_flag("--exact", options.exact,
+                   "Keep the textbook orders of 1f1b-v, v-min, v-half and w4 where costs are not "
+                   "equal; they are improved otherwise, in the same memory");
   command.add_option("--memory-limit", options.memory_limit,
                      "For auto: units of memory per rank; that of 1F1B, as many as ranks, when not "
                      "given");
   command
       .add_option("--objective", options.objective,
-                  "For auto: what to make small, the longest span of a rank or the makespan")
+                  "What a search makes small, the longest span of a rank or the makespan")
       ->transform(CLI::CheckedTransformer(std::map<std::string, schedule::Objective>{
           {"span", schedule::Objective::kSpan}, {"makespan", schedule::Objective::kMakespan}}));
-  command.add_option("--seconds", options.seconds, "For auto: how long to search")
-      ->capture_default_str();
+  command.add_option("--seconds", options.seconds, "How long to search")->capture_default_str();
   command
       .add_option("--evaluations", options.evaluations,
-                  "For auto: how much to search, instead of seconds: the same schedule everywhere")
+                  "How much to search, instead of seconds: the same schedule everywhere")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40U));
-  command.add_option("--seed", options.seed, "For auto: another seed finds other schedules")
+  command.add_option("--seed", options.seed, "Another seed finds other schedules")
       ->capture_default_str();
 }
 

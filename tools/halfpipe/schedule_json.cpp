@@ -63,7 +63,10 @@ std::string schedule_json(const MadeSchedule& made) {
                                  {"peak_memory", timeline.peak_units}};
   if (made.search) {
     const bool span = made.search->objective == schedule::Objective::kSpan;
-    json["memory_limit"] = made.search->memory_limit;
+    if (made.search->memory_limit) json["memory_limit"] = *made.search->memory_limit;
+    if (made.search->textbook_cost) {
+      json[span ? "textbook_span" : "textbook_makespan"] = *made.search->textbook_cost;
+    }
     json[span ? "lower_bound_span" : "lower_bound_makespan"] = made.search->lower_bound;
     json["search_seconds"] = made.search->seconds;
   }

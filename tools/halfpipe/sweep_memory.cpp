@@ -91,6 +91,7 @@ std::int64_t smallest_limit(const config::RunConfig& config, std::int64_t enough
 /// number of stages.
 std::optional<SweptSchedule> named_schedule(config::RunConfig config, std::string_view name) {
   config.schedule.name = name;
+  config.schedule.exact = true;
   const schedule::Placement placement =
       schedule::placement_for(name, config.parallel.pipeline, config.schedule.num_chunks);
   const std::optional<std::vector<int>>& layers = config.parallel.layers_per_stage;

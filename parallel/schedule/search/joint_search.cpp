@@ -4,12 +4,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <limits>
 #include <utility>
 #include <vector>
 
 #include "parallel/schedule/search/lower_bound.h"
-#include "parallel/schedule/search/partition_layers.h"
 #include "parallel/schedule/search/search.h"
 #include "parallel/schedule/search/split_search.h"
 #include "parallel/schedule/search/split_tasks.h"
@@ -34,14 +32,6 @@ std::vector<Split> finalists_of(const SplitSearch& search) {
     }
   }
   return finalists;
-}
-
-double bound_of_any_split(const JointProblem& problem) {
-  double least = std::numeric_limits<double>::infinity();
-  for (const Placement& placement : problem.placements) {
-    least = std::min(least, heaviest_rank_bound(placement, partition_task_of(problem, placement)));
-  }
-  return problem.num_micro_batches * least;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "parallel/schedule/cost_model.h"
 #include "parallel/schedule/placement.h"
+#include "parallel/schedule/simulate.h"
 
 namespace halfpipe::schedule {
 
@@ -16,6 +17,11 @@ enum class Objective : std::uint8_t {
   kSpan,      // the longest time between first start and last end on one rank
   kMakespan,  // from the first start to the last end of all ranks
 };
+
+/// Seconds.
+[[nodiscard]] inline double cost_of(const Timeline& timeline, Objective objective) {
+  return objective == Objective::kSpan ? timeline.span : timeline.makespan;
+}
 
 struct SearchProblem {
   Placement placement;

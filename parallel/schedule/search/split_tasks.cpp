@@ -90,4 +90,12 @@ std::int64_t smallest_limit_of_any_split(const JointProblem& problem) {
   return smallest;
 }
 
+double bound_of_any_split(const JointProblem& problem) {
+  double least = std::numeric_limits<double>::infinity();
+  for (const Placement& placement : problem.placements) {
+    least = std::min(least, heaviest_rank_bound(placement, partition_task_of(problem, placement)));
+  }
+  return problem.num_micro_batches * least;
+}
+
 }  // namespace halfpipe::schedule

@@ -21,6 +21,10 @@ namespace halfpipe::schedule {
 /// For a linear placement whose ranks hold as many micro-batches as those of 1F1B: p - rank.
 [[nodiscard]] PartitionTask task_of_1f1b(PartitionTask task, int num_micro_batches);
 
+/// Seconds of the busiest rank's work alone: no placement, no layers per stage and no orders within
+/// the limits take less. Infinite when no layers per stage fit the limits.
+[[nodiscard]] double bound_of_any_split(const JointProblem& problem);
+
 /// With this much on every rank some split has a schedule, on the placement that needs least.
 [[nodiscard]] std::int64_t smallest_limit_of_any_split(const JointProblem& problem);
 

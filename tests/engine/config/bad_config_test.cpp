@@ -132,7 +132,7 @@ INSTANTIATE_TEST_SUITE_P(
                 kGood + "schedule: {wavelength: 4}\n",
                 {},
                 {"run.yaml:3: schedule.wavelength: unknown key; section schedule has name, "
-                 "num_chunks, memory_limit, objective, search_seconds, search_evaluations"}},
+                 "num_chunks, exact, memory_limit, objective, search_seconds, search_evaluations"}},
         Mistake{"NoSuchSection",
                 kGood + "wavelength: {a: 4}\n",
                 {},
@@ -443,10 +443,24 @@ INSTANTIATE_TEST_SUITE_P(
             kGood,
             {"schedule.memory_limit=2GiB"},
             {"--set", "schedule.memory_limit (2GiB) has a meaning with schedule.name auto only"}},
-        Mistake{"ObjectiveOfANamedSchedule",
+        Mistake{
+            "ObjectiveOfANamedSchedule",
+            kGood,
+            {"schedule.name=1f1b", "schedule.objective=span"},
+            {"--set",
+             "schedule.objective (span) has a meaning with schedule.name auto, or 1f1b-v, v-min, "
+             "v-half or w4 without schedule.exact only; schedule.name is 1f1b"}},
+        Mistake{"SearchOfATextbookOrder",
                 kGood,
-                {"schedule.objective=span"},
-                {"--set", "schedule.objective (span) has a meaning with schedule.name auto only"}},
+                {"schedule.exact=true", "schedule.search_seconds=2"},
+                {"--set",
+                 "schedule.search_seconds (2) has a meaning with schedule.name auto, or 1f1b-v, "
+                 "v-min, v-half or w4 without schedule.exact only; schedule.name is v-half, "
+                 "schedule.exact is true"}},
+        Mistake{"ExactWhereNothingIsImproved",
+                kGood,
+                {"schedule.name=zb-1p", "schedule.exact=true"},
+                {"--set", "schedule.exact (true) has a meaning with schedule.name 1f1b-v, v-min"}},
         Mistake{"ObjectiveUnknown",
                 kGood,
                 {"schedule.name=auto", "schedule.objective=time"},

@@ -37,7 +37,8 @@ TEST(ToYaml, WritesEverySectionOnce) {
                       "    validation: null\n  vocabulary: bytes\n"),
             std::string::npos)
       << yaml;
-  EXPECT_NE(yaml.find("schedule:\n  name: v-half\ndevice:"), std::string::npos);
+  EXPECT_NE(yaml.find("schedule:\n  name: v-half\n  exact: false\n  objective: makespan\n"),
+            std::string::npos);
 }
 
 TEST(ToSectionLines, HasALineForEverySection) {
@@ -61,7 +62,8 @@ TEST(ToYaml, RoundTripsValuesOtherThanTheDefaults) {
   config.optimizer.decay_fraction = 1.0 / 3.0;
   config.parallel.pipeline = 2;
   config.parallel.layers_per_stage = {{1, 2, 3, 0, 5, 1}};
-  config.schedule = {"interleaved", 3};
+  config.schedule.name = "interleaved";
+  config.schedule.num_chunks = 3;
   config.device.threads_per_rank = 2;
   config.output.trace = true;
   config.debug.timeout_seconds = 0.25;

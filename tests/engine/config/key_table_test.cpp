@@ -24,9 +24,11 @@ constexpr std::string_view kBase =
 /// The same where keys of the search for a schedule have a meaning.
 std::string base_for(const std::string& path) {
   std::string base(kBase);
+  const std::string interleaved = "interleaved";
   const bool of_search = path == "schedule.memory_limit" || path == "schedule.objective" ||
                          path.starts_with("schedule.search_");
-  if (of_search) base.replace(base.find("interleaved"), std::string("interleaved").size(), "auto");
+  const std::string name = of_search ? "auto" : path == "schedule.exact" ? "w4" : interleaved;
+  base.replace(base.find(interleaved), interleaved.size(), name);
   return base;
 }
 
@@ -72,6 +74,7 @@ const std::map<std::string, Sample>& samples() {
       {"parallel.layers_per_stage", {"[5, 7]", {}}},
       {"schedule.name", {"v-min", {}}},
       {"schedule.num_chunks", {"3", {}}},
+      {"schedule.exact", {"true", {}}},
       {"schedule.memory_limit", {"60%", {}}},
       {"schedule.objective", {"span", {}}},
       {"schedule.search_seconds", {"0.5", {}}},

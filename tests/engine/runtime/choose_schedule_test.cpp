@@ -11,11 +11,14 @@
 #include <numeric>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "engine/runtime/job.h"
 #include "kernels/core/error.h"
+#include "parallel/schedule/build_plan.h"
+#include "parallel/schedule/catalogue.h"
 #include "parallel/schedule/schedule_error.h"
 #include "parallel/schedule/simulate.h"
 #include "parallel/transport/local_group.h"
@@ -65,6 +68,69 @@ TEST(ChooseSchedule, KeepsTheLayersThatAreGiven) {
   const ChosenSchedule chosen = choose_schedule(config);
   EXPECT_EQ(blocks_of(chosen.layout.stage_map), *config.parallel.layers_per_stage);
   EXPECT_EQ(chosen.search->lower_bound, chosen.search->stages_bound);
+}
+
+double makespan_of(const ChosenSchedule& chosen) {
+  return schedule::simulate(chosen.orders, chosen.layout.costs).makespan;
+}
+
+std::vector<std::int64_t> arenas_of(const ChosenSchedule& chosen) {
+  std::vector<std::int64_t> arenas;
+  for (const schedule::RankPlan& rank :
+       schedule::build_plan(chosen.orders, chosen.layout.costs).ranks) {
+    arenas.push_back(rank.arena_bytes);
+  }
+  return arenas;
+}
+
+// With hardly any search what remains is what is known without one. Limits are those of arenas, so
+// that every one of them just fits a named schedule.
+TEST(ChooseSchedule, IsNoWorseThanANamedScheduleThatFits) {
+  config::RunConfig config = heavy_head_config();
+  config.schedule.search_evaluations = 1;
+  std::vector<ChosenSchedule> named;
+  for (const std::string_view name : schedule::schedule_names()) {
+    if (name == "interleaved") continue;
+    config.schedule.name = name;
+    config.schedule.exact = true;
+    named.push_back(choose_schedule(config));
+  }
+  config.schedule.name = "auto";
+  config.schedule.exact = false;
+  for (const ChosenSchedule& limit : named) {
+    const std::vector<std::int64_t> most = arenas_of(limit);
+    const std::int64_t bytes = *std::max_element(most.begin(), most.end());
+    config.schedule.memory_limit = std::to_string(bytes) + " B";
+    const ChosenSchedule chosen = choose_schedule(config);
+    for (const std::int64_t arena : arenas_of(chosen)) EXPECT_LE(arena, bytes);
+    for (const ChosenSchedule& other : named) {
+      const std::vector<std::int64_t> arenas = arenas_of(other);
+      if (*std::max_element(arenas.begin(), arenas.end()) > bytes) continue;
+      EXPECT_LE(makespan_of(chosen), makespan_of(other))
+          << other.orders.name << " at the limit of " << limit.orders.name;
+    }
+  }
+}
+
+TEST(ChooseSchedule, ImprovesNamedOrdersInTheirMemory) {
+  for (const char* name : {"1f1b-v", "v-half"}) {
+    config::RunConfig config = heavy_head_config();
+    config.schedule.name = name;
+    config.schedule.memory_limit.clear();
+    const ChosenSchedule improved = choose_schedule(config);
+    config.schedule.exact = true;
+    const ChosenSchedule textbook = choose_schedule(config);
+    EXPECT_FALSE(textbook.search);
+    EXPECT_EQ(improved.layout.stage_map, textbook.layout.stage_map) << name;
+    EXPECT_EQ(improved.orders.name, name);
+    EXPECT_LT(makespan_of(improved), makespan_of(textbook)) << name;
+    EXPECT_EQ(improved.search->textbook_cost, makespan_of(textbook)) << name;
+    const std::vector<std::int64_t> arenas = arenas_of(improved);
+    const std::vector<std::int64_t> most = arenas_of(textbook);
+    for (std::size_t rank = 0; rank < arenas.size(); ++rank) {
+      EXPECT_LE(arenas[rank], most[rank]) << name << " rank " << rank;
+    }
+  }
 }
 
 TEST(ChooseSchedule, NamesTheSmallestLimitThatWouldDo) {

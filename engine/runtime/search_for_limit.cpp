@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/search_for_limit.h"
+
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <string_view>
+#include <utility>
+
+#include "engine/runtime/arena_fit.h"
+#include "engine/runtime/search_question.h"
+#include "kernels/core/stopwatch.h"
+#include "parallel/schedule/build_plan.h"
+#include "parallel/schedule/catalogue.h"
+#include "parallel/schedule/schedule_error.h"
+#include "parallel/schedule/search/joint_search.h"
+#include "parallel/schedule/search/lower_bound.h"
+#include "parallel/schedule/search/one_at_a_time.h"
+#include "parallel/schedule/search/search.h"
+#include "parallel/schedule/search/split_tasks.h"
+#include "parallel/schedule/simulate.h"
+
+namespace halfpipe::runtime {
+
+namespace {
+
+/// Layers per stage and orders whose arenas fit.
+struct Candidate {
+  schedule::Split split;
+  schedule::StageOrders orders;
+  double cost;  // of the objective
+};
+
+void keep_if_best(const schedule::JointProblem& problem,
+                  const schedule::Split& split,
+                  schedule::StageOrders orders,
+                  std::optional<Candidate>& best) {
+  const schedule::SearchProblem whole = schedule::problem_of(problem, split);
+  const schedule::Plan plan = schedule::build_plan(orders, whole.costs);
+  if (!excess_of(plan, whole.memory_limit).empty()) return;
+  const double cost = schedule::cost_of(schedule::simulate(orders, whole.costs), whole.objective);
+  if (!best || cost < best->cost) best = Candidate{split, std::move(orders), cost};
+}
+
+/// What needs no search: every named schedule on balanced stages, and on the stages of `split` one
+/// micro-batch after the other, whose arenas have no gaps.
+void offer_known(const config::RunConfig& config,
+                 const schedule::JointProblem& problem,
+                 const schedule::Split& split,
+                 std::optional<Candidate>& best) {
+  const int m = problem.num_micro_batches;
+  for (const schedule::Placement& placement : problem.placements) {
+    const StageLayout layout = lay_out(config, placement);
+    const int num_chunks = placement.num_chunks();
+    for (const std::string_view name : schedule::schedule_names()) {
+      const int p = placement.num_pipeline_ranks();
+      if (schedule::placement_for(name, p, num_chunks) != placement) continue;
+      keep_if_best(problem, {placement, blocks_per_stage_of(layout)},
+                   schedule::make_orders(name, p, m, num_chunks, layout.costs), best);
+    }
+  }
+  keep_if_best(problem, split, schedule::one_at_a_time_orders(split.placement, m), best);
+}
+
+/// Bytes of each rank's limit that are not for activations.
+std::vector<std::int64_t> residents_of(const schedule::JointProblem& problem,
+                                       const schedule::SearchProblem& whole) {
+  std::vector<std::int64_t> residents;
+  for (std::size_t rank = 0; rank < whole.memory_limit.size(); ++rank) {
+    residents.push_back(problem.memory_limit[rank] - whole.memory_limit[rank]);
+  }
+  return residents;
+}
+
+/// Searches until the arenas fit. Where that took smaller limits than the configuration allows,
+/// the result competes with what is known without a search.
+Candidate find_fitting(const config::RunConfig& config, const schedule::JointProblem& problem) {
+  const schedule::SearchBudget budget = search_budget_of(config.schedule);
+  schedule::JointProblem narrowed = problem;
+  std::optional<schedule::Split> too_large;
+  std::optional<Candidate> best;
+  for (;;) {
+    std::optional<schedule::JointResult> found;
+    try {
+      found = schedule::search_jointly(
+          narrowed, too_large ? budget_of_repeat(budget) : budget_of_first(budget));
+    } catch (const schedule::MemoryLimitError&) {
+      if (!too_large) throw;
+      break;
+    }
+    const schedule::SearchProblem whole = schedule::problem_of(problem, found->split);
+    const schedule::Plan plan = schedule::build_plan(found->orders, whole.costs);
+    const std::vector<std::int64_t> excess = excess_of(plan, whole.memory_limit);
+    if (excess.empty()) {
+      best = Candidate{found->split, std::move(found->orders), found->cost};
+      break;
+    }
+    too_large = found->split;
+    narrow(plan, excess, residents_of(problem, whole), narrowed.memory_limit);
+  }
+  if (too_large) offer_known(config, problem, *too_large, best);
+  if (!best) throw schedule::MemoryLimitError(schedule::smallest_limit_of_any_split(problem));
+  return std::move(*best);
+}
+
+std::string too_little(const config::RunConfig& config) {
+  constexpr double kMebibyte = 1024.0 * 1024.0;
+  const std::int64_t smallest =
+      schedule::smallest_limit_of_any_split(activation_problem_of(config));
+  const std::string& given = config.schedule.memory_limit;
+  return fmt::format(
+      "schedule.memory_limit ({}) is too little for any schedule; the smallest limit that has one "
+      "is {:.3f} MiB ({} B) of activations per rank",
+      given.empty() ? "null: what the machine has left" : given,
+      static_cast<double>(smallest) / kMebibyte, smallest);
+}
+
+}  // namespace
+
+ChosenSchedule search_for_limit(const config::RunConfig& config) {
+  const Stopwatch watch;
+  const schedule::JointProblem problem = joint_problem_of(config);
+  std::optional<Candidate> found;
+  try {
+    found = find_fitting(config, problem);
+  } catch (const schedule::MemoryLimitError&) {
+    throw schedule::ScheduleError(too_little(config));
+  }
+  schedule::SearchProblem whole = schedule::problem_of(problem, found->split);
+  const schedule::LowerBound stages = schedule::lower_bound(whole);
+  schedule::LowerBound any{schedule::bound_of_any_split(problem),
+                           "the busiest rank's work alone, whatever layers it has"};
+  if (problem.blocks_per_stage) any = stages;
+  ScheduleSearch search{std::move(whole.memory_limit),
+                        found->cost,
+                        any.seconds,
+                        any.reason,
+                        stages.seconds,
+                        stages.reason,
+                        watch.seconds(),
+                        std::nullopt};
+  found->orders.name = "auto";
+  return {lay_out(config, found->split.placement, found->split.blocks_per_stage),
+          std::move(found->orders), std::move(search)};
+}
+
+}  // namespace halfpipe::runtime
