@@ -26,6 +26,11 @@ case "$kind" in
 esac
 [ $# -eq 0 ] || tests=("$@")
 
+# The grid of long sums repeats what shorter tests of the same code run; under a sanitizer it takes ten minutes.
+left_out='*ChangeNoBitOfLongSums*'
+# Thousands of searches by one thread have nothing for ThreadSanitizer.
+[ "$kind" = address ] || left_out+=':*FindsWhatRunsWithinMemoryBetweenBoundAndCatalogue*'
+
 build=build-$kind
 # -O1: the tests run ten times slower without, and stack traces stay readable.
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1 -DHALFPIPE_SANITIZE="$sanitize" \
@@ -39,7 +44,6 @@ export TSAN_OPTIONS=halt_on_error=1 OMP_NUM_THREADS=1
 for test in "${tests[@]}"; do
   executable=$(find "$build/tests" -type f -name "$test" -perm -u+x | head -n 1)
   echo "$kind: $test"
-  # The grid of long sums repeats what shorter tests of the same code run; under a sanitizer it takes ten minutes.
-  "$executable" --gtest_brief=1 --gtest_filter=-*ChangeNoBitOfLongSums*
+  "$executable" --gtest_brief=1 --gtest_filter="-$left_out"
 done
 echo "$kind: ${#tests[@]} test executables clean"
