@@ -8,8 +8,10 @@
 #include <thread>
 #include <utility>
 
+#include "kernels/core/error.h"
 #include "kernels/core/stopwatch.h"
 #include "parallel/schedule/catalogue.h"
+#include "parallel/schedule/check_timeline.h"
 #include "parallel/schedule/schedule_error.h"
 #include "parallel/schedule/search/improve_named.h"
 #include "parallel/schedule/search/search.h"
@@ -175,7 +177,11 @@ MadeSchedule make_auto(const ScheduleOptions& options) {
 }  // namespace
 
 MadeSchedule make_schedule(const ScheduleOptions& options, const std::string& name) {
-  return name == "auto" ? make_auto(options) : make_named(options, name);
+  MadeSchedule made = name == "auto" ? make_auto(options) : make_named(options, name);
+  const auto violation = schedule::first_violation(made.timeline, made.orders.placement,
+                                                   made.orders.num_micro_batches, made.costs);
+  HALFPIPE_CHECK(!violation, *violation);
+  return made;
 }
 
 }  // namespace halfpipe::tools

@@ -13,6 +13,7 @@
 #include "order_properties.h"
 #include "parallel/schedule/build_plan.h"
 #include "parallel/schedule/catalogue.h"
+#include "parallel/schedule/check_timeline.h"
 #include "parallel/schedule/search/lower_bound.h"
 #include "parallel/schedule/search/search.h"
 #include "parallel/schedule/simulate.h"
@@ -53,10 +54,6 @@ SearchBudget random_budget(std::mt19937& random) {
   return budget;
 }
 
-double objective_of(const Timeline& timeline, Objective objective) {
-  return objective == Objective::kSpan ? timeline.span : timeline.makespan;
-}
-
 bool fits(const std::vector<std::int64_t>& peak, const std::vector<std::int64_t>& limit) {
   return std::equal(peak.begin(), peak.end(), limit.begin(), limit.end(), std::less_equal());
 }
@@ -71,7 +68,7 @@ double best_of_catalogue(const SearchProblem& problem) {
     const Timeline timeline = simulate(
         make_orders(name, p, problem.num_micro_batches, num_chunks, problem.costs), problem.costs);
     if (!fits(timeline.peak_activation_bytes, problem.memory_limit)) continue;
-    best = std::min(best, objective_of(timeline, problem.objective));
+    best = std::min(best, cost_of(timeline, problem.objective));
   }
   return best;
 }
@@ -108,7 +105,9 @@ void expect_sound(const SearchResult& result, const SearchProblem& problem) {
   const Plan plan = build_plan(result.orders, problem.costs);
   EXPECT_EQ(first_violation(plan, problem.costs), std::nullopt);
   const Timeline timeline = simulate(result.orders, problem.costs);
-  EXPECT_EQ(result.cost, objective_of(timeline, problem.objective));
+  EXPECT_EQ(first_violation(timeline, problem.placement, problem.num_micro_batches, problem.costs),
+            std::nullopt);
+  EXPECT_EQ(result.cost, cost_of(timeline, problem.objective));
   EXPECT_TRUE(fits(timeline.peak_activation_bytes, problem.memory_limit));
 }
 
