@@ -76,6 +76,13 @@ void write_all(std::span<const std::byte> bytes, const std::string& path, WriteS
 
 OutputFile::OutputFile(const std::filesystem::path& path)
     : path_(path.string()), partial_path_(partial_name(path)) {
+  // The rename would replace a device or a pipe by a file; at a folder it fails by itself.
+  std::error_code ignored;
+  const std::filesystem::file_status old = std::filesystem::status(path, ignored);
+  if (std::filesystem::is_other(old)) {
+    throw RuntimeFailure(
+        fmt::format("cannot create {}: something that is no file has this name", path_));
+  }
   constexpr mode_t kMode = 0666;  // the user's umask decides
   descriptor_ = ::open(partial_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kMode);
   if (descriptor_ < 0) fail_with_errno("create", path_);

@@ -13,9 +13,10 @@ namespace halfpipe::files {
 
 /// A file being written under a hidden name of this process beside its own; commit() flushes it to
 /// the disk and gives it its name, replacing a file of that name. Destroyed without commit(), it
-/// leaves nothing. Every failure (disk full, file-size limit, unwritable folder) is a
-/// RuntimeFailure that names the file and the system's reason; SIGXFSZ never reaches the process.
-/// Not buffered: write large pieces. Neither copied nor moved: hold it by std::unique_ptr.
+/// leaves nothing. Every failure (disk full, file-size limit, unwritable folder, a device or pipe
+/// of that name) is a RuntimeFailure that names the file and the system's reason; SIGXFSZ never
+/// reaches the process. Not buffered: write large pieces. Neither copied nor moved: hold it by
+/// std::unique_ptr.
 class OutputFile {
  public:
   explicit OutputFile(const std::filesystem::path& path);

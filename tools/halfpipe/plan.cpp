@@ -4,17 +4,13 @@
 #include <fmt/format.h>
 
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "engine/config/load_config.h"
-#include "engine/files/output_file.h"
 #include "engine/runtime/job.h"
 #include "engine/runtime/training_inputs.h"
 #include "engine/runtime/training_run.h"
@@ -26,6 +22,7 @@
 #include "tools/halfpipe/planned_step.h"
 #include "tools/halfpipe/sweep_memory.h"
 #include "tools/halfpipe/sweep_report.h"
+#include "tools/halfpipe/write_output.h"
 #include "tools/page/timeline_page.h"
 #include "tools/page/timeline_trace.h"
 
@@ -45,19 +42,6 @@ struct Options {
   double seconds = 0.3;
   std::int64_t evaluations = 0;
 };
-
-/// Whole or absent; but what is no regular file, such as a device, is written to, not replaced.
-void write_output(const std::string& path, std::string_view text) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored) || std::filesystem::is_regular_file(path, ignored)) {
-    files::write_file(path, text);
-    return;
-  }
-  std::ofstream out(path);
-  out << text;
-  out.close();
-  if (!out) throw RuntimeFailure("cannot write " + path);
-}
 
 /// `text` for people, unless --json has standard output.
 void print_answer(const Options& options, const std::string& text, const std::string& json) {

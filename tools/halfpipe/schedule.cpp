@@ -10,7 +10,6 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/files/output_file.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/catalogue.h"
 #include "parallel/schedule/render_ascii.h"
@@ -18,6 +17,7 @@
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/make_schedule.h"
 #include "tools/halfpipe/schedule_json.h"
+#include "tools/halfpipe/write_output.h"
 #include "tools/page/timeline_page.h"
 #include "tools/page/timeline_trace.h"
 
@@ -180,13 +180,13 @@ void write_page(const ScheduleOptions& options, const std::vector<MadeSchedule>&
       shown.lower_bound = result.search->lower_bound;
     }
   }
-  files::write_file(options.html, page::render_timeline_page(page));
+  write_output(options.html, page::render_timeline_page(page));
 }
 
 void write_files(const ScheduleOptions& options, const std::vector<MadeSchedule>& results) {
   const MadeSchedule& first = results.front();
   if (!options.svg.empty()) {
-    files::write_file(
+    write_output(
         options.svg,
         schedule::render_svg(first.timeline, options.name + ": " + sizes_of(options), kTimeUnit));
   }
@@ -197,7 +197,7 @@ void write_files(const ScheduleOptions& options, const std::vector<MadeSchedule>
   if (options.json == "-") {
     fmt::print("{}", json);
   } else {
-    files::write_file(options.json, json);
+    write_output(options.json, json);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -135,6 +136,14 @@ TEST(OutputFile, ANameThatCannotBeTakenLeavesNothing) {
   expect_error<RuntimeFailure>([&] { write_file(folder.path("taken"), "text"); },
                                {"cannot finish", folder.path("taken"), "directory"});
   EXPECT_EQ(names_in(folder), Names{"taken"});
+}
+
+TEST(OutputFile, ReplacesNoPipe) {
+  const TemporaryFolder folder;
+  const std::string pipe = folder.path("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  expect_error<RuntimeFailure>([&] { write_file(pipe, "text"); }, {"cannot create", pipe});
+  EXPECT_TRUE(fs::is_fifo(pipe));
 }
 
 TEST(OutputFile, IsUsedInOrder) {
