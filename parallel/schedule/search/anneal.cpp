@@ -24,7 +24,18 @@ Timetable::Place pick(const Instance& instance,
   return {static_cast<int>(rank), static_cast<int>(random.below(size))};
 }
 
+bool passes_frozen(const Frozen& frozen, const Timetable::Place& place, int to) {
+  if (frozen.empty()) return false;
+  const auto& [first, end] = frozen[static_cast<std::size_t>(place.rank)];
+  return std::max(place.position, to) >= first && std::min(place.position, to) < end;
+}
+
 }  // namespace
+
+Cooling cooling_for(std::size_t num_ops) {
+  const double hot = std::clamp(120.0 / static_cast<double>(num_ops), 0.08, 0.4);
+  return {hot, 0.1 * hot};
+}
 
 void anneal(const Instance& instance,
             const Cooling& cooling,
@@ -32,7 +43,8 @@ void anneal(const Instance& instance,
             double until,
             BudgetShare& budget,
             Random& random,
-            Timetable& timetable) {
+            Timetable& timetable,
+            const Frozen& frozen) {
   const double begin = budget.used();
   RowOrders best = timetable.orders();
   TimetableCost best_cost = timetable.cost();
@@ -49,7 +61,7 @@ void anneal(const Instance& instance,
       const int to = place.position + (random.chance(0.5) ? distance : -distance);
       const auto size =
           static_cast<int>(timetable.orders()[static_cast<std::size_t>(place.rank)].size());
-      if (to < 0 || to >= size) continue;
+      if (to < 0 || to >= size || passes_frozen(frozen, place, to)) continue;
       const double ceiling =
           timetable.cost().weighted() - temperature * std::log(1.0 - random.uniform());
       if (!timetable.shift(place.rank, place.position, to, ceiling)) continue;

@@ -3,6 +3,10 @@
 // by a few places, mostly passes on the critical path.
 #pragma once
 
+#include <cstddef>
+#include <utility>
+#include <vector>
+
 #include "parallel/schedule/search/budget.h"
 #include "parallel/schedule/search/random.h"
 #include "parallel/schedule/search/timetable.h"
@@ -14,6 +18,14 @@ struct Cooling {
   double cold;  // and at the end
 };
 
+/// Few passes are shifted often enough to come down from a higher temperature. 0.6 passes and more
+/// never improved anything.
+[[nodiscard]] Cooling cooling_for(std::size_t num_ops);
+
+/// [rank], first position and the one behind the last: passes there stay where they are, and no
+/// pass moves past them. Empty: all may move.
+using Frozen = std::vector<std::pair<int, int>>;
+
 /// Anneals `timetable` from budget.used() as it is to `until`, or until the worst rank's cost is
 /// `good_enough` (seconds); it ends with the best orders met.
 void anneal(const Instance& instance,
@@ -22,6 +34,7 @@ void anneal(const Instance& instance,
             double until,
             BudgetShare& budget,
             Random& random,
-            Timetable& timetable);
+            Timetable& timetable,
+            const Frozen& frozen = {});
 
 }  // namespace halfpipe::schedule

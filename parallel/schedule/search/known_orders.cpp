@@ -37,7 +37,7 @@ int most_in_flight(const SearchProblem& problem) {
 void offer_with_other_weight_passes(const SearchProblem& problem,
                                     StageOrders orders,
                                     OrderSearch& search) {
-  constexpr std::size_t kManyOps = 30000;  // takes a while
+  constexpr std::size_t kManyOps = 8000;  // takes a while
   if (search.num_ops() > kManyOps) return;
   try {
     search.offer(best_weight_placement({without_weight_passes(std::move(orders))}, problem.costs,
@@ -49,7 +49,7 @@ void offer_with_other_weight_passes(const SearchProblem& problem,
 
 /// V-Min and V-Half once more, with orders that bear messages: named ones are made for free ones.
 void offer_blocks(const SearchProblem& problem, const Instance& instance, OrderSearch& search) {
-  constexpr std::size_t kManyOps = 30000;  // takes a while
+  constexpr std::size_t kManyOps = 8000;  // takes a while
   const Placement& placement = problem.placement;
   if (placement.kind() != PlacementKind::kV || instance.num_ops() > kManyOps) return;
   const int p = placement.num_pipeline_ranks();

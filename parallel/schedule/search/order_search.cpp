@@ -90,6 +90,11 @@ std::size_t OrderSearch::num_ops() const {
   return views_->real().num_ops();
 }
 
+bool OrderSearch::are_policies_near() const {
+  constexpr double kNear = 1.002;
+  return best_policy_cost_ <= kNear * best_cost_;
+}
+
 StageOrders OrderSearch::best(const std::string& name) const {
   return views_->real().orders_of(best_orders_, name);
 }
@@ -121,6 +126,13 @@ void OrderSearch::merge(const std::vector<CandidatePool>& pools) {
   }
 }
 
+void OrderSearch::merge_policies(const std::vector<CandidatePool>& pools) {
+  for (const CandidatePool& pool : pools) {
+    if (!pool.empty()) best_policy_cost_ = std::min(best_policy_cost_, pool.best().cost.worst);
+  }
+  merge(pools);
+}
+
 void OrderSearch::try_library(std::vector<Lane>& lanes, LibraryPart part, double until) {
   const Views& views = small_views_ ? *small_views_ : *views_;
   if (searches_.empty()) {
@@ -147,7 +159,7 @@ void OrderSearch::try_library(std::vector<Lane>& lanes, LibraryPart part, double
       if (--left == 0 || lane.budget.used() >= until) break;
     }
   });
-  merge(pools);
+  merge_policies(pools);
 }
 
 void OrderSearch::improve_policies(std::vector<Lane>& lanes, double until) {
@@ -175,7 +187,7 @@ void OrderSearch::improve_policies(std::vector<Lane>& lanes, double until) {
       lane.budget.count(kEvaluationsPerPolicy);
     }
   });
-  merge(pools);
+  merge_policies(pools);
 }
 
 void OrderSearch::improve_orders(std::vector<Lane>& lanes, const Cooling& cooling, double until) {

@@ -42,13 +42,18 @@ class OrderSearch {
   [[nodiscard]] bool is_optimal() const { return found() && best_cost_ <= good_enough_; }
   /// Seconds of the objective as simulate() has them; found() must hold.
   [[nodiscard]] double best_cost() const { return best_cost_; }
+  /// Policies come near the best orders, so that more of them may be better.
+  [[nodiscard]] bool are_policies_near() const;
   [[nodiscard]] StageOrders best(const std::string& name) const;
   [[nodiscard]] std::size_t num_ops() const;
+  /// The best orders that differ in cost, best first.
+  [[nodiscard]] const std::vector<Candidate>& candidates() const { return pool_.all(); }
 
  private:
   struct Views;
   void keep(const TimetableCost& cost, const RowOrders& orders);
   void merge(const std::vector<CandidatePool>& pools);
+  void merge_policies(const std::vector<CandidatePool>& pools);
 
   int num_threads_;
   double good_enough_;
@@ -62,6 +67,7 @@ class OrderSearch {
   CandidatePool pool_;                  // where improvements start
   RowOrders best_orders_;
   double best_cost_ = std::numeric_limits<double>::infinity();
+  double best_policy_cost_ = std::numeric_limits<double>::infinity();  // on a timetable
 };
 
 }  // namespace halfpipe::schedule

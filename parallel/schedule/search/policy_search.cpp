@@ -2,6 +2,8 @@
 #include "parallel/schedule/search/policy_search.h"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <limits>
 #include <utility>
 
@@ -20,10 +22,50 @@ ListPolicy plain_policy(int num_chunks, double gap_down) {
   return policy;
 }
 
+/// Policies that together do best on random problems: for loose and tight limits, few and many
+/// chunks. Where memory is tight, an F that starts long before its target (eagerness) takes memory
+/// that others need.
+struct Sample {
+  double gap_down;
+  double eagerness;
+  double early_cap;
+  double early_cap_slope;
+  double interval;
+  double weight_overhang;
+  bool weights_make_room;
+};
+constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+constexpr std::array<Sample, 12> kSamples = {{
+    {3.0, kNoLimit, 0.9, 0.35, 0.93, 0.5, true},
+    {0.0, 12.0, 1.0, 0.2, 0.85, 0.0, false},
+    {0.0, 8.0, 1.0, 0.35, 1.0, 0.0, true},
+    {0.0, 12.0, 1.0, 0.0, 0.93, 0.5, true},
+    {3.0, kNoLimit, 1.0, 0.35, 1.0, 0.5, false},
+    {1.0, 12.0, 1.0, 0.35, 0.93, 0.0, true},
+    {0.0, 5.0, 1.0, 0.2, 1.0, 0.5, false},
+    {0.5, 12.0, 1.0, 0.0, 0.85, 0.0, true},
+    {2.0, kNoLimit, 0.9, 0.35, 0.93, 0.0, true},
+    {2.0, 12.0, 1.0, 0.35, 0.85, 0.0, true},
+    {0.0, 3.0, 1.0, 0.35, 1.0, 0.0, false},
+    {0.5, 5.0, 1.0, 0.0, 0.93, 0.5, false},
+}};
+
+ListPolicy policy_of(const Sample& sample, int num_chunks) {
+  ListPolicy policy = plain_policy(num_chunks, sample.gap_down);
+  policy.eagerness = sample.eagerness;
+  policy.early_cap = sample.early_cap;
+  policy.early_cap_slope = sample.early_cap_slope;
+  policy.interval = sample.interval;
+  policy.weight_overhang = sample.weight_overhang;
+  policy.weights_make_room = sample.weights_make_room;
+  return policy;
+}
+
 }  // namespace
 
 std::vector<ListPolicy> policy_library(int num_chunks) {
   std::vector<ListPolicy> library;
+  for (const Sample& sample : kSamples) library.push_back(policy_of(sample, num_chunks));
   for (const bool make_room : {true, false}) {
     for (const double overhang : {0.0, 0.5}) {
       for (const auto& [cap, slope] :
@@ -54,8 +96,12 @@ PolicySearch::PolicySearch(const std::vector<const Instance*>& views, std::uint6
 
 std::vector<PolicySearch::Point> PolicySearch::library() const {
   std::vector<Point> points;
-  for (const ListPolicy& policy : policies_) {
-    for (std::size_t view = 0; view < schedulers_.size(); ++view) points.push_back({policy, view});
+  const auto add = [&](std::size_t first, std::size_t last, std::size_t view) {
+    for (std::size_t i = first; i < last; ++i) points.push_back({policies_[i], view});
+  };
+  for (std::size_t view = 0; view < schedulers_.size(); ++view) add(0, kSamples.size(), view);
+  for (std::size_t i = kSamples.size(); i < policies_.size(); ++i) {
+    for (std::size_t view = 0; view < schedulers_.size(); ++view) add(i, i + 1, view);
   }
   return points;
 }

@@ -13,40 +13,35 @@
 #include "parallel/schedule/search/lanes.h"
 #include "parallel/schedule/search/lower_bound.h"
 #include "parallel/schedule/search/order_search.h"
+#include "parallel/schedule/search/short_step.h"
 
 namespace halfpipe::schedule {
 namespace {
 
 // How the budget is spent: shares of it that are used up when a phase ends.
 constexpr double kFirstLookEnd = 0.15;
-constexpr double kLibraryEnd = 0.3;
 struct Phases {
-  double policies_end;
-  double hot_end;  // of annealing; the rest cools down further
+  double race_end;
+  double policies_end;  // or earlier, when they find nothing better any more
 };
 
 Phases phases_for(std::size_t num_ops) {
   constexpr std::size_t kManyOps = 6000;
   constexpr std::size_t kVeryManyOps = 12000;
   // An evaluation of many passes takes longer, so annealing gets less far.
-  const double policies = num_ops > kVeryManyOps ? 0.85 : num_ops > kManyOps ? 0.6 : 0.35;
-  return {policies, policies + 0.6 * (1.0 - policies)};
-}
-// Few passes are shifted often enough to come down from a higher temperature. 0.6 passes and more
-// never improved anything.
-Cooling cooling_for(std::size_t num_ops) {
-  const double hot = std::clamp(120.0 / static_cast<double>(num_ops), 0.08, 0.4);
-  return {hot, 0.1 * hot};
+  const double race = num_ops > kManyOps ? 0.35 : 0.25;
+  const double policies = num_ops > kVeryManyOps ? 0.7 : num_ops > kManyOps ? 0.6 : 0.35;
+  return {race, policies};
 }
 Cooling further(Cooling cooling) {
   return {0.6 * cooling.hot, 0.4 * cooling.cold};
 }
-// A placement whose orders cost so much more than the best is given up: policies and shifts rarely
-// win that much.
-constexpr double kFarBehindByFirstLook = 0.06;
-constexpr std::size_t kMostAfterFirstLook = 2;
-constexpr double kFarBehindByPolicies = 0.03;
-constexpr double kFarBehindByOrders = 0.01;
+// How much of the way from the best orders of a placement down to its bound a search may still go:
+// a placement that would not win even then is given up.
+constexpr double kGainByPolicies = 0.5;
+double gain_by_orders(std::size_t num_ops) {
+  return std::clamp(400.0 / static_cast<double>(num_ops), 0.06, 0.3);
+}
 // Bounds are up to 1e-9 of the work too low.
 constexpr double kRounding = 1e-7;
 
@@ -86,15 +81,19 @@ Contender& best_of(std::vector<Contender>& contenders) {
 }
 
 /// Those that may still win, best first: not proved optimal, their bound below the best cost, and
-/// not far behind it.
-std::vector<Contender*> hopeful(std::vector<Contender>& contenders, double far_behind) {
+/// below it themselves if they `gain` that part of the way to their bound; those that need more
+/// where there are no others.
+std::vector<Contender*> hopeful(std::vector<Contender>& contenders, double gain) {
   const double best = best_of(contenders).search.best_cost();
   std::vector<Contender*> hopes;
+  std::vector<Contender*> far;
   for (Contender& contender : contenders) {
-    const bool can_win = contender.bound.seconds < best * (1.0 - kRounding);
-    const bool near = contender.search.best_cost() <= best * (1.0 + far_behind);
-    if (can_win && near && !contender.search.is_optimal()) hopes.push_back(&contender);
+    const double cost = contender.search.best_cost();
+    const double bound = contender.bound.seconds;
+    if (bound >= best * (1.0 - kRounding) || contender.search.is_optimal()) continue;
+    (cost - gain * (cost - bound) <= best ? hopes : far).push_back(&contender);
   }
+  if (hopes.empty()) hopes = std::move(far);
   std::stable_sort(hopes.begin(), hopes.end(), [](const Contender* one, const Contender* other) {
     return one->search.best_cost() < other->search.best_cost();
   });
@@ -106,13 +105,13 @@ std::vector<Contender*> hopeful(std::vector<Contender>& contenders, double far_b
 template <typename Improve>
 void share_out(std::vector<Contender>& contenders,
                const std::vector<Lane>& lanes,
-               double far_behind,
+               double gain,
                double until,
                const Improve& improve) {
   constexpr double kShareOfBest = 0.6;
   const auto used = [&] { return lanes.front().budget.used(); };
   while (used() < until) {
-    const std::vector<Contender*> hopes = hopeful(contenders, far_behind);
+    const std::vector<Contender*> hopes = hopeful(contenders, gain);
     if (hopes.empty()) return;
     const double left = until - used();
     if (hopes.size() == 1) {
@@ -141,20 +140,79 @@ std::vector<Contender> make_contenders(const std::vector<SearchProblem>& choices
   return contenders;
 }
 
-/// A first look at every placement, then the rest of the library for the best of them.
-void try_libraries(std::vector<Contender>& contenders, std::vector<Lane>& lanes) {
+/// The first policies of the library on every placement.
+void first_look(std::vector<Contender>& contenders, std::vector<Lane>& lanes) {
   for (Contender& contender : contenders) {
     const double best = best_of(contenders).search.best_cost();
     if (contender.bound.seconds >= best * (1.0 - kRounding)) continue;
     contender.search.try_library(lanes, OrderSearch::LibraryPart::kFirst, kFirstLookEnd);
   }
-  std::vector<Contender*> hopes = hopeful(contenders, kFarBehindByFirstLook);
-  if (hopes.size() > kMostAfterFirstLook) hopes.resize(kMostAfterFirstLook);
+}
+
+/// Policies for every placement that is not far behind after the first look, the best two anyhow.
+void race(std::vector<Contender>& contenders, std::vector<Lane>& lanes, double until) {
+  constexpr double kShareOfLibrary = 0.4;
+  constexpr double kFarBehind = 0.06;
+  std::vector<Contender*> hopes = hopeful(contenders, 1.0);
+  const double far = best_of(contenders).search.best_cost() * (1.0 + kFarBehind);
+  while (hopes.size() > 2 && hopes.back()->search.best_cost() > far) hopes.pop_back();
   for (std::size_t i = 0; i < hopes.size(); ++i) {
     const double used = lanes.front().budget.used();
-    const double part = (kLibraryEnd - used) / static_cast<double>(hopes.size() - i);
-    hopes[i]->search.try_library(lanes, OrderSearch::LibraryPart::kRest, used + part);
+    const double part = (until - used) / static_cast<double>(hopes.size() - i);
+    hopes[i]->search.try_library(lanes, OrderSearch::LibraryPart::kRest,
+                                 used + kShareOfLibrary * part);
+    hopes[i]->search.improve_policies(lanes, used + part);
   }
+}
+
+/// Ends before `until` when a part of the time has brought nothing and the best orders are others.
+void improve_policies(std::vector<Contender>& contenders, std::vector<Lane>& lanes, double until) {
+  constexpr int kParts = 5;
+  const double begin = lanes.front().budget.used();
+  const auto costs = [&] {
+    std::vector<double> all;
+    for (const Contender& contender : contenders) all.push_back(contender.search.best_cost());
+    return all;
+  };
+  for (int part = 1; part <= kParts; ++part) {
+    const std::vector<double> before = costs();
+    share_out(contenders, lanes, kGainByPolicies, begin + part * (until - begin) / kParts,
+              [&](OrderSearch& search, double end) { search.improve_policies(lanes, end); });
+    if (costs() == before && !best_of(contenders).search.are_policies_near()) return;
+  }
+}
+
+/// Where steps are long, the best placements by way of short ones.
+void improve_long_steps(const std::vector<SearchProblem>& choices,
+                        const SearchBudget& budget,
+                        std::vector<Contender>& contenders,
+                        std::vector<Lane>& lanes) {
+  constexpr double kShare = 0.6;
+  constexpr std::size_t kMost = 2;
+  if (!is_long_step(choices.front())) return;
+  const double used = lanes.front().budget.used();
+  const double until = used + kShare * (1.0 - used);
+  std::vector<Contender*> hopes = hopeful(contenders, kGainByPolicies);
+  if (hopes.size() > kMost) hopes.resize(kMost);
+  for (std::size_t i = 0; i < hopes.size(); ++i) {
+    const double begin = lanes.front().budget.used();
+    const double part = (until - begin) / static_cast<double>(hopes.size() - i);
+    improve_by_short_step(choices[hopes[i]->choice], budget, lanes, begin + part, hopes[i]->search);
+  }
+}
+
+/// Anneals twice, the second time from a lower temperature on.
+void improve_orders(std::vector<Contender>& contenders, std::vector<Lane>& lanes) {
+  constexpr double kHotShare = 0.6;
+  const std::size_t num_ops = best_of(contenders).search.num_ops();
+  const double begin = lanes.front().budget.used();
+  const Cooling first = cooling_for(num_ops);
+  const auto anneal_until = [&](const Cooling& cooling, double until) {
+    share_out(contenders, lanes, gain_by_orders(num_ops), until,
+              [&](OrderSearch& search, double end) { search.improve_orders(lanes, cooling, end); });
+  };
+  anneal_until(first, begin + kHotShare * (1.0 - begin));
+  anneal_until(further(first), 1.0);
 }
 
 }  // namespace
@@ -170,17 +228,12 @@ SearchResult search_schedule(const std::vector<SearchProblem>& choices,
   const auto start = std::chrono::steady_clock::now();
   std::vector<Lane> lanes = make_lanes(budget);
   std::vector<Contender> contenders = make_contenders(choices, budget);
-  try_libraries(contenders, lanes);
+  first_look(contenders, lanes);
   const Phases phases = phases_for(best_of(contenders).search.num_ops());
-  share_out(contenders, lanes, kFarBehindByPolicies, phases.policies_end,
-            [&](OrderSearch& search, double until) { search.improve_policies(lanes, until); });
-  const Cooling first = cooling_for(best_of(contenders).search.num_ops());
-  const auto anneal_until = [&](const Cooling& cooling, double until) {
-    share_out(contenders, lanes, kFarBehindByOrders, until,
-              [&](OrderSearch& search, double end) { search.improve_orders(lanes, cooling, end); });
-  };
-  anneal_until(first, phases.hot_end);
-  anneal_until(further(first), 1.0);
+  race(contenders, lanes, phases.race_end);
+  improve_policies(contenders, lanes, phases.policies_end);
+  improve_long_steps(choices, budget, contenders, lanes);
+  improve_orders(contenders, lanes);
 
   const Contender& best = best_of(contenders);
   const Contender& least = *std::min_element(contenders.begin(), contenders.end(),
