@@ -93,8 +93,10 @@ Instance::Instance(const SearchProblem& problem)
   double sum = 0.0;
   for (const double seconds : rank_seconds) sum += seconds;
   mean_pass_seconds = sum / static_cast<double>(rows.size());
+  // What a sum over the whole step would lose to rounding counts as none.
+  const double least = 1e-9 * busiest_seconds * num_micro_batches;
   has_passes_of_no_time =
-      std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.seconds <= 0.0; });
+      std::any_of(rows.begin(), rows.end(), [=](const Row& row) { return row.seconds <= least; });
 }
 
 RowOrders Instance::rows_of(const StageOrders& orders) const {

@@ -71,7 +71,7 @@ struct Instance {
   std::vector<double> rank_seconds;        // [rank], passes of one micro-batch
   double busiest_seconds;                  // the largest of them
   double mean_pass_seconds;
-  bool has_passes_of_no_time;  // those of a stage without layers
+  bool has_passes_of_no_time;  // those of a stage without layers, or as good as none
 };
 
 /// Whether every rank's order stays within its memory limit. Memory depends on the order alone, not

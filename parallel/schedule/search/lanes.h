@@ -34,18 +34,24 @@ struct Lane {
   return lanes;
 }
 
-/// work(lane) for every lane, on up to num_threads threads; returns when all are done. `work` must
-/// not throw.
+/// work(0), .. work(num_tasks - 1) on up to num_threads threads; returns when all are done. `work`
+/// must not throw.
 template <typename Work>
-void run_lanes(std::vector<Lane>& lanes, int num_threads, const Work& work) {
+void run_in_parallel(std::size_t num_tasks, int num_threads, const Work& work) {
   std::atomic<std::size_t> next{0};
   const auto run = [&] {
-    for (std::size_t lane = next++; lane < lanes.size(); lane = next++) work(lanes[lane]);
+    for (std::size_t task = next++; task < num_tasks; task = next++) work(task);
   };
   std::vector<std::jthread> threads;
-  const int wanted = std::min(num_threads, static_cast<int>(lanes.size()));
+  const int wanted = std::min(num_threads, static_cast<int>(num_tasks));
   for (int i = 1; i < wanted; ++i) threads.emplace_back(run);
   run();
+}
+
+/// work(lane) for every lane, likewise.
+template <typename Work>
+void run_lanes(std::vector<Lane>& lanes, int num_threads, const Work& work) {
+  run_in_parallel(lanes.size(), num_threads, [&](std::size_t lane) { work(lanes[lane]); });
 }
 
 }  // namespace halfpipe::schedule

@@ -9,9 +9,9 @@
 #include <string>
 #include <utility>
 
-#include "parallel/schedule/search/known_orders.h"
+#include "parallel/schedule/search/contenders.h"
+#include "parallel/schedule/search/known_blocks.h"
 #include "parallel/schedule/search/lanes.h"
-#include "parallel/schedule/search/lower_bound.h"
 #include "parallel/schedule/search/order_search.h"
 #include "parallel/schedule/search/short_step.h"
 
@@ -19,6 +19,7 @@ namespace halfpipe::schedule {
 namespace {
 
 // How the budget is spent: shares of it that are used up when a phase ends.
+constexpr double kBlocksEnd = 0.12;
 constexpr double kFirstLookEnd = 0.15;
 struct Phases {
   double race_end;
@@ -30,7 +31,7 @@ Phases phases_for(std::size_t num_ops) {
   constexpr std::size_t kVeryManyOps = 12000;
   // An evaluation of many passes takes longer, so annealing gets less far.
   const double race = num_ops > kManyOps ? 0.35 : 0.25;
-  const double policies = num_ops > kVeryManyOps ? 0.7 : num_ops > kManyOps ? 0.6 : 0.35;
+  const double policies = num_ops > kVeryManyOps ? 0.65 : num_ops > kManyOps ? 0.55 : 0.35;
   return {race, policies};
 }
 Cooling further(Cooling cooling) {
@@ -42,64 +43,6 @@ constexpr double kGainByPolicies = 0.5;
 double gain_by_orders(std::size_t num_ops) {
   return std::clamp(400.0 / static_cast<double>(num_ops), 0.06, 0.3);
 }
-// Bounds are up to 1e-9 of the work too low.
-constexpr double kRounding = 1e-7;
-
-std::vector<std::int64_t> smallest_limit(const SearchProblem& problem) {
-  return smallest_memory_limit(problem.placement, problem.costs);
-}
-
-bool can_fit(const SearchProblem& problem) {
-  const std::vector<std::int64_t> least = smallest_limit(problem);
-  for (std::size_t rank = 0; rank < least.size(); ++rank) {
-    if (problem.memory_limit[rank] < least[rank]) return false;
-  }
-  return true;
-}
-
-std::int64_t smallest_limit_of(const std::vector<SearchProblem>& choices) {
-  std::int64_t smallest = std::numeric_limits<std::int64_t>::max();
-  for (const SearchProblem& problem : choices) {
-    const std::vector<std::int64_t> least = smallest_limit(problem);
-    smallest = std::min(smallest, *std::max_element(least.begin(), least.end()));
-  }
-  return smallest;
-}
-
-/// One placement that may be chosen.
-struct Contender {
-  std::size_t choice;
-  LowerBound bound;
-  OrderSearch search;
-};
-
-Contender& best_of(std::vector<Contender>& contenders) {
-  return *std::min_element(contenders.begin(), contenders.end(),
-                           [](const Contender& one, const Contender& other) {
-                             return one.search.best_cost() < other.search.best_cost();
-                           });
-}
-
-/// Those that may still win, best first: not proved optimal, their bound below the best cost, and
-/// below it themselves if they `gain` that part of the way to their bound; those that need more
-/// where there are no others.
-std::vector<Contender*> hopeful(std::vector<Contender>& contenders, double gain) {
-  const double best = best_of(contenders).search.best_cost();
-  std::vector<Contender*> hopes;
-  std::vector<Contender*> far;
-  for (Contender& contender : contenders) {
-    const double cost = contender.search.best_cost();
-    const double bound = contender.bound.seconds;
-    if (bound >= best * (1.0 - kRounding) || contender.search.is_optimal()) continue;
-    (cost - gain * (cost - bound) <= best ? hopes : far).push_back(&contender);
-  }
-  if (hopes.empty()) hopes = std::move(far);
-  std::stable_sort(hopes.begin(), hopes.end(), [](const Contender* one, const Contender* other) {
-    return one->search.best_cost() < other->search.best_cost();
-  });
-  return hopes;
-}
-
 /// Runs improve(search, until) over those that may win, the best first and longest, until the lanes
 /// have used `until` of their budgets or nothing is left to win.
 template <typename Improve>
@@ -126,25 +69,24 @@ void share_out(std::vector<Contender>& contenders,
   }
 }
 
-std::vector<Contender> make_contenders(const std::vector<SearchProblem>& choices,
-                                       const SearchBudget& budget) {
-  std::vector<Contender> contenders;
-  for (std::size_t choice = 0; choice < choices.size(); ++choice) {
-    if (!can_fit(choices[choice])) continue;
-    LowerBound bound = lower_bound(choices[choice]);
-    OrderSearch search(choices[choice], bound.seconds, budget);
-    offer_known_orders(choices[choice], search);
-    contenders.push_back({choice, std::move(bound), std::move(search)});
+/// Building blocks of the V, where nothing is proved yet.
+void try_blocks(const std::vector<SearchProblem>& choices,
+                const SearchBudget& budget,
+                std::vector<Contender>& contenders,
+                std::vector<Lane>& lanes) {
+  for (Contender& contender : contenders) {
+    const double best = best_of(contenders).search.best_cost();
+    if (contender.cannot_beat(best)) continue;
+    offer_v_blocks(choices[contender.choice], budget.num_threads, lanes, kBlocksEnd,
+                   contender.search);
   }
-  if (contenders.empty()) throw MemoryLimitError(smallest_limit_of(choices));
-  return contenders;
 }
 
 /// The first policies of the library on every placement.
 void first_look(std::vector<Contender>& contenders, std::vector<Lane>& lanes) {
   for (Contender& contender : contenders) {
     const double best = best_of(contenders).search.best_cost();
-    if (contender.bound.seconds >= best * (1.0 - kRounding)) continue;
+    if (contender.cannot_beat(best)) continue;
     contender.search.try_library(lanes, OrderSearch::LibraryPart::kFirst, kFirstLookEnd);
   }
 }
@@ -187,7 +129,7 @@ void improve_long_steps(const std::vector<SearchProblem>& choices,
                         const SearchBudget& budget,
                         std::vector<Contender>& contenders,
                         std::vector<Lane>& lanes) {
-  constexpr double kShare = 0.6;
+  constexpr double kShare = 0.4;
   constexpr std::size_t kMost = 2;
   if (!is_long_step(choices.front())) return;
   const double used = lanes.front().budget.used();
@@ -201,9 +143,11 @@ void improve_long_steps(const std::vector<SearchProblem>& choices,
   }
 }
 
-/// Anneals twice, the second time from a lower temperature on.
+/// Anneals twice, the second time from a lower temperature on. Between them policies get another
+/// turn where the first time has changed nothing.
 void improve_orders(std::vector<Contender>& contenders, std::vector<Lane>& lanes) {
   constexpr double kHotShare = 0.6;
+  constexpr double kPoliciesShare = 0.5;  // of the rest
   const std::size_t num_ops = best_of(contenders).search.num_ops();
   const double begin = lanes.front().budget.used();
   const Cooling first = cooling_for(num_ops);
@@ -211,7 +155,13 @@ void improve_orders(std::vector<Contender>& contenders, std::vector<Lane>& lanes
     share_out(contenders, lanes, gain_by_orders(num_ops), until,
               [&](OrderSearch& search, double end) { search.improve_orders(lanes, cooling, end); });
   };
+  const double before = best_of(contenders).search.best_cost();
   anneal_until(first, begin + kHotShare * (1.0 - begin));
+  const OrderSearch& best = best_of(contenders).search;
+  if (best.best_cost() == before && best.are_policies_near()) {
+    const double used = lanes.front().budget.used();
+    improve_policies(contenders, lanes, used + kPoliciesShare * (1.0 - used));
+  }
   anneal_until(further(first), 1.0);
 }
 
@@ -228,6 +178,7 @@ SearchResult search_schedule(const std::vector<SearchProblem>& choices,
   const auto start = std::chrono::steady_clock::now();
   std::vector<Lane> lanes = make_lanes(budget);
   std::vector<Contender> contenders = make_contenders(choices, budget);
+  try_blocks(choices, budget, contenders, lanes);
   first_look(contenders, lanes);
   const Phases phases = phases_for(best_of(contenders).search.num_ops());
   race(contenders, lanes, phases.race_end);

@@ -16,7 +16,9 @@ namespace {
 
 // Enough for both ends and a steady state between them under any limit up to 1F1B's.
 constexpr int kMicroBatchesPerRank = 3;
-constexpr int kFrozenMicroBatches = 3;  // to each side of the window that is repeated
+// To each side of the window that is repeated, at least its own length: where it is no longer the
+// same as its neighbours, it cannot be repeated.
+constexpr int kFrozenMicroBatches = 3;
 // Of the windows that are tried, in micro-batches: a steady state may repeat itself only after
 // several.
 constexpr int kLengths[] = {1, 2, 4};
@@ -48,21 +50,27 @@ class ShortStep {
         whole_timetable_(whole_instance_),
         search_(short_problem_, 0.0, budget) {
     offer_known_orders(short_problem_, search_);
+    collect_starts();
   }
 
   OrderSearch& search() { return search_; }
 
-  /// The candidates of the short search that become good long ones, best first.
-  std::vector<Start> starts() {
-    std::vector<Start> all;
+  /// Keeps the candidates of the short search that become long ones: later ones that do not may
+  /// push them out of its pool.
+  void collect_starts() {
     for (const Candidate& candidate : search_.candidates()) {
-      if (std::optional<Start> start = start_from(candidate.orders)) all.push_back(*start);
+      std::optional<Start> start = start_from(candidate.orders);
+      if (!start) continue;
+      const auto place =
+          std::lower_bound(starts_.begin(), starts_.end(), start->whole_cost,
+                           [](const Start& one, double cost) { return one.whole_cost < cost; });
+      if (place != starts_.end() && place->whole_cost == start->whole_cost) continue;
+      starts_.insert(place, *std::move(start));
     }
-    std::stable_sort(all.begin(), all.end(), [](const Start& one, const Start& other) {
-      return one.whole_cost < other.whole_cost;
-    });
-    return all;
   }
+
+  /// Best first.
+  const std::vector<Start>& starts() const { return starts_; }
 
   std::optional<StageOrders> whole(const RowOrders& orders) {
     const std::optional<Start> start = start_from(orders);
@@ -86,8 +94,8 @@ class ShortStep {
       const int passes = kNumPasses * instance_.num_stages / instance_.num_ranks;
       Frozen frozen;
       for (const int window : *windows) {
-        frozen.push_back({window - kFrozenMicroBatches * passes,
-                          window + (kFrozenMicroBatches + length) * passes});
+        const int beside = std::max(kFrozenMicroBatches, length);
+        frozen.push_back({window - beside * passes, window + (beside + length) * passes});
       }
       return Start{orders, frozen, whole_timetable_.cost().weighted()};
     }
@@ -99,13 +107,15 @@ class ShortStep {
   Instance whole_instance_;
   Timetable whole_timetable_;
   OrderSearch search_;
+  std::vector<Start> starts_;
 };
 
 }  // namespace
 
 bool is_long_step(const SearchProblem& problem) {
-  const int few = few_micro_batches(problem);
-  return problem.num_micro_batches > few + few / 4;
+  // With less than twice as many micro-batches the short step takes more time than it saves.
+  return problem.num_micro_batches >
+         2 * kMicroBatchesPerRank * problem.placement.num_pipeline_ranks();
 }
 
 void improve_by_short_step(const SearchProblem& problem,
@@ -113,14 +123,17 @@ void improve_by_short_step(const SearchProblem& problem,
                            std::vector<Lane>& lanes,
                            double until,
                            OrderSearch& whole) {
+  if (!is_long_step(problem)) return;
   ShortStep step(problem, budget);
   const double used = lanes.front().budget.used();
   const auto after = [&](double share) { return used + share * (until - used); };
   constexpr double kShareOfLibrary = 0.1;
   constexpr double kShareOfPolicies = 0.25;
   step.search().try_library(lanes, OrderSearch::LibraryPart::kFirst, after(kShareOfLibrary));
+  step.collect_starts();
   step.search().improve_policies(lanes, after(kShareOfPolicies));
-  const std::vector<Start> starts = step.starts();
+  step.collect_starts();
+  const std::vector<Start>& starts = step.starts();
   if (starts.empty()) return;
   std::vector<RowOrders> ends(lanes.size());
   run_lanes(lanes, budget.num_threads, [&](Lane& lane) {

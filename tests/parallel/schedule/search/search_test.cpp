@@ -84,6 +84,31 @@ TEST(Search, ChoosesTheBetterPlacement) {
 }
 
 // From 6000 passes on, policies are tried on fewer micro-batches first.
+// Dear stages at both ends of the model meet on rank 0 of a V, and on two ranks where stages go
+// round.
+TEST(Search, GoesRoundTheRanksWhereAVWouldBeUneven) {
+  std::vector<SearchProblem> choices = {
+      even_problem(v_placement(4), 16, {}, 11),
+      even_problem({PlacementKind::kInterleaved, 4, 2}, 16, {}, 11)};
+  for (SearchProblem& problem : choices) {
+    for (const std::size_t dear : {0, 1, 6, 7}) {
+      problem.costs.stages[dear] = {1.5, 1.5, 1.5, 0, 1, 0};
+    }
+  }
+  const SearchResult result = search_schedule(choices, counted(20000));
+  EXPECT_EQ(result.choice, 1u);
+  // The work of rank 0 of the V alone is 144.
+  EXPECT_LT(result.cost, 115.0);
+  expect_sound(result, choices[1]);
+}
+
+// Passes that a sum over the step loses to rounding can wait for one another in a circle without
+// ever growing later: a search that followed it would never end.
+TEST(Search, EndsWherePassesAreLostToRounding) {
+  const SearchProblem problem = even_problem(v_placement(4), 8, {1e11, 1e-9, 1e-9}, 8);
+  expect_sound(search_schedule({problem}, counted(2000)), problem);
+}
+
 TEST(Search, FindsGoodOrdersOfManyPasses) {
   const SearchProblem problem = even_problem(v_placement(4), 300, {1.0, 1.2, 0.8}, 6);
   const SearchResult first = search_schedule({problem}, counted(4000));
