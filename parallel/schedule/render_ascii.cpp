@@ -77,4 +77,13 @@ double seconds_per_column_for(const Timeline& timeline, int num_columns) {
   return end / num_columns;
 }
 
+bool fits_as_text(const Timeline& timeline, int num_columns) {
+  constexpr std::size_t kMostRanks = 64;
+  constexpr double kMostPassesPerColumn = 2.5;
+  return timeline.ranks.size() <= kMostRanks &&
+         std::ranges::all_of(timeline.ranks, [&](const std::vector<TimedPass>& passes) {
+           return static_cast<double>(passes.size()) <= kMostPassesPerColumn * num_columns;
+         });
+}
+
 }  // namespace halfpipe::schedule

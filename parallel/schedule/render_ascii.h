@@ -17,4 +17,8 @@ namespace halfpipe::schedule {
 /// The seconds_per_column at which the passes fill `num_columns`.
 [[nodiscard]] double seconds_per_column_for(const Timeline& timeline, int num_columns);
 
+/// False where a picture of `num_columns` says little: more than 64 ranks, or a rank that runs more
+/// than five passes in two columns, most of which would be left out.
+[[nodiscard]] bool fits_as_text(const Timeline& timeline, int num_columns);
+
 }  // namespace halfpipe::schedule

@@ -123,6 +123,43 @@ TEST_F(StageCostsFileTest, LinksDifferWhereTheFileSaysSo) {
   EXPECT_EQ(costs.message_seconds, 2.25);
 }
 
+TEST_F(StageCostsFileTest, RefusesBytesWhoseSumsLeave64Bits) {
+  const std::string kept = R"(, "forward_to_backward_input_bytes": 1,
+      "backward_input_to_backward_weight_bytes": 900000000000000})";
+  const std::string stage(kStage);
+  const StageCostsFile file =
+      read("{\"stages\": [" + stage + ", " + stage.substr(0, stage.size() - 1) + kept + "]}");
+  check_bytes(file, 5124, "steps");  // 4.6116e18
+  try {
+    check_bytes(file, 5125, "steps");
+    FAIL() << "no exception";
+  } catch (const FileError& error) {
+    EXPECT_EQ(std::string(error.what()),
+              file.path.string() +
+                  ": stages[1].backward_input_to_backward_weight_bytes (900000000000000): the "
+                  "bytes of all stages, 9e+14, times steps (5125) must be below 2^62");
+  }
+  // Too many stages for a single micro-batch.
+  std::string many = stage.substr(0, stage.size() - 1) + kept;
+  for (int i = 1; i < 5125; ++i) many += ", " + stage.substr(0, stage.size() - 1) + kept;
+  EXPECT_NE(refusal("{\"stages\": [" + many + "]}", 1).find("micro-batches (1) must be below 2^62"),
+            std::string::npos);
+}
+
+TEST_F(StageCostsFileTest, RefusesMessagesThatTakeForEver) {
+  const std::string rule =
+      " must let a message of message.bytes (900000000000000) with latency_seconds (0) take less "
+      "than 1e+12 seconds, not ";
+  EXPECT_EQ(
+      refusal(two_stages(R"(, "message": {"bytes": 900000000000000, "bytes_per_second": 1e-300})")),
+      "message.bytes_per_second (1e-300)" + rule + "inf");
+  EXPECT_EQ(refusal(two_stages(R"(, "message": {"bytes": 9e14},
+                "links": [{"from_rank": 0, "to_rank": 1, "bytes_per_second": 1}])")),
+            "links[0].bytes_per_second (1)" + rule + "9e+14");
+  EXPECT_EQ(refusal(two_stages(R"(, "message": {"bytes": 9e14, "bytes_per_second": 901})")),
+            "no exception");
+}
+
 TEST_F(StageCostsFileTest, TellsTheKeyAndTheRule) {
   const auto stage_with = [](const std::string& forward, const std::string& rest = "") {
     return std::string("{\"stages\": [") + kStage + ", {\"forward_seconds\": " + forward +

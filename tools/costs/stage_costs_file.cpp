@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "engine/files/json_file.h"
 #include "engine/files/mapped_file.h"
@@ -138,10 +139,24 @@ schedule::LinkCost read_link(const Object& object, schedule::LinkCost otherwise)
   return otherwise;
 }
 
+/// Of a link that `object` tells of.
+void check_message_seconds(const Object& object,
+                           const StageCostsFile& file,
+                           const schedule::LinkCost& link) {
+  const double seconds = message_seconds(file, link);
+  if (seconds < kMostSeconds) return;
+  object.fail("bytes_per_second",
+              fmt::format("({:g}) must let a message of message.bytes ({}) with latency_seconds "
+                          "({:g}) take less than {:g} seconds, not {:g}",
+                          link.bytes_per_second, file.message_bytes, link.latency_seconds,
+                          kMostSeconds, seconds));
+}
+
 void read_message(const Object& object, StageCostsFile& file) {
   object.allow({"bytes", "latency_seconds", "bytes_per_second", "one_at_a_time"});
   file.message_bytes = bytes(object, "bytes");
   file.link = read_link(object, {});
+  check_message_seconds(object, file, file.link);
   if (object.has("one_at_a_time")) file.one_message_at_a_time = object.boolean("one_at_a_time");
 }
 
@@ -151,6 +166,7 @@ void read_override(const Object& object, StageCostsFile& file) {
   const auto to = static_cast<int>(object.whole("to_rank", kMostRanks));
   if (from == to) object.fail("to_rank", "must be another rank than from_rank");
   const schedule::LinkCost cost = read_link(object, file.link);
+  check_message_seconds(object, file, cost);
   file.overrides.push_back({from, to, cost});
   if (object.has("both_ways") && object.boolean("both_ways")) {
     file.overrides.push_back({to, from, cost});
@@ -218,6 +234,7 @@ StageCostsFile read_stage_costs(const std::filesystem::path& path) {
     const Object stage(name, "stages[" + std::to_string(i) + "]", stages[i]);
     file.stages.push_back(read_stage(stage));
   }
+  check_bytes(file, 1, "micro-batches");
   file.has_bytes = std::any_of(file.stages.begin(), file.stages.end(), keeps_bytes);
   if (!file.has_bytes) {
     // Then bytes count stages in flight, as in uniform_costs.
@@ -232,12 +249,39 @@ StageCostsFile read_stage_costs(const std::filesystem::path& path) {
   return file;
 }
 
+void check_bytes(const StageCostsFile& file, int num_micro_batches, const std::string& count_name) {
+  constexpr double kMostSum = 4611686018427387904.0;  // 2^62
+  std::int64_t most = 0;
+  std::string most_key;
+  double sum = 0.0;
+  for (std::size_t i = 0; i < file.stages.size(); ++i) {
+    const schedule::StageCost& stage = file.stages[i];
+    for (const auto& [key, kept] :
+         {std::pair{"forward_to_backward_input_bytes", stage.forward_to_backward_input_bytes},
+          std::pair{"forward_to_backward_weight_bytes", stage.forward_to_backward_weight_bytes},
+          std::pair{"backward_input_to_backward_weight_bytes",
+                    stage.backward_input_to_backward_weight_bytes}}) {
+      sum += static_cast<double>(kept);
+      if (kept <= most) continue;
+      most = kept;
+      most_key = fmt::format("stages[{}].{}", i, key);
+    }
+  }
+  if (sum * num_micro_batches < kMostSum) return;
+  throw FileError(
+      fmt::format("{}: {} ({}): the bytes of all stages, {:g}, times {} ({}) must be below 2^62",
+                  file.path.string(), most_key, most, sum, count_name, num_micro_batches));
+}
+
+double message_seconds(const StageCostsFile& file, const schedule::LinkCost& link) {
+  return link.latency_seconds + static_cast<double>(file.message_bytes) / link.bytes_per_second;
+}
+
 schedule::CostModel costs_for(const StageCostsFile& file, const schedule::Placement& placement) {
   schedule::CostModel costs;
   costs.stages = stages_for(file, placement);
   costs.message_bytes = file.message_bytes;
-  costs.message_seconds = file.link.latency_seconds +
-                          static_cast<double>(file.message_bytes) / file.link.bytes_per_second;
+  costs.message_seconds = message_seconds(file, file.link);
   // One figure says it all.
   if (file.overrides.empty() && !file.one_message_at_a_time) return costs;
   costs.one_message_at_a_time = file.one_message_at_a_time;

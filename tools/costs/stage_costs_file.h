@@ -3,7 +3,9 @@
 // links. docs/schedules.md describes it.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "parallel/schedule/cost_model.h"
@@ -29,8 +31,16 @@ struct StageCostsFile {
 };
 
 /// Throws FileError with the file, the key and the rule: the file is missing or not JSON, a key is
-/// unknown or missing, a value has the wrong type or is out of range.
+/// unknown or missing, a value has the wrong type or is out of range, a message takes 1e12 seconds
+/// or more, or the bytes of all stages together are beyond check_bytes() for one micro-batch.
 [[nodiscard]] StageCostsFile read_stage_costs(const std::filesystem::path& path);
+
+/// Throws FileError where all that the stages keep for so many micro-batches comes to 2^62 bytes or
+/// more: sums of it would leave 64 bits. The message calls their number `count_name`.
+void check_bytes(const StageCostsFile& file, int num_micro_batches, const std::string& count_name);
+
+/// What a message of the file takes on a link.
+[[nodiscard]] double message_seconds(const StageCostsFile& file, const schedule::LinkCost& link);
 
 /// The costs of a schedule's stages. The file may cut the model finer than the schedule does: then
 /// each stage is a run of as many of the file's. With links, message_seconds is what the fastest

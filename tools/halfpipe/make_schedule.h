@@ -1,54 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `halfpipe schedule` is asked, and the schedules that answer it.
+// The schedules that answer `halfpipe schedule`.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "parallel/schedule/cost_model.h"
+#include "parallel/schedule/search/lower_bound.h"
 #include "parallel/schedule/search/problem.h"
 #include "parallel/schedule/simulate.h"
 #include "parallel/schedule/stage_orders.h"
+#include "tools/halfpipe/schedule_costs.h"
+#include "tools/halfpipe/schedule_options.h"
 
 namespace halfpipe::tools {
 
-struct ScheduleOptions {
-  std::string name = "v-half";
-  int num_ranks = 4;
-  int num_micro_batches = 8;
-  int num_chunks = 2;
-  // Of one micro-batch on one rank, over all its chunks.
-  double forward = 1.0;
-  double backward_input = 1.0;
-  double backward_weight = 1.0;
-  double message = 0.0;
-  std::string stage_costs;             // a file in place of the four above; empty: none
-  bool exact = false;                  // named orders as the textbook has them
-  std::optional<double> memory_limit;  // for auto: units per rank; num_ranks, 1F1B's, if not given
-  // Of a search.
-  schedule::Objective objective = schedule::Objective::kSpan;
-  double seconds = 1.0;
-  std::int64_t evaluations = 0;
-  std::uint64_t seed = 1;
-
-  std::vector<std::string> compare;
-  std::string json;
-  std::string svg;
-  std::string html;
-  std::string trace;
-};
-
 /// What a search says besides its orders.
 struct SearchReport {
-  schedule::Objective objective;
-  std::optional<double> memory_limit;   // units per rank, for auto
-  double unit_bytes;                    // what one of them is in the lifetimes of the cost model
+  std::vector<double> memory_limit;     // for auto, units: of all ranks, or [rank]
   std::optional<double> textbook_cost;  // of the objective: what named orders had to beat
-  double lower_bound;                   // of the objective, in the times given
-  std::string reason;
   double seconds;
+};
+
+/// What no schedule can beat, in the times given: for auto, none on the placements searched that
+/// keeps the limits; for others, none on the same placement with no more memory on any rank.
+struct ScheduleBounds {
+  schedule::Objective objective;
+  schedule::LowerBound of_objective;
+  double of_span;
 };
 
 struct MadeSchedule {
@@ -58,12 +38,20 @@ struct MadeSchedule {
   schedule::Timeline timeline;
   double seconds;  // that it took to make it
   std::optional<SearchReport> search;
+  std::optional<ScheduleBounds> bounds = {};
+  // Bytes in which units are counted; nothing: units are stages in flight, as in the timeline.
+  std::optional<double> unit_bytes = {};
 };
 
+/// [rank], in the units in which limits count.
+[[nodiscard]] std::vector<double> peak_units(const MadeSchedule& made);
+
 /// The schedule of the catalogue that has this name, improved for costs that are not equal unless
-/// options.exact; or, for "auto", the best one found within the
-/// memory limit on a linear, V or zigzag placement of up to six chunks. Throws ScheduleError when
-/// there is none.
-[[nodiscard]] MadeSchedule make_schedule(const ScheduleOptions& options, const std::string& name);
+/// options.exact; or, for "auto", the best one found within the memory limit on a linear, V, zigzag
+/// or interleaved placement of up to kMostSearchedChunks chunks. Throws ScheduleError when there is
+/// none.
+[[nodiscard]] MadeSchedule make_schedule(const ScheduleOptions& options,
+                                         const ScheduleCosts& costs,
+                                         const std::string& name);
 
 }  // namespace halfpipe::tools

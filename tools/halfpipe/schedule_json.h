@@ -11,9 +11,10 @@ namespace halfpipe::tools {
 /// {"name", "p", "m", "layout": "linear" | "loop" | "v" | "zigzag", "comm", "span", "makespan",
 /// "bubble_fraction", "bubble_fraction_makespan", "peak_memory": [units by rank], "rows":
 /// [{"device", "op": "F" | "B" | "W", "stage", "chunk", "microbatch", "start", "end"}]}; rows rank
-/// by rank in execution order, times as in the timeline. A searched one has "lower_bound_span" or
-/// "lower_bound_makespan" and "search_seconds", besides "memory_limit" (units) for auto, and
-/// "textbook_span" or "textbook_makespan" for improved orders.
+/// by rank in execution order, times as in the timeline. With made.bounds also "lower_bound_span",
+/// "lower_bound_makespan" where that was the objective, and "search_seconds", 0 where nothing was
+/// searched; for auto "memory_limit" (units: a number, or a list by rank), for improved orders
+/// "textbook_span" or "textbook_makespan".
 [[nodiscard]] std::string schedule_json(const MadeSchedule& made);
 
 }  // namespace halfpipe::tools

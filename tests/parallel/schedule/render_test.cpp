@@ -56,6 +56,17 @@ TEST(RenderAscii, FillsTheColumnsAskedFor) {
   EXPECT_EQ(text.find('\n') * 3 + 3, text.size()) << "rows differ in length";
 }
 
+TEST(RenderAscii, FitsUnlessMostPassesAreLeftOut) {
+  const Timeline timeline = one_f_one_b_timeline();  // 12 passes a rank
+  EXPECT_TRUE(fits_as_text(timeline, 5));
+  EXPECT_FALSE(fits_as_text(timeline, 4));
+  Timeline tall;
+  tall.ranks.resize(64);
+  EXPECT_TRUE(fits_as_text(tall, 1));
+  tall.ranks.resize(65);
+  EXPECT_FALSE(fits_as_text(tall, 1));
+}
+
 TEST(RenderAscii, RefusesScalesThatAreNone) {
   const Timeline timeline = v_timeline();
   EXPECT_THROW((void)render_ascii(timeline, 0.0), ScheduleError);
