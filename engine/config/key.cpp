@@ -180,14 +180,29 @@ Key text_or_null(std::string path, const Field<std::string>& field, std::string 
   return finish(std::move(key));
 }
 
+namespace {
+
+std::vector<std::string> to_texts(const YamlValue& list, const std::string& path) {
+  if (list.held.empty()) refuse(list, path, "a list of at least one text");
+  std::vector<std::string> texts;
+  for (const YamlValue& item : list.held) texts.push_back(to_text(item, path));
+  return texts;
+}
+
+std::string write_list(std::vector<std::string> texts) {
+  for (std::string& item : texts) item = quote_if_needed(item);
+  return fmt::format("[{}]", fmt::join(texts, ", "));
+}
+
+}  // namespace
+
 Key text_list(std::string path, const Field<std::vector<std::string>>& field, std::string text) {
   Key key = make_key(std::move(path), "text, list of text or null", "", std::move(text));
   key.null_is_unset = true;
   key.read = [path = key.doc.path, field](RunConfig& config, const YamlValue& value) {
     std::vector<std::string> texts;
     if (value.kind == YamlValue::Kind::kList) {
-      if (value.held.empty()) refuse(value, path, "a list of at least one text");
-      for (const YamlValue& item : value.held) texts.push_back(to_text(item, path));
+      texts = to_texts(value, path);
     } else if (value.kind == YamlValue::Kind::kScalar) {
       texts.push_back(to_text(value, path));
     } else if (value.kind == YamlValue::Kind::kMap) {
@@ -196,10 +211,30 @@ Key text_list(std::string path, const Field<std::vector<std::string>>& field, st
     field.set(config, std::move(texts));
   };
   key.write = [field](const RunConfig& config) {
-    std::vector<std::string> texts = field.get(config);
-    if (texts.empty()) return std::string("null");
-    for (std::string& item : texts) item = quote_if_needed(item);
-    return fmt::format("[{}]", fmt::join(texts, ", "));
+    const std::vector<std::string> texts = field.get(config);
+    return texts.empty() ? std::string("null") : write_list(texts);
+  };
+  return finish(std::move(key));
+}
+
+Key text_for_all_or_each(std::string path,
+                         const Field<std::string>& for_all,
+                         const Field<std::vector<std::string>>& for_each,
+                         std::string text) {
+  Key key = make_key(std::move(path), "text, list of text or null", "", std::move(text));
+  key.null_is_unset = true;
+  key.read = [path = key.doc.path, for_all, for_each](RunConfig& config, const YamlValue& value) {
+    const bool is_list = value.kind == YamlValue::Kind::kList;
+    if (value.kind == YamlValue::Kind::kMap) refuse(value, path, "text or a list of text");
+    const bool is_text = value.kind == YamlValue::Kind::kScalar;
+    for_each.set(config, is_list ? to_texts(value, path) : std::vector<std::string>{});
+    for_all.set(config, is_text ? to_text(value, path) : std::string());
+  };
+  key.write = [for_all, for_each](const RunConfig& config) {
+    const std::vector<std::string> texts = for_each.get(config);
+    if (!texts.empty()) return write_list(texts);
+    const std::string all = for_all.get(config);
+    return all.empty() ? std::string("null") : quote_if_needed(all);
   };
   return finish(std::move(key));
 }

@@ -95,6 +95,11 @@ template <class T>
 [[nodiscard]] Key text_list(std::string path,
                             const Field<std::vector<std::string>>& field,
                             std::string text);
+/// One text for all, or a list with one for each; either leaves the other empty, and null both.
+[[nodiscard]] Key text_for_all_or_each(std::string path,
+                                       const Field<std::string>& for_all,
+                                       const Field<std::vector<std::string>>& for_each,
+                                       std::string text);
 /// `auto`, which is absent in RunConfig, or a list of whole numbers of at least 0.
 [[nodiscard]] Key whole_numbers_or_auto(std::string path,
                                         const Field<std::optional<std::vector<int>>>& field,

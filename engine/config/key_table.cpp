@@ -187,9 +187,11 @@ void add_search_keys(std::vector<Key>& keys) {
       {"schedule.name"}, "schedule.name 1f1b-v, v-min, v-half or w4",
       [](const RunConfig& c) { return schedule::is_made_for_equal_costs(c.schedule.name); }));
   keys.push_back(only_with(
-      text_or_null("schedule.memory_limit", of(&ScheduleConfig::memory_limit),
-                   "most activation memory per rank: 512 MiB, 4.5 units or 60% (of 1f1b's); null: "
-                   "what the machine has left"),
+      text_for_all_or_each(
+          "schedule.memory_limit", of(&ScheduleConfig::memory_limit),
+          of(&ScheduleConfig::rank_memory_limits),
+          "most activation memory per rank: 512 MiB, 4.5 units or 60% (of 1f1b's), or a list with "
+          "one of these for each pipeline rank; null: what the machine has left"),
       {"schedule.name"}, "schedule.name auto",
       [](const RunConfig& c) { return c.schedule.name == "auto"; }));
   const auto add = [&](Key key) {

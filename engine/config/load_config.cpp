@@ -75,12 +75,16 @@ std::string place_of(const Violation& violation, const Places& places, std::stri
 
 /// A key that is given counts as set, its default included; null, where it is a value, says that
 /// nothing is.
-void check(const RunConfig& config, const Places& places, std::string_view name) {
-  auto violation = find_violation(config);
+void check(const RunConfig& config,
+           const Places& places,
+           std::string_view name,
+           std::span<const std::string> meant_anyway = {}) {
+  auto violation = find_violation(config, meant_anyway);
   if (!violation) {
     violation = find_idle_key(config, [&](const Key& key) {
       const bool is_nothing = key.null_is_unset && key.write(config) == "null";
-      return places.contains(key.doc.path) && !is_nothing;
+      const bool is_meant = std::ranges::find(meant_anyway, key.doc.path) != meant_anyway.end();
+      return places.contains(key.doc.path) && !is_nothing && !is_meant;
     });
   }
   if (!violation) return;
@@ -103,13 +107,16 @@ void take_idle_keys_out(RunConfig& config) {
 
 /// The command line may turn off what keys of the file go with: `--set train.evaluate_every=0` on a
 /// file that has evaluate_batches, another schedule.name beside num_chunks.
-void take_out_what_settings_turned_off(RunConfig& config, Places& places) {
+void take_out_what_settings_turned_off(RunConfig& config,
+                                       Places& places,
+                                       std::span<const std::string> meant_anyway) {
   const auto is_setting = [&](const std::string& path) {
     const auto found = places.find(path);
     return found != places.end() && found->second.starts_with("--set ");
   };
   for (const Key& key : key_table()) {
     if (!key.applies || key.applies(config)) continue;
+    if (std::ranges::find(meant_anyway, key.doc.path) != meant_anyway.end()) continue;
     if (std::ranges::none_of(key.decided_by, is_setting) || is_setting(key.doc.path)) continue;
     reset(config, key);
     places.erase(key.doc.path);
@@ -146,13 +153,16 @@ std::string read_file(const std::filesystem::path& file) {
 
 }  // namespace
 
-RunConfig load_config(const std::filesystem::path& file, std::span<const std::string> overrides) {
-  return parse_config(read_file(file), file.string(), overrides);
+RunConfig load_config(const std::filesystem::path& file,
+                      std::span<const std::string> overrides,
+                      std::span<const std::string> meant_anyway) {
+  return parse_config(read_file(file), file.string(), overrides, meant_anyway);
 }
 
 RunConfig parse_config(std::string_view yaml_text,
                        std::string_view name_for_messages,
-                       std::span<const std::string> overrides) {
+                       std::span<const std::string> overrides,
+                       std::span<const std::string> meant_anyway) {
   YamlValue root = parse_yaml(yaml_text, {std::string(name_for_messages)});
   if (root.kind == YamlValue::Kind::kNull && overrides.empty()) {
     throw ConfigError(
@@ -170,8 +180,8 @@ RunConfig parse_config(std::string_view yaml_text,
   RunConfig config;
   Places places;
   read_section(root, "", config, places);
-  take_out_what_settings_turned_off(config, places);
-  check(config, places, name_for_messages);
+  take_out_what_settings_turned_off(config, places, meant_anyway);
+  check(config, places, name_for_messages, meant_anyway);
   return config;
 }
 

@@ -14,13 +14,16 @@ namespace halfpipe::config {
 /// Reads `file`, applies `overrides` ("section.key=value", as given to --set) and checks every rule
 /// of validate_config.h. Throws FileError when the file cannot be read, and ConfigError with one
 /// message that begins with the place of the mistake: `run.yaml:12: ` or `--set train.steps=0: `.
+/// `meant_anyway` are keys that have a meaning to the caller whatever the others say.
 [[nodiscard]] RunConfig load_config(const std::filesystem::path& file,
-                                    std::span<const std::string> overrides);
+                                    std::span<const std::string> overrides,
+                                    std::span<const std::string> meant_anyway = {});
 
 /// The same for a text; `name_for_messages` stands for the file.
 [[nodiscard]] RunConfig parse_config(std::string_view yaml_text,
                                      std::string_view name_for_messages,
-                                     std::span<const std::string> overrides);
+                                     std::span<const std::string> overrides,
+                                     std::span<const std::string> meant_anyway = {});
 
 /// The text that to_yaml wrote for a checkpoint, maybe by an earlier version, which also wrote keys
 /// that have no meaning beside the others: those are passed over.

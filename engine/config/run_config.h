@@ -40,9 +40,12 @@ struct ParallelConfig {
 struct ScheduleConfig {
   /// gpipe | 1f1b | 1f1b-v | interleaved | zb-1p | zb-2p | v-min | v-half | v-zb | w4 | auto
   std::string name = "v-half";
-  int num_chunks = 2;        // stages per rank, for interleaved only
-  bool exact = false;        // the orders of the catalogue, though unequal costs have better ones
-  std::string memory_limit;  // of activations per rank, see memory_limit.h; empty: what there is
+  int num_chunks = 2;  // stages per rank, for interleaved only
+  bool exact = false;  // the orders of the catalogue, though unequal costs have better ones
+  // Of activations, see memory_limit.h: on every rank, or in its place on each; both empty: what
+  // the machine has.
+  std::string memory_limit;
+  std::vector<std::string> rank_memory_limits;  // [pipeline rank]
   // Of a search.
   std::string objective = "makespan";   // span | makespan
   double search_seconds = 1.0;          // on rank 0

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <numeric>
@@ -161,26 +162,77 @@ Finding stages(const RunConfig& config) {
 
 Finding memory_limit(const RunConfig& config) {
   const std::string& given = config.schedule.memory_limit;
-  if (given.empty() || parse_memory_limit(given)) return std::nullopt;
-  return Violation{{"schedule.memory_limit"},
-                   fmt::format("schedule.memory_limit ({}) must be {}", given, kMemoryLimitForms)};
+  if (!given.empty() && !parse_memory_limit(given)) {
+    return Violation{
+        {"schedule.memory_limit"},
+        fmt::format("schedule.memory_limit ({}) must be {}", given, kMemoryLimitForms)};
+  }
+  const std::vector<std::string>& by_rank = config.schedule.rank_memory_limits;
+  if (by_rank.empty()) return std::nullopt;
+  if (by_rank.size() != static_cast<std::size_t>(config.parallel.pipeline)) {
+    return Violation{{"schedule.memory_limit", "parallel.pipeline"},
+                     fmt::format("schedule.memory_limit has {} entries and must have one for each "
+                                 "of parallel.pipeline ({}) ranks, or be one for all of them",
+                                 by_rank.size(), config.parallel.pipeline)};
+  }
+  for (std::size_t rank = 0; rank < by_rank.size(); ++rank) {
+    if (parse_memory_limit(by_rank[rank])) continue;
+    return Violation{{"schedule.memory_limit"},
+                     fmt::format("schedule.memory_limit ({}) of rank {} must be {}", by_rank[rank],
+                                 rank, kMemoryLimitForms)};
+  }
+  return std::nullopt;
 }
 
-Finding idle_values(const RunConfig& config) {
-  return find_idle_key(config,
-                       [&](const Key& key) { return key.write(config) != key.doc.default_value; });
+/// Of auto, the fewest that it may choose.
+std::int64_t num_stages_of(const RunConfig& config) {
+  const std::optional<std::vector<int>>& layers = config.parallel.layers_per_stage;
+  if (layers) return static_cast<std::int64_t>(layers->size());
+  const bool searched = config.schedule.name == "auto";
+  return config.parallel.pipeline * (searched ? 1 : stages_per_rank(config.schedule));
+}
+
+Finding plan_size(const RunConfig& config) {
+  const std::int64_t num_stages = num_stages_of(config);
+  const int m = config.num_micro_batches();
+  if (is_plannable(num_stages, m)) return std::nullopt;
+  const std::vector<std::string> of_stages{"parallel.pipeline", "parallel.layers_per_stage",
+                                           "schedule.num_chunks"};
+  if (num_stages > kMostStages) {
+    return Violation{of_stages,
+                     fmt::format("parallel.pipeline ({}) ranks with {} stages each make {} stages; "
+                                 "a plan has at most {}",
+                                 config.parallel.pipeline, num_stages / config.parallel.pipeline,
+                                 num_stages, kMostStages)};
+  }
+  std::vector<std::string> keys{"train.global_batch_size", "train.micro_batch_size"};
+  keys.insert(keys.end(), of_stages.begin(), of_stages.end());
+  return Violation{
+      keys, fmt::format("train.global_batch_size ({}) / train.micro_batch_size ({}) make {} "
+                        "micro-batches; with {} stages on parallel.pipeline ({}) ranks a step is "
+                        "{} passes (3 x stages x micro-batches), and a plan has at most {}",
+                        config.train.global_batch_size, config.train.micro_batch_size, m,
+                        num_stages, config.parallel.pipeline, 3 * num_stages * m, kMostPasses)};
 }
 
 }  // namespace
 
-std::optional<Violation> find_violation(const RunConfig& config) {
+std::optional<Violation> find_violation(const RunConfig& config,
+                                        std::span<const std::string> meant_anyway) {
   // Single keys first: the others divide by sizes that are known to be positive then.
   constexpr std::array kRules{single_keys, heads,         corpus, vocabulary,   evaluation,
-                              batch,       learning_rate, stages, memory_limit, idle_values};
+                              batch,       learning_rate, stages, memory_limit, plan_size};
   for (const auto rule : kRules) {
     if (Finding violation = rule(config)) return violation;
   }
-  return std::nullopt;
+  return find_idle_key(config, [&](const Key& key) {
+    return key.write(config) != key.doc.default_value &&
+           std::ranges::find(meant_anyway, key.doc.path) == meant_anyway.end();
+  });
+}
+
+bool is_plannable(std::int64_t num_stages, std::int64_t num_micro_batches) {
+  return num_stages <= kMostStages && 3 * num_stages * num_micro_batches <= kMostPasses;
 }
 
 std::optional<Violation> find_idle_key(const RunConfig& config,

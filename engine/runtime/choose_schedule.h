@@ -8,10 +8,10 @@
 
 namespace halfpipe::runtime {
 
-/// config.model.vocab_size is resolved. schedule.name auto considers a V, a zigzag of four chunks
-/// and one stage per rank, as far as there are layers for them, and chooses the blocks of each
-/// stage along with placement and orders; with parallel.layers_per_stage, the zigzag of as many
-/// chunks as it has. No named schedule that fits the limit on one of these placements is better.
+/// config.model.vocab_size is resolved. schedule.name auto considers searched_placements() and
+/// chooses the blocks of each stage along with placement and orders, unless
+/// parallel.layers_per_stage gives them. No named schedule that fits the limit on one of these
+/// placements is better.
 /// Throws ScheduleError, with the smallest limit that would do, when nothing fits
 /// schedule.memory_limit.
 ///

@@ -2,8 +2,10 @@
 #include "engine/runtime/search_for_limit.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -16,6 +18,7 @@
 #include "parallel/schedule/search/joint_search.h"
 #include "parallel/schedule/search/lower_bound.h"
 #include "parallel/schedule/search/one_at_a_time.h"
+#include "parallel/schedule/search/partition_layers.h"
 #include "parallel/schedule/search/search.h"
 #include "parallel/schedule/search/split_tasks.h"
 #include "parallel/schedule/simulate.h"
@@ -42,24 +45,29 @@ void keep_if_best(const schedule::JointProblem& problem,
   if (!best || cost < best->cost) best = Candidate{split, std::move(orders), cost};
 }
 
-/// What needs no search: every named schedule on balanced stages, and on the stages of `split` one
-/// micro-batch after the other, whose arenas have no gaps.
-void offer_known(const config::RunConfig& config,
+/// Every named schedule on balanced stages, unless its busiest rank's work alone is too long or its
+/// stages are those of `searched`, where a search began with it.
+void offer_named(const config::RunConfig& config,
                  const schedule::JointProblem& problem,
-                 const schedule::Split& split,
+                 const std::optional<schedule::Split>& searched,
                  std::optional<Candidate>& best) {
   const int m = problem.num_micro_batches;
   for (const schedule::Placement& placement : problem.placements) {
-    const StageLayout layout = lay_out(config, placement);
+    const int p = placement.num_pipeline_ranks();
     const int num_chunks = placement.num_chunks();
+    const StageLayout layout = lay_out(config, placement);
+    const schedule::Split split{placement, blocks_per_stage_of(layout)};
+    if (split == searched) continue;
+    const double work =
+        m * schedule::heaviest_rank(placement, schedule::partition_task_of(problem, placement),
+                                    split.blocks_per_stage);
+    if (best && work >= best->cost) continue;
     for (const std::string_view name : schedule::schedule_names()) {
-      const int p = placement.num_pipeline_ranks();
       if (schedule::placement_for(name, p, num_chunks) != placement) continue;
-      keep_if_best(problem, {placement, blocks_per_stage_of(layout)},
-                   schedule::make_orders(name, p, m, num_chunks, layout.costs), best);
+      keep_if_best(problem, split, schedule::make_orders(name, p, m, num_chunks, layout.costs),
+                   best);
     }
   }
-  keep_if_best(problem, split, schedule::one_at_a_time_orders(split.placement, m), best);
 }
 
 /// Bytes of each rank's limit that are not for activations.
@@ -72,8 +80,9 @@ std::vector<std::int64_t> residents_of(const schedule::JointProblem& problem,
   return residents;
 }
 
-/// Searches until the arenas fit. Where that took smaller limits than the configuration allows,
-/// the result competes with what is known without a search.
+/// Searches until the arenas fit. The result competes with the named schedules that the search did
+/// not begin with and, where the search took smaller limits than the configuration allows, with all
+/// of them and with one micro-batch after the other, whose arenas have no gaps.
 Candidate find_fitting(const config::RunConfig& config, const schedule::JointProblem& problem) {
   const schedule::SearchBudget budget = search_budget_of(config.schedule);
   schedule::JointProblem narrowed = problem;
@@ -98,21 +107,40 @@ Candidate find_fitting(const config::RunConfig& config, const schedule::JointPro
     too_large = found->split;
     narrow(plan, excess, residents_of(problem, whole), narrowed.memory_limit);
   }
-  if (too_large) offer_known(config, problem, *too_large, best);
+  if (too_large) {
+    const int m = problem.num_micro_batches;
+    keep_if_best(problem, *too_large, schedule::one_at_a_time_orders(too_large->placement, m),
+                 best);
+    offer_named(config, problem, std::nullopt, best);
+  } else {
+    offer_named(config, problem, best->split, best);
+  }
   if (!best) throw schedule::MemoryLimitError(schedule::smallest_limit_of_any_split(problem));
   return std::move(*best);
 }
 
-std::string too_little(const config::RunConfig& config) {
+std::string in_mebibytes(std::int64_t bytes) {
   constexpr double kMebibyte = 1024.0 * 1024.0;
-  const std::int64_t smallest =
-      schedule::smallest_limit_of_any_split(activation_problem_of(config));
-  const std::string& given = config.schedule.memory_limit;
+  return fmt::format("{:.3f} MiB ({} B)", static_cast<double>(bytes) / kMebibyte, bytes);
+}
+
+std::string too_little(const config::RunConfig& config, const schedule::JointProblem& problem) {
+  const std::string smallest = in_mebibytes(schedule::smallest_limit_of_any_split(problem));
+  if (limit_counts_residents(config)) {
+    return fmt::format(
+        "schedule.memory_limit (null: {} per rank, its share of this machine's memory) is too "
+        "little for any schedule: it covers parameters, gradients, optimizer states and the batch "
+        "besides activations, and the smallest limit that has one is {} of all these per rank",
+        in_mebibytes(problem.memory_limit.front()), smallest);
+  }
+  const config::ScheduleConfig& given = config.schedule;
   return fmt::format(
       "schedule.memory_limit ({}) is too little for any schedule; the smallest limit that has one "
-      "is {:.3f} MiB ({} B) of activations per rank",
-      given.empty() ? "null: what the machine has left" : given,
-      static_cast<double>(smallest) / kMebibyte, smallest);
+      "is {} of activations per rank",
+      given.rank_memory_limits.empty()
+          ? given.memory_limit
+          : fmt::format("[{}]", fmt::join(given.rank_memory_limits, ", ")),
+      smallest);
 }
 
 }  // namespace
@@ -124,13 +152,12 @@ ChosenSchedule search_for_limit(const config::RunConfig& config) {
   try {
     found = find_fitting(config, problem);
   } catch (const schedule::MemoryLimitError&) {
-    throw schedule::ScheduleError(too_little(config));
+    throw schedule::ScheduleError(too_little(config, problem));
   }
   schedule::SearchProblem whole = schedule::problem_of(problem, found->split);
-  const schedule::LowerBound stages = schedule::lower_bound(whole);
-  schedule::LowerBound any{schedule::bound_of_any_split(problem),
-                           "the busiest rank's work alone, whatever layers it has"};
-  if (problem.blocks_per_stage) any = stages;
+  const schedule::LowerBound any = schedule::bound_of_any_split(problem);
+  schedule::LowerBound stages = schedule::lower_bound(whole);
+  if (any.seconds > stages.seconds) stages = any;  // what holds for all stages holds for these
   ScheduleSearch search{std::move(whole.memory_limit),
                         found->cost,
                         any.seconds,

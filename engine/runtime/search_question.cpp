@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/runtime/search_question.h"
 
-#include <unistd.h>
-
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "engine/config/memory_limit.h"
+#include "engine/config/validate_config.h"
 #include "engine/model/model_cost.h"
 #include "engine/model/parameter.h"
 #include "engine/model/stage.h"
+#include "engine/runtime/machine_memory.h"
 #include "engine/runtime/stage_layout.h"
+#include "kernels/core/align.h"
+#include "kernels/core/error.h"
 #include "parallel/schedule/assign_saved.h"
 #include "parallel/schedule/catalogue.h"
 #include "parallel/schedule/simulate.h"
@@ -22,20 +26,27 @@ namespace halfpipe::runtime {
 
 namespace {
 
-std::vector<schedule::Placement> placements_for(const config::RunConfig& config) {
+std::vector<schedule::Placement> all_placements(const config::RunConfig& config) {
   using schedule::Placement;
   using schedule::PlacementKind;
   const int p = config.parallel.pipeline;
   if (config.parallel.layers_per_stage) {
     const auto stages = static_cast<int>(config.parallel.layers_per_stage->size());
-    return {Placement(PlacementKind::kZigzag, p, stages / p)};
+    std::vector<Placement> placements{Placement(PlacementKind::kZigzag, p, stages / p)};
+    if (p > 1 && stages > p) {
+      placements.emplace_back(PlacementKind::kInterleaved, p, stages / p);
+    }
+    return placements;
   }
   std::vector<Placement> placements{Placement(PlacementKind::kLinear, p, 1)};
   if (p == 1) return placements;
-  for (const int num_chunks : {2, 4}) {
-    // Embedding and head are work, too: stages with one of them need no block.
-    if (config.model.num_layers + 2 < num_chunks * p) continue;
-    placements.emplace_back(PlacementKind::kZigzag, p, num_chunks);
+  // Though some stages may be empty then: that the others lie elsewhere may still gain something.
+  placements.emplace_back(PlacementKind::kV, p, 2);
+  placements.emplace_back(PlacementKind::kInterleaved, p, 2);
+  // Embedding and head are work, too: stages with one of them need no block.
+  constexpr int kManyChunks = 4;
+  if (config.model.num_layers + 2 >= kManyChunks * p) {
+    placements.emplace_back(PlacementKind::kZigzag, p, kManyChunks);
   }
   return placements;
 }
@@ -53,33 +64,46 @@ std::int64_t peak_of_1f1b(const config::RunConfig& config) {
   return *std::max_element(peaks.begin(), peaks.end());
 }
 
-/// What each rank may take, for activations alone or, where `counts_residents`, for everything.
-struct Limit {
-  std::int64_t bytes;
-  bool counts_residents;
-};
+/// The ranks share the machine; a tenth is kept for message buffers, scratch and whatever else
+/// runs. How many buffers a rank needs is known only with its plan, and how much scratch only with
+/// its stages and the device's kernels, so neither is counted here.
+std::int64_t share_of_machine(const config::RunConfig& config) {
+  constexpr double kShare = 0.9;
+  const int num_ranks = ranks_on_this_machine(config.parallel.pipeline);
+  return static_cast<std::int64_t>(kShare * static_cast<double>(memory_of_machine()) / num_ranks);
+}
 
-Limit limit_for(const config::RunConfig& config) {
-  const std::optional<config::MemoryLimit> limit =
-      config::parse_memory_limit(config.schedule.memory_limit);
-  const int p = config.parallel.pipeline;
-  if (!limit) {
-    // The ranks share the machine; a tenth is kept for messages, scratch and whatever else runs.
-    constexpr double kShare = 0.9;
-    const double machine =
-        static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-    return {static_cast<std::int64_t>(kShare * machine / p), true};
-  }
-  double bytes = limit->amount;
-  if (limit->measure != config::MemoryMeasure::kBytes) {
-    bytes *= static_cast<double>(peak_of_1f1b(config));
+/// Of one or of all ranks, bytes of activations, as `texts` say.
+std::vector<std::int64_t> bytes_of(const config::RunConfig& config,
+                                   const std::vector<std::string>& texts) {
+  constexpr double kMost = 0x1p62;
+  std::optional<double> peak;  // of 1F1B; not every measure needs it
+  std::vector<std::int64_t> limits;
+  for (const std::string& text : texts) {
+    const std::optional<config::MemoryLimit> limit = config::parse_memory_limit(text);
+    HALFPIPE_CHECK(limit, "a memory limit was not validated");
+    double bytes = limit->amount;
+    if (limit->measure != config::MemoryMeasure::kBytes) {
+      if (!peak) peak = static_cast<double>(peak_of_1f1b(config));
+      bytes *= *peak;
+    }
     // The fullest rank of 1F1B holds as many units as there are ranks, or micro-batches.
     if (limit->measure == config::MemoryMeasure::kUnits) {
-      bytes /= std::min(p, config.num_micro_batches());
+      bytes /= std::min(config.parallel.pipeline, config.num_micro_batches());
     }
+    limits.push_back(static_cast<std::int64_t>(std::min(bytes, kMost)));
   }
-  constexpr double kMost = 0x1p62;
-  return {static_cast<std::int64_t>(std::min(bytes, kMost)), false};
+  return limits;
+}
+
+/// [rank]
+std::vector<std::int64_t> limits_for(const config::RunConfig& config) {
+  const config::ScheduleConfig& given = config.schedule;
+  if (!given.rank_memory_limits.empty()) return bytes_of(config, given.rank_memory_limits);
+  const std::int64_t each = limit_counts_residents(config)
+                                ? share_of_machine(config)
+                                : bytes_of(config, {given.memory_limit}).front();
+  return std::vector<std::int64_t>(static_cast<std::size_t>(config.parallel.pipeline), each);
 }
 
 /// Parameters with gradients and two moments each.
@@ -90,8 +114,19 @@ std::int64_t resident_bytes(const config::RunConfig& config,
   for (const model::StageLayers& part : layers) {
     const model::Stage stage(config.model, specs, part, config.train.micro_batch_size, parameters);
   }
+  // Each rank that holds a tied table holds the gradients of both its uses.
+  model::Parameter* const table = parameters.find(model::kTokenEmbeddingName);
+  if (config.model.tie_embeddings && table != nullptr) table->has_head_gradient = true;
   const model::ParameterBytes bytes = model::parameter_bytes(parameters.all());
   return static_cast<std::int64_t>(3 * bytes.values + bytes.gradients);
+}
+
+/// Tokens, targets or losses of all micro-batches of a step: each takes as much.
+std::int64_t batch_bytes(const config::RunConfig& config) {
+  const std::size_t tokens = static_cast<std::size_t>(config.train.micro_batch_size) *
+                             static_cast<std::size_t>(config.num_micro_batches()) *
+                             static_cast<std::size_t>(config.model.seq_len);
+  return static_cast<std::int64_t>(padded_bytes(tokens * sizeof(std::int32_t)));
 }
 
 schedule::LayeredModel layers_of(const config::RunConfig& config, bool counts_residents) {
@@ -112,27 +147,34 @@ schedule::LayeredModel layers_of(const config::RunConfig& config, bool counts_re
   if (counts_residents) {
     model.shared_resident_bytes = model.embedding.resident_bytes + model.head.resident_bytes -
                                   resident_bytes(config, {embedding, head});
+    model.embedding.resident_bytes += batch_bytes(config);  // tokens
+    model.head.resident_bytes += 2 * batch_bytes(config);   // targets and losses
   }
   return model;
 }
 
 }  // namespace
 
-schedule::JointProblem joint_problem_of(const config::RunConfig& config) {
-  const Limit limit = limit_for(config);
-  schedule::JointProblem problem;
-  problem.model = layers_of(config, limit.counts_residents);
-  problem.placements = placements_for(config);
-  problem.num_micro_batches = config.num_micro_batches();
-  problem.memory_limit.assign(static_cast<std::size_t>(config.parallel.pipeline), limit.bytes);
-  problem.objective = objective_of(config);
-  problem.blocks_per_stage = config.parallel.layers_per_stage;
-  return problem;
+std::vector<schedule::Placement> searched_placements(const config::RunConfig& config) {
+  std::vector<schedule::Placement> placements = all_placements(config);
+  std::erase_if(placements, [&](const schedule::Placement& placement) {
+    return !config::is_plannable(placement.num_stages(), config.num_micro_batches());
+  });
+  return placements;
 }
 
-schedule::JointProblem activation_problem_of(const config::RunConfig& config) {
-  schedule::JointProblem problem = joint_problem_of(config);
-  problem.model = layers_of(config, false);
+bool limit_counts_residents(const config::RunConfig& config) {
+  return config.schedule.memory_limit.empty() && config.schedule.rank_memory_limits.empty();
+}
+
+schedule::JointProblem joint_problem_of(const config::RunConfig& config) {
+  schedule::JointProblem problem;
+  problem.model = layers_of(config, limit_counts_residents(config));
+  problem.placements = searched_placements(config);
+  problem.num_micro_batches = config.num_micro_batches();
+  problem.memory_limit = limits_for(config);
+  problem.objective = objective_of(config);
+  problem.blocks_per_stage = config.parallel.layers_per_stage;
   return problem;
 }
 

@@ -207,6 +207,36 @@ TEST_F(PlanCommand, SaysWhatASearchFound) {
             std::string::npos);
 }
 
+TEST_F(PlanCommand, ShowsTheLimitOfEachRank) {
+  const Arguments searched = {"schedule.name=auto", "schedule.search_evaluations=2000",
+                              "parallel.pipeline=2"};
+  const CommandResult alike = plan(searched + Arguments{"schedule.memory_limit=1 MiB"});
+  ASSERT_TRUE(succeeded(alike));
+  EXPECT_EQ(words_of_line(alike.out, "limits "), std::vector<std::string>{});
+  const Arguments unlike = searched + Arguments{"schedule.memory_limit=[1 MiB, 1.5 MiB]"};
+  const CommandResult result = plan(unlike, {"--json", "plan.json"});
+  ASSERT_TRUE(succeeded(result));
+  EXPECT_EQ(words_of_line(result.out, "limits "),
+            (std::vector<std::string>{"limits", "of", "activations", "by", "rank,", "MiB:", "1.00",
+                                      "1.50"}));
+  EXPECT_NE(result.out.find("memory_limit: [\"1 MiB\", \"1.5 MiB\"]"), std::string::npos);
+  const json figures = json::parse(read("plan.json"));
+  EXPECT_EQ(figures.at("search").at("memory_limit"), json::array({1 << 20, 3 << 19}));
+  EXPECT_EQ(figures.at("configuration").at("schedule.memory_limit"), "[\"1 MiB\", \"1.5 MiB\"]");
+  EXPECT_TRUE(refused(plan(searched + Arguments{"schedule.memory_limit=[1 MiB]"}), 2,
+                      {"schedule.memory_limit has 1 entries", "parallel.pipeline (2)"}));
+}
+
+// Each of them took minutes, or all memory.
+TEST_F(PlanCommand, RefusesPlansBeyondReason) {
+  for (const Arguments& settings :
+       {Arguments{"parallel.pipeline=65536"}, Arguments{"train.global_batch_size=16777216"},
+        Arguments{"schedule.name=auto", "parallel.pipeline=65536"},
+        Arguments{"schedule.name=interleaved", "schedule.num_chunks=65536"}}) {
+    EXPECT_TRUE(refused(plan(settings), 2, {settings.back(), "a plan has at most"}));
+  }
+}
+
 TEST_F(PlanCommand, WritesPictureAndTrace) {
   const CommandResult result =
       plan({}, {"--svg", "plan.svg", "--trace", "trace.json", "--flops-per-second", "1e9"});
@@ -227,7 +257,6 @@ TEST_F(PlanCommand, MoreMemoryIsNeverWorse) {
     const json& point = points.at(i);
     EXPECT_LE(point.at("peak_bytes"), point.at("memory_limit"));
     EXPECT_LE(point.at("lower_bound").get<double>(), point.at("cost").get<double>());
-    EXPECT_NE(point.at("layout"), "loop");
     EXPECT_DOUBLE_EQ(point.at("idle_share").get<double>(),
                      std::max(0.0, 1.0 - sweep.at("work_per_rank").get<double>() /
                                              point.at("cost").get<double>()));
@@ -245,7 +274,6 @@ TEST_F(PlanCommand, MoreMemoryIsNeverWorse) {
       has_1f1b = true;
       EXPECT_GE(points.back().at("memory_limit"), named.at("peak_bytes"));
     }
-    if (named.at("layout") == "loop") continue;  // searches leave this placement out
     for (const json& point : points) {
       if (point.at("memory_limit") < named.at("peak_bytes")) continue;
       EXPECT_LE(point.at("cost").get<double>(), named.at("cost").get<double>()) << named.at("name");
@@ -321,6 +349,24 @@ TEST_F(PlanCommand, PrintsAndDrawsTheSweep) {
   }
 }
 
+// A sweep is for an objective, whatever schedule the job names.
+TEST_F(PlanCommand, SweepsForTheSpanBesideANamedSchedule) {
+  const Arguments more = {"--sweep-memory", "--evaluations", "300"};
+  json of_auto = plan_json({"schedule.name=auto", "schedule.objective=span"}, more);
+  of_auto.erase("search_seconds");
+  for (const Arguments& name :
+       {Arguments{"schedule.name=1f1b"}, Arguments{"schedule.exact=true"}}) {
+    json sweep = plan_json(name + Arguments{"schedule.objective=span"}, more);
+    sweep.erase("search_seconds");
+    EXPECT_EQ(sweep, of_auto) << name.front();
+  }
+  // The job itself has no objective with it, and a sweep no use for the other keys of a search.
+  EXPECT_TRUE(refused(plan({"schedule.name=1f1b", "schedule.objective=span"}), 2,
+                      {"schedule.objective (span)"}));
+  EXPECT_TRUE(refused(plan({"schedule.name=1f1b", "schedule.search_seconds=2"}, more), 2,
+                      {"schedule.search_seconds"}));
+}
+
 TEST_F(PlanCommand, SweepsOneRankAndGivenStages) {
   EXPECT_GE(plan_json({"parallel.pipeline=1"}, {"--sweep-memory", "--evaluations", "100"})
                 .at("points")
@@ -329,7 +375,7 @@ TEST_F(PlanCommand, SweepsOneRankAndGivenStages) {
   const json given = plan_json({"parallel.layers_per_stage=[2,0,1,1]"},
                                {"--sweep-memory", "--evaluations", "100"});
   for (const json& named : given.at("named")) EXPECT_EQ(named.at("num_chunks"), 2);
-  for (const json& point : given.at("points")) EXPECT_EQ(point.at("layout"), "v");
+  for (const json& point : given.at("points")) EXPECT_EQ(point.at("num_chunks"), 2);
   EXPECT_FALSE(given.at("named").empty());
 }
 

@@ -88,7 +88,10 @@ void show_sweep(const Options& options, const config::RunConfig& config) {
 }
 
 void plan(const Options& options) {
-  config::RunConfig config = config::load_config(options.config, options.settings);
+  // A sweep has an objective whatever schedule the job itself would run.
+  std::vector<std::string> meant_anyway;
+  if (options.sweep) meant_anyway = {"schedule.objective"};
+  config::RunConfig config = config::load_config(options.config, options.settings, meant_anyway);
   if (config.model.vocab_size == 0) runtime::open_training_data(config);
   options.sweep ? show_sweep(options, config) : show_step(options, config);
 }

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "engine/model/model_cost.h"
@@ -27,6 +29,16 @@ schedule::CostModel scaled(schedule::CostModel costs, double scale) {
 
 double mebibytes(std::int64_t bytes) {
   return static_cast<double>(bytes) / kMebibyte;
+}
+
+/// The report of the start names the range only.
+std::string limit_lines(const runtime::Job& job) {
+  if (!job.search) return "";
+  const std::vector<std::int64_t>& limits = job.search->memory_limit;
+  if (std::ranges::adjacent_find(limits, std::not_equal_to<>()) == limits.end()) return "";
+  std::string text = "limits      of activations by rank, MiB:";
+  for (const std::int64_t limit : limits) text += fmt::format(" {:.2f}", mebibytes(limit));
+  return text + '\n';
 }
 
 std::string message_lines(const PlannedStep& step) {
@@ -100,8 +112,9 @@ PlannedStep plan_step(runtime::Job job,
 std::string planned_step_text(const PlannedStep& step) {
   const double seconds_per_column =
       schedule::seconds_per_column_for(step.timeline, kTimelineColumns);
-  return runtime::start_report(step.job, step.memory, step.threads_per_rank) + message_lines(step) +
-         time_line(step) + "timeline\n" + schedule::render_ascii(step.timeline, seconds_per_column);
+  return runtime::start_report(step.job, step.memory, step.threads_per_rank) +
+         limit_lines(step.job) + message_lines(step) + time_line(step) + "timeline\n" +
+         schedule::render_ascii(step.timeline, seconds_per_column);
 }
 
 }  // namespace halfpipe::tools

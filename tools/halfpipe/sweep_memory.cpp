@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "engine/runtime/choose_schedule.h"
+#include "engine/runtime/search_question.h"
 #include "parallel/schedule/build_plan.h"
 #include "parallel/schedule/catalogue.h"
 #include "parallel/schedule/schedule_error.h"
@@ -48,6 +49,7 @@ std::optional<Found> search(config::RunConfig config,
                             const SweepBudget& budget) {
   config.schedule.name = "auto";
   config.schedule.memory_limit = fmt::format("{} B", limit);
+  config.schedule.rank_memory_limits.clear();
   config.schedule.search_seconds = budget.seconds;
   config.schedule.search_evaluations = budget.evaluations;
   try {
@@ -128,17 +130,19 @@ double work_per_rank(const config::RunConfig& config) {
 }
 
 /// Every schedule known may serve every limit that it fits, and every bound holds for all smaller
-/// limits: so more memory is never worse, though searches end before they are done. Interleaved
-/// schedules are left out, since the bounds are not for their placement.
-std::vector<SweepPoint> best_points(const std::vector<std::int64_t>& limits,
+/// limits: so more memory is never worse, though searches end before they are done. Named schedules
+/// on other placements than those of a search are left out, since the bounds are not for them.
+std::vector<SweepPoint> best_points(const config::RunConfig& config,
+                                    const std::vector<std::int64_t>& limits,
                                     const std::vector<std::optional<Found>>& found,
                                     const std::vector<SweptSchedule>& named) {
   std::vector<SweptSchedule> known;
   for (const std::optional<Found>& one : found) {
     if (one) known.push_back(one->schedule);
   }
-  std::ranges::copy_if(named, std::back_inserter(known), [](const SweptSchedule& one) {
-    return one.placement.kind() != schedule::PlacementKind::kInterleaved;
+  const std::vector<schedule::Placement> searched = runtime::searched_placements(config);
+  std::ranges::copy_if(named, std::back_inserter(known), [&](const SweptSchedule& one) {
+    return std::ranges::find(searched, one.placement) != searched.end();
   });
 
   std::vector<SweepPoint> points;
@@ -216,7 +220,7 @@ MemorySweep sweep_memory(const config::RunConfig& config, const SweepBudget& bud
   std::vector<std::optional<Found>> found;
   for (const std::int64_t limit : limits) found.push_back(search(config, limit, budget));
   found.push_back(free);  // its bound holds for every limit
-  sweep.points = best_points(limits, found, sweep.named);
+  sweep.points = best_points(config, limits, found, sweep.named);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   sweep.search_seconds = elapsed.count();
   return sweep;

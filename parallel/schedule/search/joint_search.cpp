@@ -57,14 +57,15 @@ JointResult search_jointly(const JointProblem& problem, const SearchBudget& budg
     found.orders = search.best_orders();
   }
   LowerBound bound = lower_bound(choices[found.choice]);
-  const double any = problem.blocks_per_stage ? bound.seconds : bound_of_any_split(problem);
+  const LowerBound any = bound_of_any_split(problem);
+  if (any.seconds > bound.seconds) bound = any;  // what holds for all stages holds for these
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   return {std::move(finalists[found.choice]),
           std::move(found.orders),
           found.cost,
           bound.seconds,
           std::move(bound.reason),
-          any,
+          any.seconds,
           static_cast<int>(search.scored().size()),
           elapsed.count()};
 }

@@ -18,8 +18,7 @@ struct JointResult {
   double cost;                // seconds of the objective
   double bound;               // seconds that no orders of these stages can beat
   std::string reason;         // what the bound rests on
-  double bound_of_any_split;  // no placement and no layers per stage allow less: the busiest
-                              // rank's work alone
+  double bound_of_any_split;  // no placement and no layers per stage allow less
   int num_splits;             // scored
   double search_seconds;
 };

@@ -332,6 +332,26 @@ INSTANTIATE_TEST_SUITE_P(
                 {},
                 {"run.yaml:3: train.global_batch_size (30) must be a multiple of "
                  "train.micro_batch_size (4)"}},
+        Mistake{"MicroBatchesBeyondReason",
+                kGood,
+                {"train.global_batch_size=16777216"},
+                {"--set train.global_batch_size=16777216: train.global_batch_size (16777216) / "
+                 "train.micro_batch_size (4) make 4194304 micro-batches; with 2 stages on "
+                 "parallel.pipeline (1) ranks a step is 25165824 passes (3 x stages x "
+                 "micro-batches), and a plan has at most 16777216"}},
+        Mistake{"MicroBatchesBeyondReasonToSearch",
+                kGood,
+                {"schedule.name=auto", "parallel.pipeline=2", "train.global_batch_size=16777216"},
+                {"--set train.global_batch_size=16777216: ", "25165824 passes"}},
+        Mistake{"RanksBeyondReason",
+                kGood,
+                {"parallel.pipeline=65536"},
+                {"--set parallel.pipeline=65536: parallel.pipeline (65536) ranks with 2 stages "
+                 "each make 131072 stages; a plan has at most 8192"}},
+        Mistake{"ChunksBeyondReason",
+                kGood,
+                {"schedule.name=interleaved", "schedule.num_chunks=65536"},
+                {"--set schedule.num_chunks=65536: ", "make 65536 stages; a plan has at most"}},
         Mistake{"NoData", "model: {num_layers: 2}\n", {}, {"run.yaml: data.text or data.shards"}},
         Mistake{"TextAndShards",
                 "data:\n  text: a.txt\n  shards: {train: t.bin, validation: v.bin}\n",
@@ -438,6 +458,29 @@ INSTANTIATE_TEST_SUITE_P(
                 {"--set schedule.memory_limit=5: schedule.memory_limit (5) must be a number with "
                  "its measure: bytes (512 MiB;",
                  "4.5 units", "60%"}},
+        Mistake{"MemoryLimitsOfTooFewRanks",
+                kGood + "parallel: {pipeline: 4}\nschedule: {name: auto, memory_limit: [60%]}\n",
+                {},
+                {"run.yaml:4: schedule.memory_limit has 1 entries and must have one for each of "
+                 "parallel.pipeline (4) ranks, or be one for all of them"}},
+        Mistake{"MemoryLimitsOfTooManyRanks",
+                kGood + "schedule: {name: auto, memory_limit: [60%, 1 GiB, 2 units]}\n",
+                {"parallel.pipeline=2"},
+                {"--set parallel.pipeline=2: schedule.memory_limit has 3 entries",
+                 "parallel.pipeline (2)"}},
+        Mistake{"MemoryLimitOfOneRankWithoutMeasure",
+                kGood,
+                {"parallel.pipeline=2", "schedule.name=auto", "schedule.memory_limit=[60%, 5]"},
+                {"--set schedule.memory_limit=[60%, 5]: schedule.memory_limit (5) of rank 1 must "
+                 "be a number with its measure: bytes (512 MiB;"}},
+        Mistake{"NoMemoryLimits",
+                kGood,
+                {"schedule.name=auto", "schedule.memory_limit=[]"},
+                {"--set", "schedule.memory_limit (a list) must be a list of at least one text"}},
+        Mistake{"MemoryLimitsOfNoRank",
+                kGood,
+                {"schedule.name=auto", "schedule.memory_limit={0: 60%}"},
+                {"--set", "schedule.memory_limit (a section) must be text or a list of text"}},
         Mistake{
             "MemoryLimitOfANamedSchedule",
             kGood,

@@ -70,6 +70,19 @@ TEST(ToYaml, RoundTripsValuesOtherThanTheDefaults) {
   expect_round_trip(config);
 }
 
+TEST(ToYaml, RoundTripsMemoryLimits) {
+  RunConfig config = smallest();
+  config.parallel.pipeline = 3;
+  config.schedule.name = "auto";
+  config.schedule.memory_limit = "1.5 GiB";
+  expect_round_trip(config);
+  config.schedule.memory_limit.clear();
+  config.schedule.rank_memory_limits = {"60%", "2 GiB", "4.5 units"};
+  EXPECT_NE(to_yaml(config).find("memory_limit: [\"60%\", \"2 GiB\", \"4.5 units\"]\n"),
+            std::string::npos);
+  expect_round_trip(config);
+}
+
 TEST(ToYaml, RoundTripsShards) {
   RunConfig config;
   config.data.train_shards = "data/train_*.bin";

@@ -211,5 +211,17 @@ TEST(LoadConfig, ASettingTurnsOffTheKeysOfTheFileThatGoWithIt) {
   EXPECT_EQ(config.schedule.num_chunks, RunConfig{}.schedule.num_chunks);
 }
 
+// For a caller to whom a key matters whatever the schedule is.
+TEST(ParseConfig, TakesKeysThatAreMeantAnyway) {
+  const std::string text = "data: {text: a}\nschedule: {name: auto, objective: span}\n";
+  const std::vector<std::string> settings{"schedule.name=1f1b"};
+  const std::vector<std::string> meant{"schedule.objective"};
+  EXPECT_EQ(parse_config(text, "run.yaml", settings).schedule.objective, "makespan");
+  EXPECT_EQ(parse_config(text, "run.yaml", settings, meant).schedule.objective, "span");
+  const std::string named = "data: {text: a}\nschedule: {name: 1f1b, objective: span}\n";
+  EXPECT_THROW(static_cast<void>(parse_config(named, "run.yaml", {})), ConfigError);
+  EXPECT_EQ(parse_config(named, "run.yaml", {}, meant).schedule.name, "1f1b");
+}
+
 }  // namespace
 }  // namespace halfpipe::config

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <string>
@@ -55,6 +56,7 @@ JointProblem random_joint_problem(std::mt19937& random) {
   const int p = draw(random, 1, 4);
   JointProblem problem = plain_problem(p, 0, 0);
   if (p > 1) problem.placements.emplace_back(PlacementKind::kZigzag, p, draw(random, 3, 4));
+  if (p > 1) problem.placements.emplace_back(PlacementKind::kInterleaved, p, draw(random, 2, 3));
   const auto random_layer = [&] {
     const auto seconds = [&] { return 0.5 * draw(random, 0, 6); };
     return LayerCost{{seconds(), seconds(), seconds(), draw(random, 0, 2), draw(random, 0, 3),
@@ -89,7 +91,7 @@ void expect_sound(const JointResult& result, const JointProblem& problem) {
     EXPECT_LE(timeline.peak_activation_bytes[rank], fixed.memory_limit[rank]);
   }
   EXPECT_LE(result.bound, result.cost);
-  EXPECT_LE(result.bound_of_any_split, result.cost);
+  EXPECT_LE(result.bound_of_any_split, result.bound);
 }
 
 TEST(JointSearch, IsSoundOnRandomProblems) {
@@ -121,6 +123,96 @@ TEST(JointSearch, MakesRoomForAHeavyHead) {
   by_count.blocks_per_stage = std::vector<int>(8, 2);
   const JointResult equal = search_jointly(by_count, counted(50000));
   EXPECT_GE(equal.cost, 24.0 * problem.num_micro_batches);
+}
+
+// Four ranks whose stages alternate between dear and cheap: going round gives every rank one of
+// each, going back gives two of a kind to the same rank.
+TEST(JointSearch, GoesRoundTheRanksWhereThatBalancesThem) {
+  JointProblem problem = plain_problem(4, 16, 12);
+  problem.placements = {v_placement(4), {PlacementKind::kInterleaved, 4, 2}};
+  problem.blocks_per_stage = {3, 3, 1, 1, 1, 1, 3, 3};
+  const JointResult result = search_jointly(problem, counted(2000));
+  expect_sound(result, problem);
+  EXPECT_EQ(result.split.placement.kind(), PlacementKind::kInterleaved);
+  // Six blocks on a rank of the V make at least this.
+  EXPECT_LT(result.cost, 3.0 * 6.0 * problem.num_micro_batches);
+  // The bound is for both placements, so for the better one.
+  problem.placements = {v_placement(4)};
+  EXPECT_GT(bound_of_any_split(problem).seconds, result.bound_of_any_split);
+}
+
+// Nine blocks are three on some rank, however the ranks are gone round; ten beside a head of two
+// are three each, and no less where one rank is faster.
+TEST(BoundOfAnySplit, CountsWholeBlocks) {
+  JointProblem problem = plain_problem(4, 9, 1000);
+  problem.placements = {{PlacementKind::kInterleaved, 4, 2}, {PlacementKind::kZigzag, 4, 4}};
+  EXPECT_NEAR(bound_of_any_split(problem).seconds, 3.0 * 3.0 * problem.num_micro_batches, 1e-6);
+  problem.model.blocks.assign(10, layer(1.0, 1));
+  problem.model.head = layer(2.0, 1);
+  EXPECT_NEAR(bound_of_any_split(problem).seconds, 3.0 * 3.0 * problem.num_micro_batches, 1e-6);
+  problem.rank_slowness = {1.0, 1.0, 1.0, 0.5};  // one rank is twice as fast
+  EXPECT_NEAR(bound_of_any_split(problem).seconds, 3.0 * 3.0 * problem.num_micro_batches, 1e-6);
+}
+
+// Room for four blocks on every rank: one micro-batch fills it all until its first layers are
+// through.
+TEST(BoundOfAnySplit, CountsTheTimeThatMemoryIsKept) {
+  JointProblem problem = plain_problem(4, 16, 4);
+  const double work = 3.0 * 4.0 * problem.num_micro_batches;
+  // Layer i is kept for F of 16 - i layers, for as many B, and its own W.
+  double byte_seconds = 0.0;
+  for (int later = 1; later <= 16; ++later) byte_seconds += 2.0 * later + 1.0;
+  const double tight = problem.num_micro_batches * byte_seconds / 16.0;
+  ASSERT_GT(tight, work);
+  EXPECT_NEAR(bound_of_any_split(problem).seconds, tight, 1e-6);
+  EXPECT_NE(bound_of_any_split(problem).reason.find("memory"), std::string::npos);
+  const JointResult found = search_jointly(problem, counted(5000));
+  expect_sound(found, problem);
+  EXPECT_GE(found.bound, tight - 1e-6);
+  // Three times the memory: the work alone takes longer.
+  problem.memory_limit.assign(4, 12);
+  EXPECT_NEAR(bound_of_any_split(problem).seconds, work, 1e-6);
+  EXPECT_NE(bound_of_any_split(problem).reason.find("work"), std::string::npos);
+}
+
+TEST(BoundOfAnySplit, CountsLifetimesSpeedsAndResidents) {
+  JointProblem problem;
+  problem.placements = {linear(2)};
+  problem.num_micro_batches = 10;
+  problem.memory_limit = {13, 20};
+  // Kept until B ends: F and B. Kept until W ends: F, B and W. From B on: B and W.
+  problem.model.embedding = {{1.0, 2.0, 4.0, 5, 0, 0}, 3};
+  problem.model.blocks = {{{2.0, 3.0, 1.0, 0, 7, 0}, 4}};
+  problem.model.head = {{1.0, 1.0, 2.0, 0, 0, 60}, 6};
+  const double byte_seconds = 5.0 * (4.0 + 6.0) + 7.0 * (3.0 + 4.0 + 1.0) + 60.0 * (1.0 + 2.0);
+  EXPECT_NEAR(bound_of_any_split(problem).seconds, 10.0 * byte_seconds / (33.0 - 13.0), 1e-6);
+  // The fastest rank is twice as fast as usual.
+  problem.rank_slowness = {3.0, 0.5};
+  EXPECT_GE(bound_of_any_split(problem).seconds, 0.5 * 10.0 * byte_seconds / 20.0 - 1e-6);
+  // What both ends have in common is there once, where they share a rank.
+  problem.rank_slowness = {};
+  problem.model.shared_resident_bytes = 3;
+  problem.memory_limit = {20, 13};
+  problem.placements = {v_placement(2)};
+  EXPECT_NEAR(bound_of_any_split(problem).seconds, 10.0 * byte_seconds / (33.0 - 10.0), 1e-6);
+  problem.memory_limit = {5, 5};
+  EXPECT_EQ(bound_of_any_split(problem).seconds, std::numeric_limits<double>::infinity());
+}
+
+// Little memory, so that it decides often; a few searches are long enough to come close.
+TEST(BoundOfAnySplit, IsNeverAboveWhatIsFound) {
+  std::mt19937 random(3);
+  int by_memory = 0;
+  for (int repeat = 0; repeat < 400; ++repeat) {
+    JointProblem problem = random_joint_problem(random);
+    problem.memory_limit.assign(problem.memory_limit.size(),
+                                smallest_limit_of_any_split(problem) + draw(random, 0, 4));
+    const LowerBound bound = bound_of_any_split(problem);
+    if (bound.reason.find("memory") != std::string::npos) ++by_memory;
+    const JointResult found = search_jointly(problem, counted(repeat % 20 == 0 ? 20000 : 300));
+    EXPECT_LE(bound.seconds, found.cost) << "problem " << repeat;
+  }
+  EXPECT_GE(by_memory, 20);
 }
 
 // The lightest heaviest rank is not always the fastest cut: where a rank has no memory for a second
