@@ -42,7 +42,9 @@ struct LinkCost {
   double bytes_per_second = std::numeric_limits<double>::infinity();
 };
 
-/// Costs of a whole pipeline. Hand-over between two stages of one rank is free.
+/// Costs of a whole pipeline. Hand-over between two stages of one rank is free. A rank runs one
+/// pass at a time. Copies of activations to host memory would be passes of a second engine of the
+/// rank, between F and B: two more times and a fourth lifetime per stage, beside those above.
 struct CostModel {
   std::vector<StageCost> stages;   // [num_stages]
   double message_seconds = 0.0;    // one activation or gradient between two ranks, without links

@@ -20,7 +20,9 @@ constexpr double kTop = 72.0;
 constexpr double kRowHeight = 28.0;
 constexpr double kRowGap = 5.0;
 constexpr double kBottom = 68.0;
-constexpr double kFontWidth = 6.4;  // of a digit at 11 px, rounded up
+constexpr double kNoteHeight = 24.0;      // of the line below the legend
+constexpr int kMostChunksBesideNote = 2;  // more colours leave it no room
+constexpr double kFontWidth = 6.4;        // of a digit at 11 px, rounded up
 
 struct Colour {
   int red;
@@ -114,7 +116,8 @@ class Drawing {
  private:
   void add_head(const std::string& title) {
     const std::string width = number(kWidth);
-    const std::string height = number(bottom_of_rows() + kBottom);
+    const std::string height =
+        number(bottom_of_rows() + kBottom + (has_note_beside() ? 0.0 : kNoteHeight));
     svg_ += "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + width + "\" height=\"" + height +
             "\" viewBox=\"0 0 " + width + " " + height +
             "\" font-family=\"system-ui, 'DejaVu Sans', Helvetica, Arial, sans-serif\" "
@@ -195,9 +198,10 @@ class Drawing {
       add_text(x + 4, top + 12, style.label, "");
       x += 135;
     }
-    if (num_chunks_ > 1) {
-      add_text(x, top + 12, "shade: chunk of the rank; number: micro-batch", "fill=\"#666\"");
-    }
+    if (num_chunks_ == 1) return;
+    const bool beside = has_note_beside();
+    add_text(beside ? x : kLeft, top + 12 + (beside ? 0.0 : kNoteHeight),
+             "shade: chunk of the rank; number: micro-batch", "fill=\"#666\"");
   }
 
   void add_text(double x, double y, const std::string& text, const std::string& attributes) {
@@ -218,6 +222,7 @@ class Drawing {
     return "rgb(" + mixed(full.red) + "," + mixed(full.green) + "," + mixed(full.blue) + ")";
   }
 
+  [[nodiscard]] bool has_note_beside() const { return num_chunks_ <= kMostChunksBesideNote; }
   [[nodiscard]] int num_ranks() const { return static_cast<int>(timeline_.ranks.size()); }
   [[nodiscard]] double x_of(double seconds) const {
     return kLeft + (end_ > 0.0 ? seconds / end_ : 0.0) * (kWidth - kLeft - kRight);

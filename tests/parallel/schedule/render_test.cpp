@@ -101,6 +101,20 @@ TEST(RenderSvg, ShadesTheLaterChunk) {
   EXPECT_NE(svg.find("shade: chunk of the rank"), std::string::npos);
 }
 
+// Twelve or more colours leave no room beside them.
+TEST(RenderSvg, PutsTheNoteOnALineOfItsOwnBelowManyColours) {
+  const auto place_of_note = [](const Placement& placement) {
+    const std::string svg = render_svg(
+        simulate(all_forward_all_backward(placement, 2), even_costs(placement)), "many colours");
+    const std::size_t note = svg.find("shade: chunk");
+    EXPECT_NE(note, std::string::npos);
+    const std::size_t text = svg.rfind("<text x=\"", note);
+    return std::stod(svg.substr(text + 9));
+  };
+  EXPECT_GT(place_of_note({PlacementKind::kV, 2, 2}), 500.0);
+  EXPECT_LT(place_of_note({PlacementKind::kZigzag, 2, 4}), 100.0);
+}
+
 TEST(RenderSvg, EscapesTheTitle) {
   const std::string svg = render_svg(v_timeline(), "a < b & c > d");
   EXPECT_NE(svg.find("a &lt; b &amp; c &gt; d"), std::string::npos);
