@@ -87,7 +87,8 @@ std::vector<Contender> make_contenders(const std::vector<SearchProblem>& choices
     for (std::size_t i = 0; i < contenders.size(); ++i) {
       const SearchProblem& problem = choices[contenders[i].choice];
       if ((problem.placement.num_chunks() > 1) != many_chunks) continue;
-      // Without cannot_beat's tolerance: what is passed over is worse, not as good but for rounding.
+      // Without cannot_beat's tolerance: what is passed over is worse, not as good but for
+      // rounding.
       if (contenders[i].bound.seconds >= best_of(contenders).search.best_cost()) continue;
       for (const std::string_view name : known_names(problem)) known.push_back({i, name});
     }
