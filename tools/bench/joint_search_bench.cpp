@@ -33,13 +33,15 @@ LayerCost layer(double blocks, std::int64_t mebibytes) {
           0};
 }
 
-/// Blocks of 8 MiB per micro-batch, `per_rank` of them; V, zigzag of four chunks or one stage.
+/// Blocks of 8 MiB per micro-batch, `per_rank` of them; V, two stages that go round, zigzag of four
+/// chunks or one stage.
 JointProblem plain(int p, int per_rank) {
   JointProblem problem;
   problem.model.blocks.assign(static_cast<std::size_t>(p * per_rank), layer(1.0, 8));
   problem.model.head = layer(0.0, 1);
   problem.placements = {Placement(PlacementKind::kV, p, 2), Placement(PlacementKind::kLinear, p, 1),
-                        Placement(PlacementKind::kZigzag, p, 4)};
+                        Placement(PlacementKind::kZigzag, p, 4),
+                        Placement(PlacementKind::kInterleaved, p, 2)};
   problem.num_micro_batches = 4 * p;
   problem.messages.message_seconds = 0.02;
   problem.objective = Objective::kMakespan;
@@ -123,8 +125,17 @@ std::string ratio(const Peer& peer, double seconds, std::int64_t limit) {
 }
 
 std::string placement_name(const Split& split) {
-  const int chunks = split.placement.num_chunks();
-  return chunks == 1 ? "linear" : chunks == 2 ? "V" : "zigzag";
+  switch (split.placement.kind()) {
+    case PlacementKind::kLinear:
+      return "linear";
+    case PlacementKind::kInterleaved:
+      return "interleaved";
+    case PlacementKind::kV:
+      return "V";
+    case PlacementKind::kZigzag:
+      return "zigzag";
+  }
+  return "";
 }
 
 /// Orders searched with the same budget, on every placement with its ranks balanced.
