@@ -18,8 +18,10 @@ namespace halfpipe::schedule {
 namespace {
 
 // A W that starts in a wait too short for half of it delays what the rank waits for by too much:
-// on 8 to 32 ranks the best blocks are 0.01 of bubble shorter than with every wait filled.
+// on 8 to 32 ranks the best blocks are 0.01 of bubble shorter than with every wait filled. Now and
+// then more of it has to fit.
 constexpr double kLeastShareInWait = 0.5;
+constexpr double kLargerShareInWait = 0.75;
 // Rounds of compact() after which a whole step hardly gets better.
 constexpr int kRounds = 2;
 // A round takes some ten times as long as making as many passes from a policy.
@@ -60,9 +62,13 @@ class BlockStarts {
 
   /// Passes at both ends moved up, W passes put anew. Nothing where they do not fit.
   [[nodiscard]] std::optional<StageOrders> next_round(const StageOrders& orders) const {
+    return with_weights_put(compact(orders, max_in_flight_), kLeastShareInWait);
+  }
+  [[nodiscard]] std::optional<StageOrders> with_weights_put(StageOrders orders,
+                                                            double least_share) const {
     try {
-      return place_weight_passes(without_weight_passes(compact(orders, max_in_flight_)),
-                                 problem_.costs, {max_in_flight_, kLeastShareInWait});
+      return place_weight_passes(without_weight_passes(std::move(orders)), problem_.costs,
+                                 {max_in_flight_, least_share});
     } catch (const ScheduleError&) {
       return std::nullopt;
     }
@@ -133,6 +139,8 @@ void offer_v_blocks(const SearchProblem& problem,
         lane.budget.count(starts.evaluations_per_round(problem.num_micro_batches));
         const auto next = starts.next_round(orders);
         if (!next || next->ranks == orders.ranks) break;
+        const auto other = starts.with_weights_put(*next, kLargerShareInWait);
+        if (other) made[lane.index].push_back(*other);
         made[lane.index].push_back(*next);
         orders = *next;
       }
