@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <exception>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -34,18 +36,29 @@ struct Lane {
   return lanes;
 }
 
-/// work(0), .. work(num_tasks - 1) on up to num_threads threads; returns when all are done. `work`
-/// must not throw.
+/// work(0), .. work(num_tasks - 1) on up to num_threads threads; returns when all are done. What
+/// one of them throws is thrown here, in place of the tasks that have not begun.
 template <typename Work>
 void run_in_parallel(std::size_t num_tasks, int num_threads, const Work& work) {
   std::atomic<std::size_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr thrown;
   const auto run = [&] {
-    for (std::size_t task = next++; task < num_tasks; task = next++) work(task);
+    try {
+      for (std::size_t task = next++; task < num_tasks; task = next++) work(task);
+    } catch (...) {
+      next = num_tasks;
+      const std::lock_guard lock(mutex);
+      if (!thrown) thrown = std::current_exception();
+    }
   };
-  std::vector<std::jthread> threads;
-  const int wanted = std::min(num_threads, static_cast<int>(num_tasks));
-  for (int i = 1; i < wanted; ++i) threads.emplace_back(run);
-  run();
+  {
+    std::vector<std::jthread> threads;
+    const int wanted = std::min(num_threads, static_cast<int>(num_tasks));
+    for (int i = 1; i < wanted; ++i) threads.emplace_back(run);
+    run();
+  }
+  if (thrown) std::rethrow_exception(thrown);
 }
 
 /// work(lane) for every lane, likewise.

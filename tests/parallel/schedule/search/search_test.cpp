@@ -102,6 +102,17 @@ TEST(Search, GoesRoundTheRanksWhereAVWouldBeUneven) {
   expect_sound(result, choices[1]);
 }
 
+// Found out on several threads, said on one.
+TEST(Search, RefusesLinksOfOtherRanksOnAnyNumberOfThreads) {
+  for (const int num_threads : {1, 3}) {
+    std::vector<SearchProblem> choices(3, even_problem(v_placement(4), 8, {}, 8));
+    for (SearchProblem& problem : choices) problem.costs.links.assign(2, std::vector<LinkCost>(2));
+    SearchBudget budget = counted(1000);
+    budget.num_threads = num_threads;
+    EXPECT_THROW((void)search_schedule(choices, budget), ScheduleError) << num_threads;
+  }
+}
+
 // Passes that a sum over the step loses to rounding can wait for one another in a circle without
 // ever growing later: a search that followed it would never end.
 TEST(Search, EndsWherePassesAreLostToRounding) {
