@@ -195,8 +195,8 @@ void OrderSearch::improve_orders(std::vector<Lane>& lanes, const Cooling& coolin
   std::vector<CandidatePool> pools(lanes.size(), CandidatePool(1));
   run_lanes(lanes, num_threads_, [&](Lane& lane) {
     if (is_optimal() || lane.budget.used() >= until) return;
-    // Lanes begin at different candidates, the best one more than once.
-    const std::size_t from = lane.index < 2 ? 0 : (lane.index - 1) % pool_.all().size();
+    // Lanes begin at different candidates: another one may lead further down than the best.
+    const std::size_t from = lane.index % pool_.all().size();
     Timetable timetable(views_->real());
     timetable.load(pool_.all()[from].orders);
     anneal(views_->real(), cooling, good_timetable_, until, lane.budget, lane.random, timetable);

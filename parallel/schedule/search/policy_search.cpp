@@ -61,6 +61,31 @@ ListPolicy policy_of(const Sample& sample, int num_chunks) {
   return policy;
 }
 
+/// F that takes its time on the way up, micro-batches a little apart: what leads to the best orders
+/// of many ranks where memory is less than half of 1F1B's, and the other policies do not.
+ListPolicy slow_upwards(int num_chunks) {
+  ListPolicy policy = plain_policy(num_chunks, 0.0);
+  for (int leg = 1; leg < num_chunks; leg += 2)
+    policy.hop_gaps[static_cast<std::size_t>(leg)] = 1.9;
+  policy.interval = 1.07;
+  policy.early_cap = 1.0;
+  policy.early_cap_slope = 0.35;
+  policy.eagerness = 11.0;
+  return policy;
+}
+
+/// W that waits until it would be nine passes late: the same, where memory leaves more room.
+ListPolicy late_weights(int num_chunks) {
+  ListPolicy policy = plain_policy(num_chunks, 0.6);
+  policy.interval = 0.97;
+  policy.early_cap = 1.0;
+  policy.early_cap_slope = 0.1;
+  policy.eagerness = 4.0;
+  policy.weight_delay = 9.0;
+  policy.weights_make_room = true;
+  return policy;
+}
+
 }  // namespace
 
 std::vector<ListPolicy> policy_library(int num_chunks) {
@@ -81,6 +106,8 @@ std::vector<ListPolicy> policy_library(int num_chunks) {
       }
     }
   }
+  library.push_back(slow_upwards(num_chunks));
+  library.push_back(late_weights(num_chunks));
   return library;
 }
 
