@@ -243,12 +243,21 @@ void add_layout_keys(std::vector<Key>& keys) {
 }
 
 void add_surrounding_keys(std::vector<Key>& keys) {
-  keys.push_back(choice("device.kind", field(&RunConfig::device, &DeviceConfig::kind), {"cpu"},
-                        {{"cuda", "the CUDA backend"}, {"modelled", "the modelled device"}},
-                        "what computes"));
-  keys.push_back(whole_number_or_auto(
-      "device.threads_per_rank", field(&RunConfig::device, &DeviceConfig::threads_per_rank),
-      kMostThreads, "CPU threads of a rank; auto: cores of the machine / ranks on it"));
+  keys.push_back(choice("device.kind", field(&RunConfig::device, &DeviceConfig::kind),
+                        {"cpu", "modelled"}, {{"cuda", "the CUDA backend"}},
+                        "what computes; modelled: nothing does, passes and messages take the time "
+                        "that device.hardware says (for plan and bench)"));
+  keys.push_back(only_with(
+      whole_number_or_auto("device.threads_per_rank",
+                           field(&RunConfig::device, &DeviceConfig::threads_per_rank), kMostThreads,
+                           "CPU threads of a rank; auto: cores of the machine / ranks on it"),
+      {"device.kind"}, "device.kind cpu",
+      [](const RunConfig& c) { return !is_modelled(c.device); }));
+  keys.push_back(only_with(
+      text_or_null("device.hardware", field(&RunConfig::device, &DeviceConfig::hardware),
+                   "hardware profile of modelled devices, a file as those of configs/hardware"),
+      {"device.kind"}, "device.kind modelled",
+      [](const RunConfig& c) { return is_modelled(c.device); }));
 
   const auto in_output = [](auto member) { return field(&RunConfig::output, member); };
   keys.push_back(text("output.dir", in_output(&OutputConfig::dir),

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/config/load_config.h"
 
+#include "engine/config/hardware_profile.h"
 #include "engine/config/key_table.h"
 #include "engine/config/overrides.h"
+#include "engine/config/read_short_file.h"
 #include "engine/config/scalar_text.h"
 #include "engine/config/unknown_key.h"
 #include "engine/config/validate_config.h"
@@ -12,10 +14,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <functional>
 #include <map>
-#include <system_error>
 
 namespace halfpipe::config {
 namespace {
@@ -123,32 +123,12 @@ void take_out_what_settings_turned_off(RunConfig& config,
   }
 }
 
-/// Regular files only: a pipe may never end, and a device neither. And never more than the limit,
-/// since files of /proc tell no size.
-std::string read_file(const std::filesystem::path& file) {
-  constexpr std::size_t kLargest = 1 << 20;  // bytes; a configuration has a few thousand
-  std::error_code error;
-  const auto status = std::filesystem::status(file, error);
-  if (!std::filesystem::exists(status)) {
-    throw FileError(file.string() + ": no such configuration file");
+HardwareProfile read_hardware(const std::string& file) {
+  try {
+    return load_hardware(file);
+  } catch (const FileError& error) {
+    throw ConfigError(fmt::format("device.hardware: {}", error.what()));
   }
-  if (std::filesystem::is_directory(status)) {
-    throw FileError(file.string() + ": is a directory; a configuration is a YAML file");
-  }
-  if (!std::filesystem::is_regular_file(status)) {
-    throw FileError(file.string() + ": is not a regular file; a configuration is a YAML file");
-  }
-  std::ifstream stream(file, std::ios::binary);
-  std::string text(kLargest + 1, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (stream.bad() || !(stream.good() || stream.eof())) {
-    throw FileError(file.string() + ": cannot be read");
-  }
-  text.resize(static_cast<std::size_t>(stream.gcount()));
-  if (text.size() > kLargest) {
-    throw FileError(file.string() + ": is larger than 1 MiB; a configuration is a short YAML file");
-  }
-  return text;
 }
 
 }  // namespace
@@ -156,7 +136,8 @@ std::string read_file(const std::filesystem::path& file) {
 RunConfig load_config(const std::filesystem::path& file,
                       std::span<const std::string> overrides,
                       std::span<const std::string> meant_anyway) {
-  return parse_config(read_file(file), file.string(), overrides, meant_anyway);
+  return parse_config(read_short_file(file, "configuration"), file.string(), overrides,
+                      meant_anyway);
 }
 
 RunConfig parse_config(std::string_view yaml_text,
@@ -182,6 +163,12 @@ RunConfig parse_config(std::string_view yaml_text,
   read_section(root, "", config, places);
   take_out_what_settings_turned_off(config, places, meant_anyway);
   check(config, places, name_for_messages, meant_anyway);
+  if (is_modelled(config.device)) config.device.profile = read_hardware(config.device.hardware);
+  return config;
+}
+
+RunConfig without_idle_keys(RunConfig config) {
+  take_idle_keys_out(config);
   return config;
 }
 

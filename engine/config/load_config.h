@@ -25,6 +25,10 @@ namespace halfpipe::config {
                                      std::span<const std::string> overrides,
                                      std::span<const std::string> meant_anyway = {});
 
+/// The same with every key that has no meaning beside the others back at its default: for a
+/// configuration that a program has changed.
+[[nodiscard]] RunConfig without_idle_keys(RunConfig config);
+
 /// The text that to_yaml wrote for a checkpoint, maybe by an earlier version, which also wrote keys
 /// that have no meaning beside the others: those are passed over.
 [[nodiscard]] RunConfig parse_saved_config(std::string_view yaml_text,

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/config/hardware_profile.h"
 #include "engine/data/data_config.h"
 #include "engine/model/transformer_config.h"
 #include "engine/optimizer/optimizer_config.h"
@@ -58,11 +59,17 @@ struct ScheduleConfig {
 inline constexpr int kMostThreads = 1024;
 
 struct DeviceConfig {
-  std::string kind = "cpu";
-  int threads_per_rank = 0;  // 0 = auto: cores of the machine / ranks on it
+  std::string kind = "cpu";                // cpu | modelled
+  int threads_per_rank = 0;                // 0 = auto: cores of the machine / ranks on it
+  std::string hardware;                    // of modelled devices: path of a hardware profile
+  std::optional<HardwareProfile> profile;  // what that file says, once it is read
 
   friend bool operator==(const DeviceConfig&, const DeviceConfig&) = default;
 };
+
+inline bool is_modelled(const DeviceConfig& device) {
+  return device.kind == "modelled";
+}
 
 struct OutputConfig {
   std::string dir = "runs/default";

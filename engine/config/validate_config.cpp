@@ -33,9 +33,20 @@ Finding heads(const RunConfig& config) {
                                model.hidden_size, model.num_heads)};
 }
 
+Finding hardware(const RunConfig& config) {
+  if (!is_modelled(config.device) || !config.device.hardware.empty()) return std::nullopt;
+  return Violation{{"device.kind"},
+                   "device.hardware is missing: device.kind modelled needs a hardware profile, as "
+                   "configs/hardware/a100-80g.yaml"};
+}
+
 Finding corpus(const RunConfig& config) {
   const data::DataConfig& data = config.data;
   const bool shards = !data.train_shards.empty() || !data.validation_shards.empty();
+  // A device that computes nothing needs no data, but for a vocabulary that has to be counted.
+  if (is_modelled(config.device) && config.model.vocab_size > 0 && data.text.empty() && !shards) {
+    return std::nullopt;
+  }
   if (data.text.empty() && !shards) {
     return Violation{{}, "data.text or data.shards is missing: name files to train on"};
   }
@@ -68,7 +79,7 @@ Finding vocabulary(const RunConfig& config) {
 
 Finding evaluation(const RunConfig& config) {
   const std::int64_t every = config.train.evaluate_every;
-  if (every == 0) return std::nullopt;
+  if (every == 0 || is_modelled(config.device)) return std::nullopt;
   const bool from_text = !config.data.text.empty();
   if (from_text && config.data.validation_fraction == 0.0) {
     return Violation{{"data.validation_fraction", "train.evaluate_every"},
@@ -220,8 +231,9 @@ Finding plan_size(const RunConfig& config) {
 std::optional<Violation> find_violation(const RunConfig& config,
                                         std::span<const std::string> meant_anyway) {
   // Single keys first: the others divide by sizes that are known to be positive then.
-  constexpr std::array kRules{single_keys, heads,         corpus, vocabulary,   evaluation,
-                              batch,       learning_rate, stages, memory_limit, plan_size};
+  constexpr std::array kRules{single_keys, hardware,     heads,    corpus,
+                              vocabulary,  evaluation,   batch,    learning_rate,
+                              stages,      memory_limit, plan_size};
   for (const auto rule : kRules) {
     if (Finding violation = rule(config)) return violation;
   }

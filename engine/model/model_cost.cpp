@@ -49,6 +49,10 @@ std::vector<int> balanced_blocks_per_stage(const TransformerConfig& config,
                                     0.0, 3.0 * head_forward_flops(config, B));
 }
 
+std::int64_t message_bytes(const TransformerConfig& config, std::int64_t B) {
+  return B * config.seq_len * config.hidden_size * static_cast<std::int64_t>(sizeof(float));
+}
+
 schedule::CostModel estimate_costs(const TransformerConfig& config,
                                    const std::vector<StageLayers>& stage_map,
                                    std::int64_t B) {
@@ -73,8 +77,7 @@ schedule::CostModel estimate_costs(const TransformerConfig& config,
     cost.backward_input_to_backward_weight_bytes = bytes(Lifetime::kBackwardInputToBackwardWeight);
     costs.stages.push_back(cost);
   }
-  costs.message_bytes =
-      B * config.seq_len * config.hidden_size * static_cast<std::int64_t>(sizeof(float));
+  costs.message_bytes = message_bytes(config, B);
   return costs;
 }
 

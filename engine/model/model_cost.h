@@ -37,6 +37,9 @@ struct BlockFlops {
                                                          const schedule::Placement& placement,
                                                          std::int64_t B);
 
+/// Of one activation or gradient between two stages.
+[[nodiscard]] std::int64_t message_bytes(const TransformerConfig& config, std::int64_t B);
+
 /// Times in units of one block's forward pass; bytes from the layouts of the saved tensors.
 [[nodiscard]] schedule::CostModel estimate_costs(const TransformerConfig& config,
                                                  const std::vector<StageLayers>& stage_map,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <ctime>
 
 namespace halfpipe::runtime {
 
@@ -18,6 +19,12 @@ int num_buffers_for(const Job& job, int rank) {
   const auto index = static_cast<std::size_t>(rank);
   return std::max(job.training.ranks[index].num_message_buffers,
                   job.evaluation.ranks[index].num_message_buffers);
+}
+
+double cpu_seconds_of_thread() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 }  // namespace
@@ -56,12 +63,14 @@ void Executor::run(const schedule::Plan& plan, const StepTensors& tensors, std::
   const schedule::RankPlan& program = plan.ranks[static_cast<std::size_t>(pipeline_rank_)];
   num_instructions_ = program.instructions.size();
   live_.reset_peak();
+  const double cpu_seconds_before = cpu_seconds_of_thread();
   stream_.record(*begin_);
   for (std::size_t i = 0; i < num_instructions_; ++i) {
     publish(plan, i, step);
     execute(plan, program.instructions[i], tensors);
     stream_.record(*marks_[i]);
   }
+  host_cpu_seconds_ = cpu_seconds_of_thread() - cpu_seconds_before;
 }
 
 void Executor::execute(const schedule::Plan& plan,

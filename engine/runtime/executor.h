@@ -48,6 +48,9 @@ class Executor {
   void read_times();
   /// As last read.
   [[nodiscard]] const std::vector<InstructionTime>& times() const { return times_; }
+  /// CPU time that the last run took on the host's thread: all of the runtime's own work, and on a
+  /// device that is not the host nothing else.
+  [[nodiscard]] double host_cpu_seconds() const { return host_cpu_seconds_; }
   [[nodiscard]] const model::LiveBytes& live_bytes() const { return live_; }
   [[nodiscard]] std::size_t arena_bytes() const { return arena_.bytes(); }
   [[nodiscard]] std::size_t communication_bytes() const { return links_.bytes(); }
@@ -82,6 +85,7 @@ class Executor {
   std::vector<std::unique_ptr<device::Event>> marks_;  // after each instruction
   std::size_t num_instructions_ = 0;                   // of the last run
   std::vector<InstructionTime> times_;
+  double host_cpu_seconds_ = 0.0;
 };
 
 }  // namespace halfpipe::runtime

@@ -9,10 +9,10 @@
 #include <span>
 #include <string>
 
-#include "engine/model/model_cost.h"
 #include "engine/model/parameter.h"
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/rank_model.h"
+#include "engine/runtime/stage_costs.h"
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/build_plan.h"
@@ -131,8 +131,7 @@ std::vector<RankMemory> plan_memory(const Job& job, device::Backend& backend) {
 std::vector<std::int64_t> plan_activations_without_head(const Job& job) {
   std::vector<model::StageLayers> stage_map = job.stage_map;
   stage_map.back().has_head = false;
-  const schedule::CostModel costs =
-      model::estimate_costs(job.config.model, stage_map, job.config.train.micro_batch_size);
+  const schedule::CostModel costs = stage_costs(job.config, stage_map);
   const schedule::Plan plan = schedule::build_plan(orders_of(job.training), costs);
   std::vector<std::int64_t> peaks;
   for (const schedule::RankPlan& rank : plan.ranks) peaks.push_back(rank.peak_activation_bytes);

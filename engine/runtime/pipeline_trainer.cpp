@@ -55,15 +55,14 @@ SpanAndWork measure(const std::vector<schedule::Instruction>& instructions,
   return result;
 }
 
-/// By the definition of schedule::Timeline, so that it can stand beside the planned one.
-double bubble_by_span(const std::vector<double>& sums, const ReductionLayout& layout) {
-  double span = 0.0;
-  double busy = 0.0;
+/// The longest span and the most work of any rank.
+SpanAndWork longest(const std::vector<double>& sums, const ReductionLayout& layout) {
+  SpanAndWork result;
   for (std::size_t rank = 0; rank < layout.num_ranks; ++rank) {
-    span = std::max(span, sums[layout.span(rank)]);
-    busy = std::max(busy, sums[layout.busy(rank)]);
+    result.span = std::max(result.span, sums[layout.span(rank)]);
+    result.busy = std::max(result.busy, sums[layout.busy(rank)]);
   }
-  return span > 0.0 ? 1.0 - busy / span : 0.0;
+  return result;
 }
 
 }  // namespace
@@ -160,8 +159,9 @@ StepResult PipelineTrainer::step(std::int64_t step,
 
   double squares = 0.0;
   for (std::size_t i = 0; i < layout.num_parameters; ++i) squares += reduction_[i];
-  const StepResult result{reduction_[layout.loss()] / tokens, std::sqrt(squares),
-                          bubble_by_span(reduction_, layout), reduction_[layout.stop()] > 0.0};
+  const SpanAndWork step_times = longest(reduction_, layout);
+  const StepResult result{reduction_[layout.loss()] / tokens, std::sqrt(squares), step_times.span,
+                          step_times.busy, reduction_[layout.stop()] > 0.0};
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm)) {
     throw AgreedError(
         fmt::format("step {}: the loss ({}) or the gradient norm ({}) is not finite; "

@@ -24,10 +24,16 @@ struct HostBatch {
 
 /// The same on every rank.
 struct StepResult {
-  double loss;             // nats per token, before the update
-  double grad_norm;        // before clipping
-  double bubble_fraction;  // measured: 1 - most work / longest span, over the ranks
-  bool stop_requested;     // by any rank
+  double loss;          // nats per token, before the update
+  double grad_norm;     // before clipping
+  double span_seconds;  // measured: longest, over the ranks, from first to last pass
+  double work_seconds;  // measured: most, over the ranks, spent in passes
+  bool stop_requested;  // by any rank
+
+  /// By the definition of schedule::Timeline, so that it can stand beside the planned one.
+  [[nodiscard]] double bubble_fraction() const {
+    return span_seconds > 0.0 ? 1.0 - work_seconds / span_seconds : 0.0;
+  }
 };
 
 class PipelineTrainer {
@@ -63,6 +69,8 @@ class PipelineTrainer {
   [[nodiscard]] optimizer::AdamW& optimizer() { return *optimizer_; }
   [[nodiscard]] device::Backend& backend() { return backend_; }
   [[nodiscard]] device::Stream& stream() { return *stream_; }
+  /// Executor::host_cpu_seconds of the last run.
+  [[nodiscard]] double host_cpu_seconds() const { return executor_->host_cpu_seconds(); }
   /// Of the last run: one entry per instruction of this rank's training program.
   [[nodiscard]] const std::vector<InstructionTime>& instruction_times() const {
     return executor_->times();

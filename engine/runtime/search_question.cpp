@@ -14,7 +14,9 @@
 #include "engine/model/model_cost.h"
 #include "engine/model/parameter.h"
 #include "engine/model/stage.h"
+#include "engine/runtime/hardware.h"
 #include "engine/runtime/machine_memory.h"
+#include "engine/runtime/stage_costs.h"
 #include "engine/runtime/stage_layout.h"
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
@@ -69,6 +71,10 @@ std::int64_t peak_of_1f1b(const config::RunConfig& config) {
 /// its stages and the device's kernels, so neither is counted here.
 std::int64_t share_of_machine(const config::RunConfig& config) {
   constexpr double kShare = 0.9;
+  if (is_modelled(config.device)) {
+    return static_cast<std::int64_t>(kShare *
+                                     static_cast<double>(config.device.profile->memory_bytes));
+  }
   const int num_ranks = ranks_on_this_machine(config.parallel.pipeline);
   return static_cast<std::int64_t>(kShare * static_cast<double>(memory_of_machine()) / num_ranks);
 }
@@ -135,8 +141,7 @@ schedule::LayeredModel layers_of(const config::RunConfig& config, bool counts_re
   const model::StageLayers block{0, 0, 1, false, false};
   const model::StageLayers head{0, L, 0, false, true};
   const auto cost_of = [&](const model::StageLayers& layers) {
-    const schedule::CostModel costs = in_arena_bytes(
-        model::estimate_costs(config.model, {layers}, config.train.micro_batch_size));
+    const schedule::CostModel costs = in_arena_bytes(stage_costs(config, {layers}));
     return schedule::LayerCost{costs.stages.front(),
                                counts_residents ? resident_bytes(config, {layers}) : 0};
   };
@@ -172,6 +177,11 @@ schedule::JointProblem joint_problem_of(const config::RunConfig& config) {
   problem.model = layers_of(config, limit_counts_residents(config));
   problem.placements = searched_placements(config);
   problem.num_micro_batches = config.num_micro_batches();
+  if (is_modelled(config.device)) {
+    add_links(*config.device.profile, config.parallel.pipeline, problem.messages);
+    problem.messages.message_bytes =
+        model::message_bytes(config.model, config.train.micro_batch_size);
+  }
   problem.memory_limit = limits_for(config);
   problem.objective = objective_of(config);
   problem.blocks_per_stage = config.parallel.layers_per_stage;

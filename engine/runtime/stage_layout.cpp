@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/model/model_cost.h"
+#include "engine/runtime/stage_costs.h"
 
 namespace halfpipe::runtime {
 
@@ -20,8 +21,7 @@ StageLayout lay_out(const config::RunConfig& config,
                     const schedule::Placement& placement,
                     const std::vector<int>& blocks_per_stage) {
   std::vector<model::StageLayers> stage_map = model::make_stage_map(config.model, blocks_per_stage);
-  schedule::CostModel costs =
-      model::estimate_costs(config.model, stage_map, config.train.micro_batch_size);
+  schedule::CostModel costs = stage_costs(config, stage_map);
   return {placement, std::move(stage_map), std::move(costs)};
 }
 

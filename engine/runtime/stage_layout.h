@@ -11,7 +11,7 @@
 
 namespace halfpipe::runtime {
 
-/// Which layers are on which stage, and what the stages cost by estimate.
+/// Which layers are on which stage, and what the stages cost (stage_costs.h).
 struct StageLayout {
   schedule::Placement placement;
   std::vector<model::StageLayers> stage_map;  // [num_stages]

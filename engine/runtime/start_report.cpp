@@ -7,6 +7,7 @@
 
 #include "engine/config/config_to_yaml.h"
 #include "engine/model/model_cost.h"
+#include "engine/runtime/stage_costs.h"
 #include "parallel/schedule/simulate.h"
 
 namespace halfpipe::runtime {
@@ -63,11 +64,12 @@ std::string schedule_lines(const Job& job) {
   return fmt::format(
       "schedule    {}: {} pipeline ranks, {} micro-batches of {} sequences; planned bubble {:.1f}% "
       "by span, "
-      "{:.1f}% by makespan (the optimizer step waits for all ranks), free messages, modelled "
-      "costs\n",
+      "{:.1f}% by makespan (the optimizer step waits for all ranks), {}\n",
       job.training.schedule_name, job.placement.num_pipeline_ranks(),
       job.training.num_micro_batches, job.config.train.micro_batch_size,
-      100.0 * timeline.bubble_fraction, 100.0 * timeline.bubble_fraction_makespan);
+      100.0 * timeline.bubble_fraction, 100.0 * timeline.bubble_fraction_makespan,
+      costs_are_seconds(job.config) ? "passes and messages of the hardware profile"
+                                    : "free messages, modelled costs");
 }
 
 /// What the search found, and how good it might have been.
@@ -120,6 +122,11 @@ std::string memory_lines(const Job& job, const std::vector<RankMemory>& memory) 
          "counts the arena\n";
 }
 
+std::string device_line(const config::DeviceConfig& device, int threads_per_rank) {
+  if (is_modelled(device)) return fmt::format("device      modelled: {}\n", device.profile->name);
+  return fmt::format("device      {}, {} threads per rank\n", device.kind, threads_per_rank);
+}
+
 }  // namespace
 
 std::string start_report(const Job& job,
@@ -127,9 +134,7 @@ std::string start_report(const Job& job,
                          int threads_per_rank) {
   return "configuration\n" + config::to_section_lines(job.config) + model_lines(job) +
          stage_map_lines(job) + schedule_lines(job) + search_lines(job) +
-         fmt::format("device      {}, {} threads per rank\n", job.config.device.kind,
-                     threads_per_rank) +
-         memory_lines(job, memory);
+         device_line(job.config.device, threads_per_rank) + memory_lines(job, memory);
 }
 
 }  // namespace halfpipe::runtime

@@ -131,7 +131,7 @@ trace::StepRecord TrainingLoop::record_of(const StepResult& result,
           .seconds = seconds,
           .tokens = tokens,
           .model_flops = model_flops_,
-          .bubble_fraction = result.bubble_fraction,
+          .bubble_fraction = result.bubble_fraction(),
           .peak_bytes = peak_bytes_};
 }
 

@@ -17,6 +17,7 @@
 #include "engine/runtime/checkpointing.h"
 #include "engine/runtime/data_record.h"
 #include "engine/runtime/output_folder.h"
+#include "engine/runtime/rank_count.h"
 #include "engine/runtime/resume_rules.h"
 #include "engine/runtime/same_on_all_ranks.h"
 #include "engine/runtime/start_report.h"
@@ -42,22 +43,18 @@ void end_if_stopped(transport::Transport& transport) {
   });
 }
 
-void check_rank_count(const config::RunConfig& config, int world_size) {
-  const config::ParallelConfig& parallel = config.parallel;
-  const int wanted = parallel.data * parallel.tensor * parallel.pipeline;
-  if (wanted == world_size) return;
-  throw ConfigError(fmt::format(
-      "parallel.pipeline ({}): the configuration wants {} rank{}, this job has {}; start it "
-      "with mpirun -n {}, or in one process with --local-ranks {}",
-      parallel.pipeline, wanted, wanted == 1 ? "" : "s", world_size, wanted, wanted));
-}
-
 /// Every rank reads for itself: its own file, its own command line, its own view of the data. So
 /// ranks compare what they read before a byte is allocated by it.
 TrainingInputs read_inputs(const TrainingRequest& request, transport::Transport& transport) {
   TrainingInputs inputs;
   starting(transport, "reading the configuration");
-  agree(transport, [&] { inputs.config = request.load_config(); });
+  agree(transport, [&] {
+    inputs.config = request.load_config();
+    if (!is_modelled(inputs.config.device)) return;
+    throw ConfigError(
+        "device.kind (modelled) computes nothing, so there is nothing to train; halfpipe bench and "
+        "halfpipe plan take it");
+  });
   std::vector<NamedValue> values = keys_of_a_job(inputs.config);
   values.push_back({"--resume", request.resume.value_or("not given")});
   require_same_on_all_ranks(values, transport);
@@ -200,7 +197,7 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   const int ranks_on_this_host = transport.ranks_on_this_host();
   agree(transport, [&] {
     threads = resolve_threads_per_rank(inputs.config.device, ranks_on_this_host);
-    backend = request.make_backend(inputs.config.device, threads);
+    backend = request.make_backend(inputs.config, threads);
     trainer = std::make_unique<PipelineTrainer>(*job, *backend, transport);
   });
   end_if_stopped(transport);

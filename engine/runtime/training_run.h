@@ -19,7 +19,7 @@ struct TrainingRequest {
   /// "auto", a checkpoint's path, or absent: start anew.
   std::optional<std::string> resume;
   /// The device that `device.kind` names, for a rank with this many threads.
-  std::function<std::unique_ptr<device::Backend>(const config::DeviceConfig&, int threads_per_rank)>
+  std::function<std::unique_ptr<device::Backend>(const config::RunConfig&, int threads_per_rank)>
       make_backend;
 };
 

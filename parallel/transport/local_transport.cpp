@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <optional>
@@ -15,6 +16,7 @@ namespace halfpipe::transport {
 namespace {
 
 using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
 
 /// How often a sleeping rank looks around. A message wakes it at once.
 constexpr auto kLookInterval = milliseconds(20);
@@ -79,17 +81,25 @@ Request LocalTransport::post_recv(std::span<std::byte> dst, int src_rank, device
   return started.request;
 }
 
-void LocalTransport::wait(Request request, device::Stream& /*stream*/) {
+void LocalTransport::wait(Request request, device::Stream& stream) {
+  (void)wait_until(request, stream, Clock::time_point::max());
+}
+
+bool LocalTransport::wait_until(Request request,
+                                device::Stream& /*stream*/,
+                                Clock::time_point deadline) {
   LocalMessage& message = message_of(request);
   const char* const what = message.is_send ? "send" : "receive";
   const WaitSubject subject{rank_, world_size(), message.peer, what};
-  block(subject, [&] { return message.settled(); });
+  if (!block(
+          subject, [&] { return message.settled(); }, deadline))
+    return false;
   const bool mismatch = message.state.load() == LocalMessage::State::kMismatch;
   const int peer = message.peer;
   const std::size_t own_bytes = message.num_bytes;
   const std::size_t partner_bytes = message.partner_bytes;
   release(request);
-  if (!mismatch) return;
+  if (!mismatch) return true;
   throw InternalError(fmt::format("rank {}: {} of {} bytes, but rank {} named {} bytes", rank_,
                                   what, own_bytes, peer, partner_bytes));
 }
@@ -189,23 +199,29 @@ void LocalTransport::meet(std::string_view what) {
 // ---- waiting ----
 
 template <typename Ready>
-void LocalTransport::block(const WaitSubject& subject, const Ready& ready) {
+bool LocalTransport::block(const WaitSubject& subject,
+                           const Ready& ready,
+                           Clock::time_point deadline) {
   if (spin_first_) {
     for (int i = 0; i < kSpins; ++i) {
-      if (ready()) return;
+      if (ready()) return true;
     }
   }
   std::optional<StallClock> clock;  // made late: most waits are short
   while (!ready()) {
     throw_if_aborted();
+    const Clock::duration left = deadline - Clock::now();
+    if (left <= Clock::duration::zero()) return false;
     if (!clock) clock.emplace(group_.board_, timeout_seconds_);
-    const bool woken = parking_.sleep([&] { return ready() || group_.aborted(); }, kLookInterval);
+    const bool woken = parking_.sleep([&] { return ready() || group_.aborted(); },
+                                      std::min<Clock::duration>(kLookInterval, left));
     if (woken) continue;
     if (clock->stalled()) group_.abort(1, stall_message(group_.board_, subject, clock->seconds()));
     // A rank that has left did so after its last message: what is not here by now never comes.
     const std::optional<int> gone = find_left(group_.board_, subject);
     if (gone && !ready()) group_.abort(1, left_message(group_.board_, subject, *gone));
   }
+  return true;
 }
 
 void LocalTransport::throw_if_aborted() {

@@ -38,6 +38,9 @@ class LocalTransport final : public Transport {
                                   int src_rank,
                                   device::Stream& stream) override;
   void wait(Request request, device::Stream& stream) override;
+  [[nodiscard]] bool wait_until(Request request,
+                                device::Stream& stream,
+                                std::chrono::steady_clock::time_point deadline) override;
 
   void all_reduce_sum(std::span<double> inout) override;
   void broadcast(std::vector<std::byte>& inout, int root) override;
@@ -66,8 +69,12 @@ class LocalTransport final : public Transport {
 
   void contribute(std::span<const std::byte> mine);
   void meet(std::string_view what);
+  /// Until ready() or `deadline`; whether it is ready.
   template <typename Ready>
-  void block(const WaitSubject& subject, const Ready& ready);
+  bool block(const WaitSubject& subject,
+             const Ready& ready,
+             std::chrono::steady_clock::time_point deadline =
+                 std::chrono::steady_clock::time_point::max());
   void throw_if_aborted();
 
   LocalGroup& group_;

@@ -36,6 +36,7 @@ class MpiRequests {
 
   [[nodiscard]] int num_outstanding() const { return num_outstanding_; }
   [[nodiscard]] int peer(Request request) const { return entry(request).peer; }
+  [[nodiscard]] std::size_t num_bytes(Request request) const { return entry(request).num_bytes; }
   [[nodiscard]] bool is_send(Request request) const { return entry(request).is_send; }
 
  private:

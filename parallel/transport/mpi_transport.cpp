@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -11,7 +12,6 @@
 #include <thread>
 
 #include "parallel/transport/mpi_error.h"
-#include "parallel/transport/nap.h"
 #include "parallel/transport/rank_lost.h"
 
 namespace halfpipe::transport {
@@ -63,6 +63,10 @@ MpiTransport::MpiTransport(MPI_Comm world, LossAction loss_action)
       death_watch_(board_),
       spin_first_(cores_suffice(board_.num_slots())),
       requests_(messages_) {
+  slot_of_rank_.assign(static_cast<std::size_t>(world_size_), kOtherHost);
+  for (int slot = 0; slot < board_.num_slots(); ++slot) {
+    slot_of_rank_[static_cast<std::size_t>(board_.report(slot).rank)] = slot;
+  }
   progress_.emplace([this] { return progress_while_computing(); }, [this] { look_for_dead(); });
 }
 
@@ -120,6 +124,7 @@ Request MpiTransport::send(std::span<const std::byte> src, int dst_rank, device:
     request = requests_.start_send(src, dst_rank);
     last_send_ = Clock::now();
   }
+  ring(dst_rank);
   progress_->wake();
   return request;
 }
@@ -138,27 +143,36 @@ Request MpiTransport::post_recv(std::span<std::byte> dst, int src_rank, device::
   return request;
 }
 
-void MpiTransport::wait(Request request, device::Stream& /*stream*/) {
+void MpiTransport::wait(Request request, device::Stream& stream) {
+  (void)wait_until(request, stream, Clock::time_point::max());
+}
+
+bool MpiTransport::wait_until(Request request,
+                              device::Stream& /*stream*/,
+                              Clock::time_point deadline) {
   WaitSubject subject{.rank = rank_, .world_size = world_size_, .what = {}};
   {
     const std::lock_guard lock(mutex_);
     subject.peer = requests_.peer(request);
     subject.what = requests_.is_send(request) ? "send" : "receive";
   }
-  block(
-      subject,
+  const bool done = block(
+      subject, announcement_of(request),
       [&] {
         const std::lock_guard lock(mutex_);
         if (!requests_.completed(request)) requests_.test_all();
         return requests_.completed(request);
       },
-      request);
+      request, deadline);
+  if (!done) return false;
   const std::lock_guard lock(mutex_);
   requests_.finish(request);
+  return true;
 }
 
 void MpiTransport::finish_collective(MPI_Request handle, std::string_view what) {
-  block({.rank = rank_, .world_size = world_size_, .peer = -1, .what = what}, [&] {
+  const WaitSubject subject{.rank = rank_, .world_size = world_size_, .peer = -1, .what = what};
+  block(subject, Nap::Until::kLooked, [&] {
     int done = 0;
     HALFPIPE_MPI_CHECK(MPI_Test(&handle, &done, MPI_STATUS_IGNORE));
     return done != 0;
@@ -184,25 +198,50 @@ class MpiTransport::WaitingScope {
   MpiTransport& transport_;
 };
 
+void MpiTransport::ring(int rank) {
+  const int slot = slot_of_rank_[static_cast<std::size_t>(rank)];
+  if (slot != kOtherHost) board_.doorbell(slot).ring();
+}
+
+Nap::Until MpiTransport::announcement_of(Request request) {
+  // A longer message may need more than its announcement, and a send rings for its receiver alone.
+  constexpr std::size_t kShortBytes = 2048;
+  const std::lock_guard lock(mutex_);
+  const auto peer = static_cast<std::size_t>(requests_.peer(request));
+  const bool rung = !requests_.is_send(request) && requests_.num_bytes(request) <= kShortBytes &&
+                    slot_of_rank_[peer] != kOtherHost;
+  return rung ? Nap::Until::kRung : Nap::Until::kLooked;
+}
+
 template <typename Done>
-void MpiTransport::block(const WaitSubject& subject, const Done& done, Request request) {
+bool MpiTransport::block(const WaitSubject& subject,
+                         Nap::Until until,
+                         const Done& done,
+                         Request request,
+                         Clock::time_point deadline) {
   throw_if_lost();
-  if (done()) return;
+  if (done()) return true;
   const WaitingScope scope(*this);
-  Nap nap(spin_first_);
+  Doorbell& doorbell = board_.doorbell(own_slot_);
+  Nap nap(spin_first_, until);
   StallClock clock(board_, timeout_seconds_);
   int looks_after_goodbye = 0;
   auto next_look = Clock::now() + kLookInterval;
-  while (!done()) {
-    nap.pause();
+  for (;;) {
+    const std::uint32_t rings = doorbell.rings();
+    if (done()) return true;
+    const std::chrono::duration<double, std::micro> to_deadline = deadline - Clock::now();
+    const double sleep = std::min(nap.next_sleep_us(), to_deadline.count());
+    if (sleep > 0.0) doorbell.listen(rings, sleep);
     const auto now = Clock::now();
+    if (now >= deadline) return done();
     if (now < next_look) continue;
     next_look = now + kLookInterval;
     throw_if_lost();
     const bool stalled = clock.stalled();
     const auto left = find_left(board_, subject);
     looks_after_goodbye += left ? 1 : 0;
-    if (done()) return;
+    if (done()) return true;
     if (looks_after_goodbye >= kLooksAfterGoodbye) lose(left_message(board_, subject, *left));
     if (stalled) lose(stall_message(board_, subject, clock.seconds()));
     if (request.index >= 0) check_size(request, clock, subject);

@@ -16,6 +16,7 @@
 #include "parallel/transport/mpi_requests.h"
 #include "parallel/transport/mpi_session.h"
 #include "parallel/transport/mpi_status_board.h"
+#include "parallel/transport/nap.h"
 #include "parallel/transport/progress_thread.h"
 #include "parallel/transport/transport.h"
 #include "parallel/transport/watch.h"
@@ -45,6 +46,9 @@ class MpiTransport final : public Transport {
                                   int src_rank,
                                   device::Stream& stream) override;
   void wait(Request request, device::Stream& stream) override;
+  [[nodiscard]] bool wait_until(Request request,
+                                device::Stream& stream,
+                                std::chrono::steady_clock::time_point deadline) override;
 
   void all_reduce_sum(std::span<double> inout) override;
   void broadcast(std::vector<std::byte>& inout, int root) override;
@@ -62,8 +66,19 @@ class MpiTransport final : public Transport {
   Progress progress_while_computing();
   void look_for_dead();
 
+  static constexpr int kOtherHost = -1;
+  /// Wakes a rank of this host that waits for a message.
+  void ring(int rank);
+  /// Whether whoever sends this message rings, and it is here then.
+  [[nodiscard]] Nap::Until announcement_of(Request request);
+  /// Until done() or `deadline`; whether it is done.
   template <typename Done>
-  void block(const WaitSubject& subject, const Done& done, Request request = {});
+  bool block(const WaitSubject& subject,
+             Nap::Until until,
+             const Done& done,
+             Request request = {},
+             std::chrono::steady_clock::time_point deadline =
+                 std::chrono::steady_clock::time_point::max());
   void check_size(Request request, const StallClock& clock, const WaitSubject& subject);
   void finish_collective(MPI_Request handle, std::string_view what);
   [[nodiscard]] bool part_in_peace();
@@ -84,6 +99,7 @@ class MpiTransport final : public Transport {
   int own_slot_;
   DeathWatch death_watch_;
   bool spin_first_;
+  std::vector<int> slot_of_rank_;  // on the board; kOtherHost
 
   std::vector<double> gathered_;  // of all_reduce_sum; grows only
 

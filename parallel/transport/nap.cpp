@@ -24,25 +24,37 @@ constexpr double kLongestSleepUs = 1000.0;
 
 }  // namespace
 
-Nap::Nap(bool spin_first) : spin_first_(spin_first), sleep_us_(kShortestSleepUs) {}
+Nap::Nap(bool spin_first, Until until)
+    : spin_first_(spin_first),
+      sleep_us_(until == Until::kRung ? kLongestSleepUs : kShortestSleepUs) {}
 
-void Nap::pause() {
+double Nap::next_sleep_us() {
   ++num_pauses_;
-  if (spin_first_ && num_pauses_ <= kSpins) return;
+  if (spin_first_ && num_pauses_ <= kSpins) return 0.0;
   if (num_pauses_ <= (spin_first_ ? kSpins : 0) + kYields) {
     ::sched_yield();
-    return;
+    return 0.0;
   }
-  sleep_us(sleep_us_);
+  const double now = sleep_us_;
   const double growth = sleep_us_ < kQuickGrowthEndsUs ? kQuickGrowth : kSlowGrowth;
   sleep_us_ = std::min(sleep_us_ * growth, kLongestSleepUs);
+  return now;
+}
+
+void Nap::pause() {
+  const double microseconds = next_sleep_us();
+  if (microseconds > 0.0) sleep_us(microseconds);
 }
 
 void sleep_us(double microseconds) {
-  thread_local const bool exact = ::prctl(PR_SET_TIMERSLACK, 1UL) == 0;
-  static_cast<void>(exact);
+  sleep_exactly();
   const timespec duration{0, static_cast<long>(microseconds * 1e3)};
   ::nanosleep(&duration, nullptr);
+}
+
+void sleep_exactly() {
+  thread_local const bool exact = ::prctl(PR_SET_TIMERSLACK, 1UL) == 0;
+  static_cast<void>(exact);
 }
 
 bool cores_suffice(int ranks_on_this_host) {

@@ -32,6 +32,7 @@ struct StatusBoard::Slot {
   std::atomic<std::int32_t> instruction{-1};
   std::atomic<std::int32_t> peer{-1};
   std::array<std::atomic<std::uint64_t>, kTextWords> text{};
+  Doorbell doorbell;
 };
 
 std::size_t StatusBoard::bytes_for(int num_slots) {
@@ -108,6 +109,10 @@ RankReport StatusBoard::report(int slot) const {
   std::memcpy(report.status.text, words.data(), sizeof(report.status.text));
   report.status.text[sizeof(report.status.text) - 1] = '\0';
   return report;
+}
+
+Doorbell& StatusBoard::doorbell(int slot) const {
+  return slot_at(slot).doorbell;
 }
 
 std::uint64_t StatusBoard::num_posts() const {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 
+#include "parallel/transport/doorbell.h"
 #include "parallel/transport/process_state.h"
 #include "parallel/transport/transport.h"
 
@@ -46,6 +47,8 @@ class StatusBoard {
   [[nodiscard]] int num_slots() const { return num_slots_; }
   [[nodiscard]] RankReport report(int slot) const;
   [[nodiscard]] Life life(int slot) const;
+  /// By which the other ranks of this host wake the one of this slot.
+  [[nodiscard]] Doorbell& doorbell(int slot) const;
   /// Number of posts so far, of all ranks: as long as it grows, somebody moves.
   [[nodiscard]] std::uint64_t num_posts() const;
   /// True for the first caller alone: that one reports the end of the job.

@@ -3,6 +3,7 @@
 // are threads of one process) and MpiTransport (ranks are processes).
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -66,6 +67,11 @@ class Transport {
   /// Work enqueued on stream later sees the message (receive), or may overwrite the source (send).
   /// May block the host.
   virtual void wait(Request request, device::Stream& stream) = 0;
+  /// The same, but gives up at `deadline`: false then, and the request still has to be waited for.
+  /// With a deadline that has passed it only looks.
+  [[nodiscard]] virtual bool wait_until(Request request,
+                                        device::Stream& stream,
+                                        std::chrono::steady_clock::time_point deadline) = 0;
 
   /// Element-wise sum over all ranks of host values, in rank order, the same bits everywhere.
   /// Collective.

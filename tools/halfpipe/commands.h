@@ -16,5 +16,6 @@ void add_inspect(CLI::App& app);
 void add_config(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_schedule(CLI::App& app);
+void add_bench(CLI::App& app);
 
 }  // namespace halfpipe::tools

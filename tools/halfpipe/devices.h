@@ -10,7 +10,7 @@
 namespace halfpipe::tools {
 
 /// The device that device.kind names, for a rank with num_threads threads.
-[[nodiscard]] std::unique_ptr<device::Backend> make_backend(const config::DeviceConfig& device,
+[[nodiscard]] std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
                                                             int num_threads);
 
 }  // namespace halfpipe::tools

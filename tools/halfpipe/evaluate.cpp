@@ -41,8 +41,9 @@ void evaluate(const Options& options) {
   const data::EvaluationWindows windows(tokens->size(), model.config.seq_len, 0,
                                         data::PartialWindow::kKeep);
 
-  const config::DeviceConfig device{.kind = "cpu", .threads_per_rank = options.threads};
-  const auto backend = make_backend(device, runtime::resolve_threads_per_rank(device, 1));
+  config::RunConfig run;
+  run.device.threads_per_rank = options.threads;
+  const auto backend = make_backend(run, runtime::resolve_threads_per_rank(run.device, 1));
   model::LossEvaluator evaluator(model.config, *backend, kWindowsAtOnce);
   model.load_into(evaluator.parameters());
 

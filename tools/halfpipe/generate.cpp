@@ -62,8 +62,9 @@ void generate(const Options& options) {
   const data::Vocabulary& vocabulary = model.text_vocabulary();
   std::vector<std::int32_t> text = first_tokens(options.prompt, vocabulary);
 
-  const config::DeviceConfig device{.kind = "cpu", .threads_per_rank = options.threads};
-  const auto backend = make_backend(device, runtime::resolve_threads_per_rank(device, 1));
+  config::RunConfig run;
+  run.device.threads_per_rank = options.threads;
+  const auto backend = make_backend(run, runtime::resolve_threads_per_rank(run.device, 1));
   model::Decoder decoder(model.config, *backend);
   model.load_into(decoder.parameters());
 

@@ -90,6 +90,7 @@ int run(int argc, char** argv) {
   add_train(app);
   add_plan(app);
   add_schedule(app);
+  add_bench(app);
   add_generate(app);
   add_evaluate(app);
   add_tokenize(app);

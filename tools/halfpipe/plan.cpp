@@ -65,9 +65,12 @@ std::string page_of(const PlannedStep& step) {
 }
 
 void show_step(const Options& options, const config::RunConfig& config) {
+  if (options.flops_per_second && is_modelled(config.device)) {
+    throw ConfigError("--flops-per-second: device.kind modelled has its rates in device.hardware");
+  }
   runtime::Job job = runtime::make_job(config);
   const int threads = runtime::resolve_threads_per_rank(config.device, config.parallel.pipeline);
-  const auto backend = make_backend(config.device, threads);
+  const auto backend = make_backend(config, threads);
   std::vector<runtime::RankMemory> memory = runtime::plan_memory(job, *backend);
   const PlannedStep step =
       plan_step(std::move(job), std::move(memory), threads, options.flops_per_second);
@@ -156,7 +159,8 @@ void add_plan(CLI::App& app) {
   add_sweep_options(*command, *options, sweep);
   command->footer(
       "Times are modelled: matrix products by their floating-point operations, messages free; in "
-      "forward passes of a block, or in seconds with --flops-per-second.\n"
+      "forward passes of a block, or in seconds with --flops-per-second. With device.kind modelled "
+      "they are those of device.hardware, messages included.\n"
       "Examples:\n"
       "  halfpipe plan configs/quickstart.yaml\n"
       "  halfpipe plan configs/quickstart.yaml --set schedule.name=v-min --svg v-min.svg\n"

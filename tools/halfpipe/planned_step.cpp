@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "engine/model/model_cost.h"
+#include "engine/runtime/hardware.h"
+#include "engine/runtime/stage_costs.h"
 #include "engine/runtime/start_report.h"
 #include "parallel/schedule/render_ascii.h"
 
@@ -67,7 +69,22 @@ double tokens_per_step(const PlannedStep& step) {
   return static_cast<double>(config.train.global_batch_size) * config.model.seq_len;
 }
 
+std::string modelled_time_line(const PlannedStep& step) {
+  const config::RunConfig& config = step.job.config;
+  const double tokens_per_second = tokens_per_step(step) / step.timeline.makespan;
+  const double ranks = config.parallel.pipeline;
+  return fmt::format(
+      "step time   {:.4g} s from the first pass to the last; {:.4g} tok/s, {:.4g} per device, MFU "
+      "{:.1f}%\n"
+      "  modelled: {}; the optimizer step is not counted\n",
+      step.timeline.makespan, tokens_per_second, tokens_per_second / ranks,
+      100.0 * tokens_per_second * model::model_flops_per_token(config.model) /
+          (ranks * runtime::peak_flops_per_second_of(config)),
+      config.device.profile->name);
+}
+
 std::string time_line(const PlannedStep& step) {
+  if (runtime::costs_are_seconds(step.job.config)) return modelled_time_line(step);
   std::string text = fmt::format(
       "step time   {:.2f} forward passes of a block ({:.4g} GFLOP each) from the first pass to the "
       "last",
@@ -83,6 +100,10 @@ std::string time_line(const PlannedStep& step) {
 }
 
 }  // namespace
+
+bool PlannedStep::in_seconds() const {
+  return flops_per_second || runtime::costs_are_seconds(job.config);
+}
 
 std::string PlannedStep::title() const {
   return fmt::format("{}: {} pipeline ranks, {} micro-batches", job.training.schedule_name,

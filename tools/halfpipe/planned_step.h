@@ -14,27 +14,29 @@
 
 namespace halfpipe::tools {
 
-/// Times are modelled: a block's forward pass is one unit, other passes as many as their matrix
-/// products have floating-point operations; with a rate, units become seconds. Messages,
-/// embedding, normalisations and the optimizer step take no time in it.
+/// Times are modelled. On modelled devices they are seconds of passes and messages; elsewhere a
+/// block's forward pass is one unit, other passes as many as their matrix products have
+/// floating-point operations, units become seconds with a rate, and messages, embedding and
+/// normalisations take no time. The optimizer step takes none in either.
 struct PlannedStep {
   runtime::Job job;  // its costs in units
   int threads_per_rank;
   std::vector<runtime::RankMemory> memory;  // [rank]
   std::vector<LinkVolume> messages;
   double flops_per_unit;
-  std::optional<double> flops_per_second;  // of a rank
-  // In seconds if flops_per_second is given, else in units.
+  std::optional<double> flops_per_second;  // of a rank; not on modelled devices
+  // In seconds, or in units.
   schedule::CostModel costs;
   schedule::Timeline timeline;
 
-  /// What a time in units is in those of the timeline.
+  [[nodiscard]] bool in_seconds() const;
+  /// What a time of the job's costs is in those of the timeline.
   [[nodiscard]] double scale() const {
     return flops_per_second ? flops_per_unit / *flops_per_second : 1.0;
   }
   /// Of the timeline, for pictures: empty for seconds.
   [[nodiscard]] std::string time_unit() const {
-    return flops_per_second ? "" : "forward passes of a block";
+    return in_seconds() ? "" : "forward passes of a block";
   }
   /// "v-half: 4 pipeline ranks, 8 micro-batches"
   [[nodiscard]] std::string title() const;
@@ -51,19 +53,19 @@ struct PlannedStep {
 /// The object of schedule_json, and in it besides, before "rows":
 /// "time_unit": "block_forwards" | "seconds" (of "span", "makespan", "rows"),
 /// "configuration": {key: value as YAML text},
-/// "device": {"kind", "threads_per_rank"},
+/// "device": {"kind", "threads_per_rank"} or {"kind", "hardware"},
 /// "model": {"num_parameters", "flops_per_token"},
 /// "stage_map": [{"stage", "rank", "chunk", "first_block", "num_blocks", "embedding", "head"}],
 /// "search": null | {"objective", "memory_limit": [bytes by rank], "cost", "lower_bound", "reason",
-///   "stages_bound", "stages_reason", "seconds"} (cost and bounds in block forwards; the second
-///   bound is for the stages of "stage_map"),
+///   "stages_bound", "stages_reason", "seconds"} (cost and bounds in block forwards, on modelled
+///   devices in seconds; the second bound is for the stages of "stage_map"),
 /// "memory": [{"rank", "parameters", "gradients", "optimizer", "activations",
 ///   "activations_without_head", "activations_arena", "messages", "workspace", "batch", "total"}]
 ///   (bytes),
 /// "messages": {"bytes_each", "count", "bytes", "tied_gradient_bytes",
 ///   "links": [{"from_rank", "to_rank", "activations", "gradients", "bytes"}]},
 /// "step": {"block_forwards", "flops_per_block_forward", "flops_per_second", "seconds",
-///   "tokens_per_second"} (null without a rate).
+///   "tokens_per_second"} (null without a rate; on modelled devices the first three are null).
 [[nodiscard]] std::string planned_step_json(const PlannedStep& step);
 
 }  // namespace halfpipe::tools

@@ -5,6 +5,7 @@
 
 #include "engine/config/key_table.h"
 #include "engine/model/model_cost.h"
+#include "engine/runtime/stage_costs.h"
 #include "tools/halfpipe/planned_step.h"
 #include "tools/halfpipe/schedule_json.h"
 
@@ -102,15 +103,19 @@ Json messages(const PlannedStep& step) {
 }
 
 Json step_time(const PlannedStep& step) {
-  Json time = {{"block_forwards", step.timeline.makespan / step.scale()},
-               {"flops_per_block_forward", step.flops_per_unit},
+  Json time = {{"block_forwards", nullptr},
+               {"flops_per_block_forward", nullptr},
                {"flops_per_second", nullptr},
                {"seconds", nullptr},
                {"tokens_per_second", nullptr}};
-  if (!step.flops_per_second) return time;
+  if (!runtime::costs_are_seconds(step.job.config)) {
+    time["block_forwards"] = step.timeline.makespan / step.scale();
+    time["flops_per_block_forward"] = step.flops_per_unit;
+  }
+  if (!step.in_seconds()) return time;
   const config::RunConfig& config = step.job.config;
   const double tokens = static_cast<double>(config.train.global_batch_size) * config.model.seq_len;
-  time["flops_per_second"] = *step.flops_per_second;
+  if (step.flops_per_second) time["flops_per_second"] = *step.flops_per_second;
   time["seconds"] = step.timeline.makespan;
   time["tokens_per_second"] = tokens / step.timeline.makespan;
   return time;
@@ -123,9 +128,14 @@ std::string planned_step_json(const PlannedStep& step) {
   Json json = schedule_object(step);
   Json rows = std::move(json.at("rows"));
   json.erase("rows");  // the longest comes last
-  json["time_unit"] = step.flops_per_second ? "seconds" : "block_forwards";
+  json["time_unit"] = step.in_seconds() ? "seconds" : "block_forwards";
   json["configuration"] = configuration(job.config);
-  json["device"] = {{"kind", job.config.device.kind}, {"threads_per_rank", step.threads_per_rank}};
+  json["device"] = {{"kind", job.config.device.kind}};
+  if (is_modelled(job.config.device)) {
+    json["device"]["hardware"] = job.config.device.profile->name;
+  } else {
+    json["device"]["threads_per_rank"] = step.threads_per_rank;
+  }
   json["model"] = {{"num_parameters", model::num_parameters(job.config.model)},
                    {"flops_per_token", model::model_flops_per_token(job.config.model)}};
   json["stage_map"] = stage_map(job);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/halfpipe/sweep_report.h"
+#include "engine/runtime/stage_costs.h"
 
 #include <fmt/format.h>
 
@@ -99,15 +100,16 @@ std::string sweep_json(const MemorySweep& sweep) {
   for (const SweptSchedule& schedule : sweep.named) {
     named.push_back(schedule_json_of(sweep, schedule));
   }
-  const Json json = {{"p", sweep.config.parallel.pipeline},
-                     {"m", sweep.config.num_micro_batches()},
-                     {"objective", sweep.config.schedule.objective},
-                     {"time_unit", "block_forwards"},
-                     {"unit_bytes", sweep.unit_bytes},
-                     {"work_per_rank", sweep.work_per_rank},
-                     {"search_seconds", sweep.search_seconds},
-                     {"points", std::move(points)},
-                     {"named", std::move(named)}};
+  const Json json = {
+      {"p", sweep.config.parallel.pipeline},
+      {"m", sweep.config.num_micro_batches()},
+      {"objective", sweep.config.schedule.objective},
+      {"time_unit", runtime::costs_are_seconds(sweep.config) ? "seconds" : "block_forwards"},
+      {"unit_bytes", sweep.unit_bytes},
+      {"work_per_rank", sweep.work_per_rank},
+      {"search_seconds", sweep.search_seconds},
+      {"points", std::move(points)},
+      {"named", std::move(named)}};
   return json.dump() + "\n";
 }
 

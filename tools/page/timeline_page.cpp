@@ -107,6 +107,11 @@ Json schedule_json(const PageSchedule& schedule) {
           {"ranks", std::move(ranks)}};
 }
 
+Json table_json(const std::optional<PageTable>& table) {
+  if (!table) return nullptr;
+  return {{"columns", table->columns}, {"rows", table->rows}, {"notes", table->notes}};
+}
+
 /// JSON that may stand in a <script>: a title may hold "</script>", and only strings hold "<".
 std::string embeddable(const Json& json) {
   const std::string text =
@@ -128,8 +133,10 @@ std::string embeddable(const Json& json) {
 std::string render_timeline_page(const TimelinePage& page) {
   Json schedules = Json::array();
   for (const PageSchedule& schedule : page.schedules) schedules.push_back(schedule_json(schedule));
-  const Json json = {
-      {"title", page.title}, {"time_unit", page.time_unit}, {"schedules", std::move(schedules)}};
+  const Json json = {{"title", page.title},
+                     {"time_unit", page.time_unit},
+                     {"table", table_json(page.table)},
+                     {"schedules", std::move(schedules)}};
   std::string html(kTimelinePageText);
   html.replace(html.find(kPlaceOfSchedules), kPlaceOfSchedules.size(), embeddable(json));
   return html;

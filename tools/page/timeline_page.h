@@ -29,11 +29,19 @@ struct PageSchedule {
   std::vector<std::string> notes = {};     // a line each under the figures
 };
 
+/// Above the timelines: the first column holds names, the others figures.
+struct PageTable {
+  std::vector<std::string> columns;
+  std::vector<std::vector<std::string>> rows;  // [row][column]
+  std::vector<std::string> notes;              // a line each under the table
+};
+
 struct TimelinePage {
   std::string title;
   std::vector<PageSchedule> schedules;  // in this order, under each other
   /// What the timelines count in where that is not seconds ("units of the times given").
   std::string time_unit = {};
+  std::optional<PageTable> table = {};
 };
 
 /// The page's HTML. About 20 bytes for every pass: times are rounded to nine digits. Throws

@@ -53,6 +53,18 @@ function legend(numChunks) {
   });
 }
 
+function tableOf({columns, rows, notes}) {
+  const table = element('table');
+  const head = table.appendChild(element('thead')).appendChild(element('tr'));
+  head.append(...columns.map((name) => element('th', '', name)));
+  const body = table.appendChild(element('tbody'));
+  for (const row of rows) {
+    const line = body.appendChild(element('tr'));
+    line.append(...row.map((cell, i) => element(i === 0 ? 'th' : 'td', '', cell)));
+  }
+  return [table, ...notes.map((note) => element('p', 'note', note))];
+}
+
 /** What the tooltip says of a point: a headline, then names and values. */
 function describePoint(panel, {rank, time, memory}) {
   const {schedule, unit} = panel;
@@ -94,6 +106,7 @@ class TimelinePage {
     this.dragged = null;    // {panel, clientX}: where the pointer was last
     this.scheduled = false;  // a redraw
     this.fill(json.title, numChunks);
+    if (json.table) document.getElementById('table').append(...tableOf(json.table));
     this.panels.forEach((panel) => this.listen(panel));
     document.addEventListener('keydown', (event) => this.onKey(event));
     window.addEventListener('pointermove', (event) => this.onDrag(event));

@@ -21,6 +21,8 @@ constexpr std::string_view kBase =
     "data: {text: corpus.txt}\nschedule: {name: interleaved}\ntrain: {evaluate_every: 10}\n"
     "optimizer: {schedule: warmup-stable-decay}\n";
 
+constexpr const char* kHardware = HALFPIPE_SOURCE_DIR "/configs/hardware/a100-80g.yaml";
+
 /// The same where keys of the search for a schedule have a meaning.
 std::string base_for(const std::string& path) {
   std::string base(kBase);
@@ -79,7 +81,9 @@ const std::map<std::string, Sample>& samples() {
       {"schedule.objective", {"span", {}}},
       {"schedule.search_seconds", {"0.5", {}}},
       {"schedule.search_evaluations", {"1000", {}}},
+      {"device.kind", {"modelled", {std::string("device.hardware=") + kHardware}}},
       {"device.threads_per_rank", {"2", {}}},
+      {"device.hardware", {kHardware, {"device.kind=modelled"}}},
       {"output.dir", {"elsewhere", {}}},
       {"output.checkpoint_every", {"10", {}}},
       {"output.keep", {"0", {}}},
@@ -99,7 +103,6 @@ const std::map<std::string, std::pair<std::string, std::string>>& refused() {
       {"optimizer.zero_stage", {"1", "an optimizer sharded over replicas does not exist"}},
       {"parallel.data", {"2", "data parallelism does not exist"}},
       {"parallel.tensor", {"2", "tensor parallelism does not exist"}},
-      {"device.kind", {"cuda", "the CUDA backend does not exist"}},
   };
   return table;
 }

@@ -3,6 +3,7 @@
 // configs/.
 #include "engine/config/load_config.h"
 
+#include "engine/config/hardware_profile.h"
 #include "kernels/core/error.h"
 
 #include <gtest/gtest.h>
@@ -137,13 +138,21 @@ TEST(Overrides, CanBeTheWholeConfiguration) {
 
 TEST(ConfigFiles, AllLoad) {
   const std::filesystem::path folder = std::filesystem::path(HALFPIPE_SOURCE_DIR) / "configs";
+  // Paths inside them begin at the top of the repository.
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(HALFPIPE_SOURCE_DIR);
   int num_files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.is_directory()) continue;
     EXPECT_EQ(entry.path().extension(), ".yaml") << entry.path();
-    EXPECT_NO_THROW(static_cast<void>(load_config(entry.path(), {}))) << entry.path();
+    const bool hardware = entry.path().parent_path().filename() == "hardware";
+    EXPECT_NO_THROW(hardware ? static_cast<void>(load_hardware(entry.path()))
+                             : static_cast<void>(load_config(entry.path(), {})))
+        << entry.path();
     ++num_files;
   }
-  EXPECT_GE(num_files, 4);
+  EXPECT_GE(num_files, 8);
+  std::filesystem::current_path(before);
 }
 
 TEST(ConfigFiles, TheQuickstartIsAVHalfPipelineOfFourWithAMillionParameters) {

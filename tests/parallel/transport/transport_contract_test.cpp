@@ -112,6 +112,30 @@ TEST_P(TransportContract, EachPairIsAFifoInBothDirections) {
   });
 }
 
+TEST_P(TransportContract, AWaitWithADeadlineLeavesTheRequestToBeWaitedFor) {
+  if (!has_pair()) return;
+  on_every_rank([](Transport& transport, device::Stream& stream) {
+    constexpr std::size_t kBytes = 100;
+    if (transport.rank() == 1) {
+      Bytes received(kBytes);
+      const Request receive = transport.post_recv(received, 0, stream);
+      EXPECT_FALSE(transport.wait_until(receive, stream, Clock::time_point{}));
+      const auto deadline = Clock::now() + milliseconds(30);
+      EXPECT_FALSE(transport.wait_until(receive, stream, deadline));
+      EXPECT_GE(Clock::now(), deadline);
+      transport.barrier();  // the message leaves now
+      transport.barrier();  // and has left
+      EXPECT_TRUE(transport.wait_until(receive, stream, Clock::now() + std::chrono::seconds(10)));
+      EXPECT_EQ(received, message(0, 1, 0, kBytes));
+      return;
+    }
+    transport.barrier();
+    const Bytes sent = message(0, 1, 0, kBytes);
+    if (transport.rank() == 0) transport.wait(transport.send(sent, 1, stream), stream);
+    transport.barrier();
+  });
+}
+
 TEST_P(TransportContract, ReceivesMayBePostedLongBeforeOrAfterTheSend) {
   if (!has_pair()) return;
   on_every_rank([](Transport& transport, device::Stream& stream) {

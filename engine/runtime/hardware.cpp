@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/hardware.h"
+
+#include "kernels/core/error.h"
+
+namespace halfpipe::runtime {
+
+namespace {
+
+const config::HardwareProfile& profile_of(const config::RunConfig& config) {
+  HALFPIPE_CHECK(config.device.profile, "the hardware profile was not read");
+  return *config.device.profile;
+}
+
+const config::Rate& flops_of(const config::RunConfig& config) {
+  const config::HardwareProfile& profile = profile_of(config);
+  return config.train.precision == "bf16" ? profile.bf16 : profile.float32;
+}
+
+}  // namespace
+
+modelled::DeviceModel device_model_of(const config::RunConfig& config) {
+  const config::HardwareProfile& profile = profile_of(config);
+  return {.flops_per_second = flops_of(config).reached(),
+          .bytes_per_second = profile.memory.reached(),
+          .op_seconds = profile.op_seconds,
+          .memory_bytes = profile.memory_bytes};
+}
+
+double peak_flops_per_second_of(const config::RunConfig& config) {
+  return flops_of(config).peak;
+}
+
+std::vector<transport::ModelledLink> links_from(const config::HardwareProfile& profile,
+                                                int rank,
+                                                int num_ranks) {
+  std::vector<transport::ModelledLink> links;
+  for (int other = 0; other < num_ranks; ++other) {
+    const bool near = rank / profile.ranks_per_machine == other / profile.ranks_per_machine;
+    const config::HardwareLink& link = near ? profile.within_machine : profile.between_machines;
+    links.push_back({link.latency_seconds, link.bytes.reached()});
+  }
+  return links;
+}
+
+void add_links(const config::HardwareProfile& profile,
+               int num_pipeline_ranks,
+               schedule::CostModel& costs) {
+  costs.links.clear();
+  for (int rank = 0; rank < num_pipeline_ranks; ++rank) {
+    std::vector<schedule::LinkCost>& row = costs.links.emplace_back();
+    for (const transport::ModelledLink& link : links_from(profile, rank, num_pipeline_ranks)) {
+      row.push_back({link.latency_seconds, link.bytes_per_second});
+    }
+  }
+  costs.one_message_at_a_time = true;
+}
+
+}  // namespace halfpipe::runtime

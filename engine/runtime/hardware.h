@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// The hardware profile of a job with modelled devices, as devices and links.
+#pragma once
+
+#include <vector>
+
+#include "engine/config/run_config.h"
+#include "kernels/modelled/device_model.h"
+#include "parallel/schedule/cost_model.h"
+#include "parallel/transport/modelled_transport.h"
+
+namespace halfpipe::runtime {
+
+/// For device.kind modelled, at train.precision.
+[[nodiscard]] modelled::DeviceModel device_model_of(const config::RunConfig& config);
+
+/// Floating-point operations per second of the data sheet, at train.precision: what an MFU counts
+/// against.
+[[nodiscard]] double peak_flops_per_second_of(const config::RunConfig& config);
+
+/// From `rank` to each of num_ranks ranks; consecutive ranks fill one machine after another.
+[[nodiscard]] std::vector<transport::ModelledLink> links_from(
+    const config::HardwareProfile& profile, int rank, int num_ranks);
+
+/// Puts the links between pipeline ranks into a cost model: one message at a time.
+void add_links(const config::HardwareProfile& profile,
+               int num_pipeline_ranks,
+               schedule::CostModel& costs);
+
+}  // namespace halfpipe::runtime

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/step_benchmark.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <span>
+
+#include "engine/runtime/activity.h"
+#include "engine/runtime/pipeline_trainer.h"
+#include "kernels/core/philox.h"
+
+namespace halfpipe::runtime {
+
+namespace {
+
+using Times = std::vector<InstructionTime>;
+
+/// What a rank is fed: what the tokens are changes no time.
+HostBatch random_batch(const Job& job, const PipelineTrainer& trainer) {
+  const config::RunConfig& config = job.config;
+  const auto count = static_cast<std::size_t>(config.train.global_batch_size) *
+                     static_cast<std::size_t>(config.model.seq_len);
+  const auto draw = [&](std::uint64_t stream) {
+    std::vector<std::int32_t> tokens(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint32_t word = philox(config.train.seed, i, stream)[0];
+      tokens[i] =
+          static_cast<std::int32_t>(word % static_cast<std::uint32_t>(config.model.vocab_size));
+    }
+    return tokens;
+  };
+  HostBatch batch;
+  if (trainer.has_first_stage()) batch.inputs = draw(0);
+  if (trainer.has_last_stage()) batch.targets = draw(1);
+  return batch;
+}
+
+/// One value of each rank, in rank order.
+template <typename Value>
+std::vector<Value> gather(const Value& mine, transport::Transport& transport) {
+  std::vector<Value> all;
+  for (const auto& bytes : transport.all_gather(std::as_bytes(std::span(&mine, 1)))) {
+    std::memcpy(&all.emplace_back(), bytes.data(), sizeof(Value));
+  }
+  return all;
+}
+
+std::size_t median_index(const std::vector<MeasuredStep>& steps) {
+  std::vector<std::size_t> order(steps.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t one, std::size_t other) {
+    return steps[one].seconds < steps[other].seconds;
+  });
+  return order[(order.size() - 1) / 2];
+}
+
+/// Times count from each rank's start of the step, which a barrier has lined up.
+schedule::Timeline gather_timeline(const Job& job,
+                                   const Times& mine,
+                                   const MeasuredStep& step,
+                                   transport::Transport& transport) {
+  schedule::Timeline timeline;
+  double first = 0.0;
+  double last = 0.0;
+  bool any = false;
+  const auto parts = transport.all_gather(std::as_bytes(std::span(mine)));
+  for (std::size_t rank = 0; rank < parts.size(); ++rank) {
+    Times times(parts[rank].size() / sizeof(InstructionTime));
+    std::memcpy(times.data(), parts[rank].data(), parts[rank].size());
+    std::vector<schedule::TimedPass>& passes = timeline.ranks.emplace_back();
+    const auto& instructions = job.training.ranks[rank].instructions;
+    for (std::size_t i = 0; i < instructions.size(); ++i) {
+      const auto op = schedule::pass_of(instructions[i]);
+      if (!op) continue;
+      passes.push_back({*op, times[i].start, times[i].end});
+      first = any ? std::min(first, times[i].start) : times[i].start;
+      last = std::max(last, times[i].end);
+      any = true;
+    }
+  }
+  for (auto& passes : timeline.ranks) {
+    for (schedule::TimedPass& pass : passes) {
+      pass.start -= first;
+      pass.end -= first;
+    }
+  }
+  timeline.span = step.span_seconds;
+  timeline.makespan = last - first;
+  timeline.bubble_fraction = 1.0 - step.work_seconds / step.span_seconds;
+  timeline.bubble_fraction_makespan = 1.0 - step.work_seconds / timeline.makespan;
+  return timeline;
+}
+
+}  // namespace
+
+const MeasuredStep& StepBenchmark::median() const {
+  return steps[median_index(steps)];
+}
+
+StepBenchmark benchmark_steps(const Job& job,
+                              const BenchmarkSteps& steps,
+                              device::Backend& backend,
+                              transport::Transport& transport) {
+  PipelineTrainer trainer(job, backend, transport);
+  if (!is_modelled(job.config.device)) trainer.initialise_parameters(job.config.train.seed);
+  const HostBatch batch = random_batch(job, trainer);
+
+  StepBenchmark result;
+  std::vector<Times> times;
+  for (int i = 0; i < steps.warm_up + steps.measured; ++i) {
+    publish_activity(transport, i, "waiting for the others");
+    // The first barrier may end a millisecond apart, after a long wait; the second does not.
+    transport.barrier();
+    transport.barrier();
+    const auto start = std::chrono::steady_clock::now();
+    const StepResult step = trainer.step(i, /*learning_rate=*/0.0, batch, /*stop_requested=*/false);
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    MeasuredStep mine{elapsed.count(), step.span_seconds, step.work_seconds,
+                      trainer.host_cpu_seconds()};
+    for (const MeasuredStep& other : gather(mine, transport)) {
+      mine.seconds = std::max(mine.seconds, other.seconds);
+      mine.host_cpu_seconds = std::max(mine.host_cpu_seconds, other.host_cpu_seconds);
+    }
+    if (i < steps.warm_up) continue;
+    result.steps.push_back(mine);
+    times.push_back(trainer.instruction_times());
+  }
+  result.memory = gather(trainer.measured_memory(), transport);
+  const std::size_t median = median_index(result.steps);
+  result.timeline = gather_timeline(job, times[median], result.steps[median], transport);
+  return result;
+}
+
+}  // namespace halfpipe::runtime

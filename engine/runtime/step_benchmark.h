@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Measures the steps of a job, as training runs them, and nothing around them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "engine/runtime/job.h"
+#include "kernels/device/backend.h"
+#include "parallel/schedule/simulate.h"
+#include "parallel/transport/transport.h"
+
+namespace halfpipe::runtime {
+
+struct BenchmarkSteps {
+  int warm_up = 2;   // run first, not measured
+  int measured = 5;  // at least 1
+};
+
+/// One measured step; each figure is the largest of any rank.
+struct MeasuredStep {
+  double seconds = 0.0;           // from a barrier to the end of the optimizer step
+  double span_seconds = 0.0;      // from first to last pass
+  double work_seconds = 0.0;      // in passes
+  double host_cpu_seconds = 0.0;  // Executor::host_cpu_seconds
+};
+
+struct StepBenchmark {
+  std::vector<MeasuredStep> steps;
+  std::vector<RankMemory> memory;  // [rank], measured
+  schedule::Timeline timeline;  // of the step with the median time; only its passes, span, makespan
+                                // and bubbles are filled
+
+  /// The step whose time is the median, the lower one of two.
+  [[nodiscard]] const MeasuredStep& median() const;
+};
+
+/// Runs the job's training steps on random tokens with a learning rate of 0, so that the parameters
+/// stay as they are. Collective; the same on every rank. `job` must outlive it; backend and
+/// transport are those of training.
+[[nodiscard]] StepBenchmark benchmark_steps(const Job& job,
+                                            const BenchmarkSteps& steps,
+                                            device::Backend& backend,
+                                            transport::Transport& transport);
+
+}  // namespace halfpipe::runtime

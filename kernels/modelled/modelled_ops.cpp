@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/modelled/modelled_ops.h"
+
+#include "kernels/modelled/modelled_stream.h"
+#include "kernels/ops/op_cost.h"
+
+namespace halfpipe::modelled {
+namespace {
+
+template <typename Args>
+void take_time(const DeviceModel& device, const Args& args, device::Stream& stream) {
+  static_cast<ModelledStream&>(stream).enqueue(device.seconds(ops::cost_of(args)));
+}
+
+}  // namespace
+
+void ModelledOps::embedding_forward(const ops::EmbeddingForward& args,
+                                    device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+void ModelledOps::embedding_backward_weight(const ops::EmbeddingBackwardWeight& args,
+                                            device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+
+void ModelledOps::layer_norm_forward(const ops::LayerNormForward& args,
+                                     device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+void ModelledOps::layer_norm_backward_input(const ops::LayerNormBackwardInput& args,
+                                            device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+void ModelledOps::layer_norm_backward_weight(const ops::LayerNormBackwardWeight& args,
+                                             device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+
+void ModelledOps::matmul(const ops::Matmul& args, device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+std::size_t ModelledOps::matmul_scratch_bytes(const ops::Matmul& /*args*/) const {
+  return 0;
+}
+
+void ModelledOps::gelu_forward(const ops::GeluForward& args, device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+void ModelledOps::gelu_backward_input(const ops::GeluBackwardInput& args,
+                                      device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+
+void ModelledOps::attention_forward(const ops::AttentionForward& args,
+                                    device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+std::size_t ModelledOps::attention_forward_scratch_bytes(const ops::AttentionDims& /*dims*/) const {
+  return 0;
+}
+void ModelledOps::attention_backward_input(const ops::AttentionBackwardInput& args,
+                                           device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+std::size_t ModelledOps::attention_backward_scratch_bytes(
+    const ops::AttentionDims& /*dims*/) const {
+  return 0;
+}
+void ModelledOps::attention_decode(const ops::AttentionDecode& args, device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+
+void ModelledOps::cross_entropy(const ops::CrossEntropy& args, device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+
+void ModelledOps::adamw(const ops::AdamW& args, device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+void ModelledOps::sum_of_squares(const ops::SumOfSquares& args, device::Stream& stream) const {
+  take_time(device_, args, stream);
+  *args.out = 0.0;
+}
+std::size_t ModelledOps::sum_of_squares_scratch_bytes(std::int64_t /*count*/) const {
+  return 0;
+}
+void ModelledOps::accumulate(const ops::Accumulate& args, device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+void ModelledOps::column_sum(const ops::ColumnSum& args, device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+
+}  // namespace halfpipe::modelled

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "parallel/transport/modelled_transport.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/core/error.h"
+#include "kernels/modelled/modelled_stream.h"
+
+namespace halfpipe::transport {
+namespace {
+
+using modelled::Clock;
+
+/// A deadline for those who only look.
+constexpr Clock::time_point kLongAgo{};
+
+/// What the carrier's messages wait for: nothing, they leave on time by themselves.
+class NoWork final : public device::Stream {
+ public:
+  void record(device::Event& /*event*/) override {}
+  void wait_for(device::Event& /*event*/) override {}
+  void synchronize() override {}
+};
+
+NoWork no_work;
+
+template <typename Value>
+auto bytes_of(Value& value) {
+  return std::as_writable_bytes(std::span(&value, 1));
+}
+
+Clock::duration from_seconds(double seconds) {
+  return std::chrono::round<Clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+modelled::ModelledStream& modelled_stream(device::Stream& stream) {
+  return static_cast<modelled::ModelledStream&>(stream);
+}
+
+}  // namespace
+
+ModelledTransport::ModelledTransport(Transport& carrier, std::vector<ModelledLink> links)
+    : carrier_(carrier) {
+  HALFPIPE_CHECK(links.size() == static_cast<std::size_t>(carrier.world_size()),
+                 "a link to each rank is needed");
+  HALFPIPE_CHECK(carrier.ranks_on_this_host() == carrier.world_size(),
+                 "modelled devices are all on one host");
+  for (const ModelledLink& link : links) peers_.push_back({.link = link, .link_free_at = {}});
+}
+
+ModelledTransport::Peer& ModelledTransport::peer(int rank) {
+  HALFPIPE_CHECK(rank >= 0 && rank < world_size(), fmt::format("there is no rank {}", rank));
+  return peers_[static_cast<std::size_t>(rank)];
+}
+
+std::int32_t ModelledTransport::take_place() {
+  collect_sent();
+  if (free_.empty()) {
+    free_.push_back(static_cast<std::int32_t>(messages_.size()));
+    messages_.emplace_back();
+  }
+  const std::int32_t index = free_.back();
+  free_.pop_back();
+  return index;
+}
+
+void ModelledTransport::give_back(std::int32_t index) {
+  at(index).state = Message::State::kFree;
+  free_.push_back(index);
+}
+
+Request ModelledTransport::send(std::span<const std::byte> src,
+                                int dst_rank,
+                                device::Stream& stream) {
+  Peer& to = peer(dst_rank);
+  const std::int32_t index = take_place();
+  Message& message = at(index);
+  const auto transfer = from_seconds(static_cast<double>(src.size()) / to.link.bytes_per_second);
+  message.state = Message::State::kToSend;
+  message.peer = dst_rank;
+  // A stream that has run dry does not send in the past.
+  const TimePoint ready = std::max(modelled_stream(stream).free_at(), Clock::now());
+  message.leaves = std::max(ready, to.link_free_at);
+  message.is_gone = message.leaves + transfer;
+  to.link_free_at = message.is_gone;
+  const TimePoint arrival = message.is_gone + from_seconds(to.link.latency_seconds);
+  message.note = {to.num_sent++, static_cast<std::int64_t>(src.size()),
+                  std::chrono::nanoseconds(arrival.time_since_epoch()).count()};
+  to_send_.push_back(index);
+  start_due_sends();
+  return {index};
+}
+
+Request ModelledTransport::post_recv(std::span<std::byte> dst,
+                                     int src_rank,
+                                     device::Stream& /*stream*/) {
+  Peer& from = peer(src_rank);
+  const std::int32_t index = take_place();
+  Message& message = at(index);
+  message.state = Message::State::kReceiving;
+  message.peer = src_rank;
+  message.number = from.num_received++;
+  message.bytes = static_cast<std::int64_t>(dst.size());
+  message.carried = carrier_.post_recv(bytes_of(message.note), src_rank, no_work);
+  return {index};
+}
+
+void ModelledTransport::wait(Request request, device::Stream& stream) {
+  (void)wait_until(request, stream, TimePoint::max());
+}
+
+bool ModelledTransport::wait_until(Request request, device::Stream& stream, TimePoint deadline) {
+  const auto index = static_cast<std::size_t>(request.index);
+  HALFPIPE_CHECK(request.index >= 0 && index < messages_.size() &&
+                     messages_[index].state != Message::State::kFree,
+                 "a request is waited for exactly once");
+  const bool receives = at(request.index).state == Message::State::kReceiving;
+  return receives ? finish_receive(request.index, stream, deadline)
+                  : finish_send(request.index, stream, deadline);
+}
+
+bool ModelledTransport::finish_send(std::int32_t index,
+                                    device::Stream& stream,
+                                    TimePoint deadline) {
+  Message& message = at(index);
+  for (TimePoint next = start_due_sends(); message.state == Message::State::kToSend;
+       next = start_due_sends()) {
+    if (Clock::now() >= deadline) return false;
+    modelled::sleep_until(std::min(next, deadline));
+  }
+  modelled_stream(stream).wait_until(message.is_gone);
+  sent_.push_back(index);
+  return true;
+}
+
+bool ModelledTransport::finish_receive(std::int32_t index,
+                                       device::Stream& stream,
+                                       TimePoint deadline) {
+  Message& message = at(index);
+  start_due_sends();
+  const bool was_there = carrier_.wait_until(message.carried, no_work, kLongAgo);
+  bool is_there = was_there;
+  while (!is_there) {
+    if (Clock::now() >= deadline) return false;
+    const TimePoint next = start_due_sends();
+    is_there = carrier_.wait_until(message.carried, no_work, std::min(next, deadline));
+  }
+  const Note& note = message.note;
+  if (note.number != message.number || note.bytes != message.bytes) {
+    throw InternalError(
+        fmt::format("rank {}: message {} of rank {} with {} bytes was expected, message {} with {} "
+                    "bytes came",
+                    rank(), message.number, message.peer, message.bytes, note.number, note.bytes));
+  }
+  TimePoint arrival{
+      std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds(note.arrival_ns))};
+  // A message that the host has slept for is not there before the host has it.
+  if (!was_there) arrival = std::max(arrival, Clock::now());
+  modelled_stream(stream).wait_until(arrival);
+  give_back(index);
+  return true;
+}
+
+ModelledTransport::TimePoint ModelledTransport::start_due_sends() {
+  TimePoint next = TimePoint::max();
+  const TimePoint now = Clock::now();
+  std::size_t num_left = 0;
+  for (const std::int32_t index : to_send_) {
+    Message& message = at(index);
+    if (message.leaves > now) {
+      next = std::min(next, message.leaves);
+      to_send_[num_left++] = index;
+      continue;
+    }
+    message.carried = carrier_.send(bytes_of(message.note), message.peer, no_work);
+    message.state = Message::State::kSent;
+  }
+  to_send_.resize(num_left);
+  return next;
+}
+
+void ModelledTransport::collect_sent() {
+  std::erase_if(sent_, [&](std::int32_t index) {
+    if (!carrier_.wait_until(at(index).carried, no_work, kLongAgo)) return false;
+    give_back(index);
+    return true;
+  });
+}
+
+}  // namespace halfpipe::transport

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages between modelled devices: each is a short one through a real transport, which leaves
+// when the modelled stream has made its contents and counts when a modelled link would have brought
+// it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <vector>
+
+#include "parallel/transport/transport.h"
+
+namespace halfpipe::transport {
+
+/// The way from this rank to another one, one message at a time: a message leaves when the bytes of
+/// the one before have gone.
+struct ModelledLink {
+  double latency_seconds = 0.0;
+  double bytes_per_second = 0.0;
+};
+
+/// Streams must be those of the modelled backend. Bytes named by the caller are neither read nor
+/// written; sizes and the order of messages are checked at the receiver, which throws
+/// InternalError. The host runs ahead of the device: it sleeps only for messages that are not there
+/// yet, and for sends whose contents are not made yet. Every send is to be waited for, since only
+/// waits hand messages over in time. All ranks must be on one host: they compare clocks.
+class ModelledTransport final : public Transport {
+ public:
+  /// links: [world_size]. `carrier` must outlive it.
+  ModelledTransport(Transport& carrier, std::vector<ModelledLink> links);
+
+  [[nodiscard]] int rank() const override { return carrier_.rank(); }
+  [[nodiscard]] int world_size() const override { return carrier_.world_size(); }
+  [[nodiscard]] int ranks_on_this_host() const override { return carrier_.ranks_on_this_host(); }
+
+  [[nodiscard]] device::MemoryKind message_memory() const override {
+    return device::MemoryKind::kDevice;
+  }
+  [[nodiscard]] Request send(std::span<const std::byte> src,
+                             int dst_rank,
+                             device::Stream& stream) override;
+  [[nodiscard]] Request post_recv(std::span<std::byte> dst,
+                                  int src_rank,
+                                  device::Stream& stream) override;
+  void wait(Request request, device::Stream& stream) override;
+  [[nodiscard]] bool wait_until(Request request,
+                                device::Stream& stream,
+                                std::chrono::steady_clock::time_point deadline) override;
+
+  void all_reduce_sum(std::span<double> inout) override { carrier_.all_reduce_sum(inout); }
+  void broadcast(std::vector<std::byte>& inout, int root) override {
+    carrier_.broadcast(inout, root);
+  }
+  [[nodiscard]] std::vector<std::vector<std::byte>> all_gather(
+      std::span<const std::byte> mine) override {
+    return carrier_.all_gather(mine);
+  }
+  void barrier() override { carrier_.barrier(); }
+
+  void publish(const RankStatus& status) override { carrier_.publish(status); }
+  void set_timeout(double seconds) override { carrier_.set_timeout(seconds); }
+  [[nodiscard]] bool claim_last_words() noexcept override { return carrier_.claim_last_words(); }
+  void abort(int exit_code) noexcept override { carrier_.abort(exit_code); }
+
+ private:
+  using TimePoint = std::chrono::steady_clock::time_point;
+
+  /// What goes through the carrier in place of the bytes.
+  struct Note {
+    std::int64_t number = 0;  // of the messages from one rank to another
+    std::int64_t bytes = 0;
+    std::int64_t arrival_ns = 0;  // of steady_clock
+  };
+  struct Message {
+    enum class State : std::uint8_t { kFree, kReceiving, kToSend, kSent };
+    State state = State::kFree;
+    int peer = -1;
+    std::int64_t number = 0;
+    std::int64_t bytes = 0;
+    Note note;
+    Request carried;    // from kReceiving or kSent on
+    TimePoint leaves;   // of a send
+    TimePoint is_gone;  // of a send: its bytes may be overwritten
+  };
+  struct Peer {
+    ModelledLink link;
+    TimePoint link_free_at;
+    std::int64_t num_sent = 0;
+    std::int64_t num_received = 0;
+  };
+
+  [[nodiscard]] std::int32_t take_place();
+  void give_back(std::int32_t index);
+  [[nodiscard]] Message& at(std::int32_t index) {
+    return messages_[static_cast<std::size_t>(index)];
+  }
+  [[nodiscard]] Peer& peer(int rank);
+  /// Hands the sends that are due to the carrier; returns when the next one is.
+  TimePoint start_due_sends();
+  /// Gives back the places of sends that the carrier has brought across.
+  void collect_sent();
+  [[nodiscard]] bool finish_send(std::int32_t index, device::Stream& stream, TimePoint deadline);
+  [[nodiscard]] bool finish_receive(std::int32_t index, device::Stream& stream, TimePoint deadline);
+
+  Transport& carrier_;
+  std::vector<Peer> peers_;            // [world_size]
+  std::deque<Message> messages_;       // a deque: notes stay in place while it grows
+  std::vector<std::int32_t> free_;     // indices into messages_
+  std::vector<std::int32_t> to_send_;  // in the order of send()
+  std::vector<std::int32_t> sent_;     // waited for by the caller, not yet by the carrier
+};
+
+}  // namespace halfpipe::transport

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// halfpipe bench: the steps of a job under several schedules, side by side.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/config/load_config.h"
+#include "engine/runtime/agreement.h"
+#include "engine/runtime/hardware.h"
+#include "engine/runtime/rank_count.h"
+#include "engine/runtime/same_on_all_ranks.h"
+#include "engine/runtime/training_inputs.h"
+#include "parallel/transport/modelled_transport.h"
+#include "tools/halfpipe/bench_report.h"
+#include "tools/halfpipe/commands.h"
+#include "tools/halfpipe/option_checks.h"
+#include "tools/halfpipe/run_ranks.h"
+#include "tools/halfpipe/write_output.h"
+
+namespace halfpipe::tools {
+
+namespace {
+
+constexpr int kMostLocalRanks = 256;
+constexpr int kMostSteps = 1000000;
+
+struct Options {
+  std::string config;
+  std::vector<std::string> settings;
+  std::string schedules;
+  runtime::BenchmarkSteps steps;
+  std::string json;
+  std::string html;
+  int local_ranks = 0;
+  bool local_ranks_given = false;
+};
+
+/// Keys of a search have a meaning whatever schedule the file names: the list may have others.
+const std::array<std::string, 6> kMeantAnyway = {
+    "schedule.exact",     "schedule.memory_limit",   "schedule.num_chunks",
+    "schedule.objective", "schedule.search_seconds", "schedule.search_evaluations"};
+
+/// Collective; the same on every rank.
+config::RunConfig read_config(const Options& options, transport::Transport& transport) {
+  config::RunConfig config;
+  runtime::agree(transport, [&] {
+    config = config::load_config(options.config, options.settings, kMeantAnyway);
+    runtime::check_rank_count(config, transport.world_size());
+    if (config.model.vocab_size == 0) runtime::open_training_data(config);
+    if (is_modelled(config.device) && transport.ranks_on_this_host() != transport.world_size()) {
+      throw ConfigError("device.kind (modelled): all ranks must be on one machine");
+    }
+  });
+  runtime::require_same_on_all_ranks(runtime::keys_of_a_job(config), transport);
+  return config;
+}
+
+std::vector<ScheduleChoice> choices_of(const Options& options, const config::RunConfig& config) {
+  if (!options.schedules.empty()) return parse_schedule_choices(options.schedules);
+  return {{config.schedule.name, config.schedule.name, ""}};
+}
+
+void write_report(const Options& options, const BenchReport& report) {
+  fmt::print("{}", options.json == "-" ? bench_json(report) : bench_text(report));
+  if (!options.json.empty() && options.json != "-") write_output(options.json, bench_json(report));
+  const bool any_ran = std::ranges::any_of(report.schedules, [](const BenchedSchedule& benched) {
+    return benched.measured.has_value();
+  });
+  if (!any_ran) {
+    throw ConfigError(fmt::format("no schedule was run; {}: {}", report.schedules.front().title,
+                                  report.schedules.front().problem));
+  }
+  if (!options.html.empty()) write_output(options.html, bench_page(report));
+}
+
+/// What one rank does.
+void bench_rank(const Options& options, transport::Transport& carrier) {
+  const config::RunConfig config = read_config(options, carrier);
+  std::optional<transport::ModelledTransport> modelled;
+  if (is_modelled(config.device)) {
+    modelled.emplace(
+        carrier, runtime::links_from(*config.device.profile, carrier.rank(), carrier.world_size()));
+  }
+  transport::Transport& transport =
+      modelled ? static_cast<transport::Transport&>(*modelled) : carrier;
+  transport.set_timeout(config.debug.timeout_seconds);
+  BenchReport report{config, options.steps, {}};
+  std::vector<ScheduleChoice> choices;
+  runtime::agree(transport, [&] { choices = choices_of(options, config); });
+  for (const ScheduleChoice& choice : choices) {
+    if (transport.rank() == 0) fmt::print(stderr, "bench: {}\n", choice.text);
+    report.schedules.push_back(bench_schedule(config, choice, options.steps, transport));
+  }
+  runtime::agree(transport, [&] {
+    if (transport.rank() == 0) write_report(options, report);
+  });
+}
+
+void add_step_options(CLI::App& command, Options& options) {
+  command.add_option("--steps", options.steps.measured, "Measured steps of each schedule")
+      ->check(CLI::Range(1, kMostSteps))
+      ->capture_default_str();
+  command.add_option("--warm-up", options.steps.warm_up, "Steps before those, not measured")
+      ->check(CLI::Range(0, kMostSteps))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "bench", "Run the steps of a job under several schedules and compare them");
+  const auto options = std::make_shared<Options>();
+  command->add_option("config", options->config, "YAML file")->required();
+  command->add_option("--set", options->settings, "section.key=value; may be repeated")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--schedules", options->schedules,
+                   "Schedules, separated by commas; auto@LIMIT searches for another "
+                   "schedule.memory_limit (default: that of the file)")
+      ->check(not_empty());
+  add_step_options(*command, *options);
+  command->add_option("--json", options->json, "Write all figures as JSON; -: print that only")
+      ->check(not_empty());
+  command
+      ->add_option("--html", options->html,
+                   "Write a page: the table, planned and measured timelines, memory over time")
+      ->check(not_empty());
+  command
+      ->add_option("--local-ranks", options->local_ranks,
+                   "Run N ranks as threads of this process, without MPI")
+      ->check(CLI::Range(1, kMostLocalRanks));
+  command->footer(
+      "Tokens are random and the learning rate is 0; nothing is evaluated or saved.\n"
+      "Examples:\n"
+      "  mpirun -n 4 halfpipe bench configs/quickstart.yaml --schedules 1f1b,v-half,v-zb\n"
+      "  mpirun -n 8 --oversubscribe halfpipe bench configs/modelled/gpt3-7b_pp8_a100.yaml "
+      "--schedules 1f1b,v-half,auto@50% --html bench.html\n"
+      "docs/benchmarking.md says what the figures mean.");
+  command->callback([command, options] {
+    options->local_ranks_given = command->count("--local-ranks") > 0;
+    if (!options->schedules.empty()) (void)parse_schedule_choices(options->schedules);
+    run_ranks(options->local_ranks_given ? std::optional(options->local_ranks) : std::nullopt,
+              [&](transport::Transport& transport) { bench_rank(*options, transport); });
+  });
+}
+
+}  // namespace halfpipe::tools

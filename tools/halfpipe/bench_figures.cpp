@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/halfpipe/bench_figures.h"
+
+#include <algorithm>
+
+#include "engine/model/model_cost.h"
+#include "engine/runtime/hardware.h"
+
+namespace halfpipe::tools {
+
+namespace {
+
+std::int64_t most(const std::vector<runtime::RankMemory>& ranks,
+                  std::int64_t (*bytes)(const runtime::RankMemory&)) {
+  std::int64_t result = 0;
+  for (const runtime::RankMemory& rank : ranks) result = std::max(result, bytes(rank));
+  return result;
+}
+
+std::int64_t activations(const runtime::RankMemory& memory) {
+  return memory.activations;
+}
+std::int64_t total(const runtime::RankMemory& memory) {
+  return memory.total();
+}
+
+}  // namespace
+
+double tokens_per_step(const config::RunConfig& config) {
+  return static_cast<double>(config.train.global_batch_size) * config.model.seq_len;
+}
+
+std::optional<double> peak_flops_per_second(const config::RunConfig& config) {
+  if (!is_modelled(config.device)) return std::nullopt;
+  return runtime::peak_flops_per_second_of(config);
+}
+
+BenchFigures figures_of(const BenchedSchedule& benched) {
+  const runtime::Job& job = *benched.job;
+  const runtime::StepBenchmark& measured = *benched.measured;
+  const auto by_time = [](const runtime::MeasuredStep& one, const runtime::MeasuredStep& other) {
+    return one.seconds < other.seconds;
+  };
+  const auto [fastest, slowest] =
+      std::minmax_element(measured.steps.begin(), measured.steps.end(), by_time);
+  BenchFigures figures{};
+  figures.step_seconds = measured.median().seconds;
+  figures.fastest_seconds = fastest->seconds;
+  figures.slowest_seconds = slowest->seconds;
+  figures.tokens_per_second = tokens_per_step(job.config) / figures.step_seconds;
+  figures.tokens_per_second_per_device = figures.tokens_per_second / job.config.parallel.pipeline;
+  figures.flops_per_second_per_device =
+      figures.tokens_per_second_per_device * model::model_flops_per_token(job.config.model);
+  if (const auto peak = peak_flops_per_second(job.config)) {
+    figures.mfu = figures.flops_per_second_per_device / *peak;
+  }
+  figures.planned_peak_bytes = most(benched.planned_memory, activations);
+  figures.measured_peak_bytes = most(measured.memory, activations);
+  figures.planned_total_bytes = most(benched.planned_memory, total);
+  figures.measured_total_bytes = most(measured.memory, total);
+  for (const schedule::RankPlan& rank : job.training.ranks) {
+    figures.num_instructions =
+        std::max(figures.num_instructions, static_cast<std::int64_t>(rank.instructions.size()));
+  }
+  figures.host_cpu_seconds = measured.median().host_cpu_seconds;
+  return figures;
+}
+
+}  // namespace halfpipe::tools

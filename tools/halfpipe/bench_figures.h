@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Figures of one benched schedule, by the conventions of docs/benchmarking.md.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "tools/halfpipe/benched_schedule.h"
+
+namespace halfpipe::tools {
+
+/// Only of a schedule that was run.
+struct BenchFigures {
+  double step_seconds;  // median
+  double fastest_seconds;
+  double slowest_seconds;
+  double tokens_per_second;  // of the median step
+  double tokens_per_second_per_device;
+  double flops_per_second_per_device;  // model FLOPs, 6 N + 6 L C T per token
+  std::optional<double> mfu;           // of the data sheet's peak
+  std::int64_t planned_peak_bytes;     // of activations, most of any rank
+  std::int64_t measured_peak_bytes;
+  std::int64_t planned_total_bytes;  // of everything, most of any rank
+  std::int64_t measured_total_bytes;
+  std::int64_t num_instructions;  // of the longest program
+  double host_cpu_seconds;        // in the executor, median step, most of any rank
+};
+
+[[nodiscard]] BenchFigures figures_of(const BenchedSchedule& benched);
+
+/// Tokens of one optimizer step.
+[[nodiscard]] double tokens_per_step(const config::RunConfig& config);
+/// Of a device, as its data sheet has it; nothing for the CPU.
+[[nodiscard]] std::optional<double> peak_flops_per_second(const config::RunConfig& config);
+
+}  // namespace halfpipe::tools

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/halfpipe/bench_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "engine/model/model_cost.h"
+#include "tools/halfpipe/bench_figures.h"
+
+namespace halfpipe::tools {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr double kMebibyte = 1024.0 * 1024.0;
+
+std::string mebibytes(std::int64_t bytes) {
+  return fmt::format("{:.1f}", static_cast<double>(bytes) / kMebibyte);
+}
+
+/// What ratios are to: 1F1B if it ran, else the first schedule that did.
+const BenchedSchedule* reference_of(const BenchReport& report) {
+  const BenchedSchedule* first = nullptr;
+  for (const BenchedSchedule& benched : report.schedules) {
+    if (!benched.measured) continue;
+    if (benched.title == "1f1b") return &benched;
+    if (first == nullptr) first = &benched;
+  }
+  return first;
+}
+
+/// How a column is headed, and its text for a schedule that was run.
+struct Column {
+  std::string name;
+  std::string (*text)(const BenchedSchedule& benched, const BenchFigures& figures);
+};
+
+const std::vector<Column>& columns() {
+  using Figures = BenchFigures;
+  using Benched = BenchedSchedule;
+  static const std::vector<Column> all = {
+      {"tok/s",
+       [](const Benched&, const Figures& f) { return fmt::format("{:.0f}", f.tokens_per_second); }},
+      {"per device",
+       [](const Benched&, const Figures& f) {
+         return fmt::format("{:.1f}", f.tokens_per_second_per_device);
+       }},
+      {"MFU",
+       [](const Benched&, const Figures& f) {
+         return f.mfu ? fmt::format("{:.1f}%", 100.0 * *f.mfu)
+                      : fmt::format("{:.3g} GF/s", 1e-9 * f.flops_per_second_per_device);
+       }},
+      {"step ms", [](const Benched&,
+                     const Figures& f) { return fmt::format("{:.1f}", 1e3 * f.step_seconds); }},
+      {"from - to",
+       [](const Benched&, const Figures& f) {
+         return fmt::format("{:.1f} - {:.1f}", 1e3 * f.fastest_seconds, 1e3 * f.slowest_seconds);
+       }},
+      {"span plan",
+       [](const Benched& b, const Figures&) {
+         return b.planned ? fmt::format("{:.1f}", 1e3 * b.planned->span) : "-";
+       }},
+      {"real",
+       [](const Benched& b, const Figures&) {
+         return fmt::format("{:.1f}", 1e3 * b.measured->timeline.span);
+       }},
+      {"ratio",
+       [](const Benched& b, const Figures&) {
+         return b.planned ? fmt::format("{:.4f}", b.measured->timeline.span / b.planned->span)
+                          : "-";
+       }},
+      {"bubble plan",
+       [](const Benched& b, const Figures&) {
+         // Shares of work do not depend on its unit.
+         const double planned =
+             b.planned ? b.planned->bubble_fraction
+                       : schedule::simulate(runtime::orders_of(b.job->training), b.job->costs)
+                             .bubble_fraction;
+         return fmt::format("{:.2f}%", 100.0 * planned);
+       }},
+      {"real",
+       [](const Benched& b, const Figures&) {
+         return fmt::format("{:.2f}%", 100.0 * b.measured->timeline.bubble_fraction);
+       }},
+      {"act. MiB plan",
+       [](const Benched&, const Figures& f) { return mebibytes(f.planned_peak_bytes); }},
+      {"real", [](const Benched&, const Figures& f) { return mebibytes(f.measured_peak_bytes); }},
+      {"all MiB plan",
+       [](const Benched&, const Figures& f) { return mebibytes(f.planned_total_bytes); }},
+      {"real", [](const Benched&, const Figures& f) { return mebibytes(f.measured_total_bytes); }},
+  };
+  return all;
+}
+
+std::string device_text(const config::RunConfig& config) {
+  if (is_modelled(config.device)) return "modelled: " + config.device.profile->name;
+  return config.device.kind;
+}
+
+std::string title_of(const BenchReport& report) {
+  const config::RunConfig& config = report.config;
+  return fmt::format(
+      "{} pipeline ranks, {} micro-batches of {} x {} tokens, {:.4g} M parameters; {}",
+      config.parallel.pipeline, config.num_micro_batches(), config.train.micro_batch_size,
+      config.model.seq_len, 1e-6 * static_cast<double>(model::num_parameters(config.model)),
+      device_text(config));
+}
+
+std::vector<std::string> notes_of(const BenchReport& report) {
+  std::vector<std::string> notes;
+  for (const BenchedSchedule& benched : report.schedules) {
+    if (!benched.measured) notes.push_back(benched.title + " was not run: " + benched.problem);
+  }
+  notes.push_back(fmt::format(
+      "step: median, fastest and slowest of {} after {} to warm up, the slowest rank's, optimizer "
+      "step included; tok/s by the median",
+      report.steps.measured, report.steps.warm_up));
+  notes.push_back(
+      "span (ms): longest time of a rank from its first pass to its last; bubble: 1 - most work of "
+      "a rank / span; of the median step");
+  notes.push_back(fmt::format(
+      "MFU: 6 N + 6 L C T FLOPs per token (N without position table, causal attention at half), {}",
+      report.config.device.kind == "cpu" ? "per device and second, no peak known"
+                                         : "of the data sheet's peak"));
+  notes.push_back("act.: peak of live saved tensors; all: everything taken; fullest rank");
+  if (is_modelled(report.config.device)) {
+    notes.push_back(
+        "modelled: passes and messages take the time of the hardware profile; plan, executor, "
+        "messages between ranks and memory accounts are those of training");
+  }
+  return notes;
+}
+
+Json by_rank(const std::vector<runtime::RankMemory>& ranks,
+             std::int64_t (*bytes)(const runtime::RankMemory&)) {
+  Json values = Json::array();
+  for (const runtime::RankMemory& rank : ranks) values.push_back(bytes(rank));
+  return values;
+}
+
+Json timeline_figures(const schedule::Timeline& timeline) {
+  return {{"span", timeline.span},
+          {"bubble", timeline.bubble_fraction},
+          {"makespan", timeline.makespan}};
+}
+
+Json schedule_json(const BenchedSchedule& benched, double reference_tokens_per_second) {
+  if (!benched.measured) return {{"schedule", benched.title}, {"problem", benched.problem}};
+  const BenchFigures figures = figures_of(benched);
+  const auto activations = [](const runtime::RankMemory& rank) { return rank.activations; };
+  const auto total = [](const runtime::RankMemory& rank) { return rank.total(); };
+  Json seconds = Json::array();
+  for (const runtime::MeasuredStep& step : benched.measured->steps) seconds.push_back(step.seconds);
+  return {{"schedule", benched.title},
+          {"problem", nullptr},
+          {"tokens_per_second", figures.tokens_per_second},
+          {"tokens_per_second_per_device", figures.tokens_per_second_per_device},
+          {"mfu", figures.mfu ? Json(*figures.mfu) : Json(nullptr)},
+          {"ratio", figures.tokens_per_second / reference_tokens_per_second},
+          {"step_seconds", std::move(seconds)},
+          {"step_seconds_median", figures.step_seconds},
+          {"planned", benched.planned ? timeline_figures(*benched.planned) : Json(nullptr)},
+          {"measured", timeline_figures(benched.measured->timeline)},
+          {"peak_activation_bytes",
+           {{"planned", by_rank(benched.planned_memory, activations)},
+            {"measured", by_rank(benched.measured->memory, activations)}}},
+          {"total_bytes",
+           {{"planned", by_rank(benched.planned_memory, total)},
+            {"measured", by_rank(benched.measured->memory, total)}}},
+          {"instructions", figures.num_instructions},
+          {"host_cpu_seconds", figures.host_cpu_seconds}};
+}
+
+}  // namespace
+
+page::PageTable bench_table(const BenchReport& report) {
+  page::PageTable table;
+  table.columns = {"schedule"};
+  for (const Column& column : columns()) table.columns.push_back(column.name);
+  const BenchedSchedule* const reference = reference_of(report);
+  if (reference != nullptr) table.columns.push_back("vs " + reference->title);
+  for (const BenchedSchedule& benched : report.schedules) {
+    if (!benched.measured) continue;
+    const BenchFigures figures = figures_of(benched);
+    std::vector<std::string>& row = table.rows.emplace_back();
+    row.push_back(benched.title);
+    for (const Column& column : columns()) row.push_back(column.text(benched, figures));
+    row.push_back(fmt::format(
+        "{:.3f}", figures.tokens_per_second / figures_of(*reference).tokens_per_second));
+  }
+  table.notes = notes_of(report);
+  return table;
+}
+
+std::string bench_text(const BenchReport& report) {
+  const page::PageTable table = bench_table(report);
+  std::vector<std::size_t> widths;
+  for (const std::string& column : table.columns) widths.push_back(column.size());
+  for (const auto& row : table.rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string text = title_of(report) + '\n';
+  const auto add_line = [&](const std::vector<std::string>& cells) {
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      text += i == 0 ? fmt::format("{:<{}}", cells[i], widths[i])
+                     : fmt::format("  {:>{}}", cells[i], widths[i]);
+    }
+    text += '\n';
+  };
+  add_line(table.columns);
+  for (const auto& row : table.rows) add_line(row);
+  for (const std::string& note : table.notes) text += "  " + note + '\n';
+  return text;
+}
+
+std::string bench_json(const BenchReport& report) {
+  const config::RunConfig& config = report.config;
+  const BenchedSchedule* const reference = reference_of(report);
+  const double reference_rate =
+      reference == nullptr ? 1.0 : figures_of(*reference).tokens_per_second;
+  const std::optional<double> peak = peak_flops_per_second(config);
+  Json schedules = Json::array();
+  for (const BenchedSchedule& benched : report.schedules) {
+    schedules.push_back(schedule_json(benched, reference_rate));
+  }
+  const Json json = {{"device", {{"kind", config.device.kind}, {"name", device_text(config)}}},
+                     {"ranks", config.parallel.pipeline},
+                     {"micro_batches", config.num_micro_batches()},
+                     {"tokens_per_step", tokens_per_step(config)},
+                     {"model",
+                      {{"num_parameters", model::num_parameters(config.model)},
+                       {"flops_per_token", model::model_flops_per_token(config.model)}}},
+                     {"peak_flops_per_second", peak ? Json(*peak) : Json(nullptr)},
+                     {"warm_up_steps", report.steps.warm_up},
+                     {"ratio_to", reference == nullptr ? Json(nullptr) : Json(reference->title)},
+                     {"schedules", std::move(schedules)}};
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string bench_page(const BenchReport& report) {
+  page::TimelinePage page{title_of(report), {}, {}, bench_table(report)};
+  for (const BenchedSchedule& benched : report.schedules) {
+    if (!benched.measured) continue;
+    const auto add = [&](const std::string& what, const schedule::Timeline& timeline) {
+      page::PageSchedule shown{benched.title + ", " + what, timeline, benched.job->costs};
+      shown.memory_measure = page::MemoryMeasure::kBytes;
+      page.schedules.push_back(std::move(shown));
+    };
+    if (benched.planned) add("planned", *benched.planned);
+    add("measured", benched.measured->timeline);
+  }
+  return page::render_timeline_page(page);
+}
+
+}  // namespace halfpipe::tools

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `halfpipe bench` says of the schedules that it ran: a table, JSON, and a page with their
+// timelines.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tools/halfpipe/benched_schedule.h"
+#include "tools/page/timeline_page.h"
+
+namespace halfpipe::tools {
+
+struct BenchReport {
+  config::RunConfig config;  // what all schedules have in common
+  runtime::BenchmarkSteps steps;
+  std::vector<BenchedSchedule> schedules;
+};
+
+/// A row for each schedule; notes say what the columns mean and which schedules did not run.
+[[nodiscard]] page::PageTable bench_table(const BenchReport& report);
+
+/// The table, aligned.
+[[nodiscard]] std::string bench_text(const BenchReport& report);
+
+/// {"device": {"kind", "name"}, "ranks", "micro_batches", "tokens_per_step", "model":
+/// {"num_parameters", "flops_per_token"}, "peak_flops_per_second": of a device or null,
+/// "warm_up_steps", "schedules":
+/// [{"schedule", "problem": null or why it did not run, "tokens_per_second",
+/// "tokens_per_second_per_device", "mfu": or null, "ratio_to_first", "step_seconds": [by step],
+/// "step_seconds_median", "planned": null or {"span", "bubble", "makespan"}, "measured": {"span",
+/// "bubble", "makespan"} (of the median step), "peak_activation_bytes": {"planned": [by rank],
+/// "measured": [by rank]}, "total_bytes": the same, "instructions": most of any rank,
+/// "host_cpu_seconds": most of any rank in the executor, median step}]}. Seconds and bytes; what
+/// was not run has only its first two.
+[[nodiscard]] std::string bench_json(const BenchReport& report);
+
+/// The table, then the planned timeline of every schedule, where its costs are seconds, and the
+/// measured one under it.
+[[nodiscard]] std::string bench_page(const BenchReport& report);
+
+}  // namespace halfpipe::tools

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/halfpipe/benched_schedule.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <memory>
+#include <string_view>
+
+#include "engine/config/load_config.h"
+#include "engine/config/memory_limit.h"
+#include "engine/config/nearest_name.h"
+#include "engine/config/validate_config.h"
+#include "engine/runtime/agreement.h"
+#include "engine/runtime/stage_costs.h"
+#include "engine/runtime/training_run.h"
+#include "kernels/core/error.h"
+#include "parallel/schedule/catalogue.h"
+#include "tools/halfpipe/devices.h"
+
+namespace halfpipe::tools {
+
+namespace {
+
+constexpr double kMebibyte = 1 << 20;
+
+std::vector<std::string> known_names() {
+  const auto names = schedule::schedule_names();
+  std::vector<std::string> known(names.begin(), names.end());
+  known.emplace_back("auto");
+  return known;
+}
+
+ScheduleChoice parse_choice(const std::string& text) {
+  const std::size_t at = text.find('@');
+  ScheduleChoice choice{text, text.substr(0, at), ""};
+  const std::vector<std::string> known = known_names();
+  if (std::ranges::find(known, choice.name) == known.end()) {
+    const auto nearest = config::nearest_name(choice.name, known);
+    throw ConfigError(fmt::format("--schedules ({}): no such schedule; {}", text,
+                                  nearest ? fmt::format("did you mean {}?", *nearest)
+                                          : fmt::format("known are {}", fmt::join(known, ", "))));
+  }
+  if (at == std::string::npos) return choice;
+  choice.memory_limit = text.substr(at + 1);
+  if (choice.name != "auto") {
+    throw ConfigError(fmt::format("--schedules ({}): only auto takes a memory limit", text));
+  }
+  if (!config::parse_memory_limit(choice.memory_limit)) {
+    throw ConfigError(
+        fmt::format("--schedules ({}): after the @ must be {}", text, config::kMemoryLimitForms));
+  }
+  return choice;
+}
+
+/// A modelled device says that it is full only when everything before has been taken.
+std::string shortage(const config::RunConfig& config,
+                     const std::vector<runtime::RankMemory>& memory) {
+  if (!is_modelled(config.device)) return "";
+  const auto fullest = std::ranges::max_element(memory, {}, &runtime::RankMemory::total);
+  const std::int64_t has = config.device.profile->memory_bytes;
+  if (fullest->total() <= has) return "";
+  return fmt::format(
+      "does not fit: rank {} needs {:.2f} MiB of {:.2f}", std::distance(memory.begin(), fullest),
+      static_cast<double>(fullest->total()) / kMebibyte, static_cast<double>(has) / kMebibyte);
+}
+
+}  // namespace
+
+std::vector<ScheduleChoice> parse_schedule_choices(const std::string& list) {
+  std::vector<ScheduleChoice> choices;
+  std::size_t begin = 0;
+  for (;;) {
+    const std::size_t comma = list.find(',', begin);
+    const std::string text = list.substr(begin, comma - begin);
+    const ScheduleChoice choice = parse_choice(text);
+    for (const ScheduleChoice& other : choices) {
+      if (other.text == text) {
+        throw ConfigError(fmt::format("--schedules ({}): {} is named twice", list, text));
+      }
+    }
+    choices.push_back(choice);
+    if (comma == std::string::npos) return choices;
+    begin = comma + 1;
+  }
+}
+
+config::RunConfig with_schedule(config::RunConfig config, const ScheduleChoice& choice) {
+  config.schedule.name = choice.name;
+  if (!choice.memory_limit.empty()) {
+    config.schedule.memory_limit = choice.memory_limit;
+    config.schedule.rank_memory_limits.clear();
+  }
+  return config::without_idle_keys(std::move(config));
+}
+
+BenchedSchedule bench_schedule(const config::RunConfig& base,
+                               const ScheduleChoice& choice,
+                               const runtime::BenchmarkSteps& steps,
+                               transport::Transport& transport) {
+  BenchedSchedule result;
+  result.title = choice.text;
+  const config::RunConfig config = with_schedule(base, choice);
+  std::unique_ptr<device::Backend> backend;
+  try {
+    runtime::agree(transport, [&] { config::validate(config); });
+    result.job.emplace(runtime::agree_on_job(config, transport));
+    runtime::agree(transport, [&] {
+      const int threads =
+          runtime::resolve_threads_per_rank(config.device, transport.ranks_on_this_host());
+      backend = make_backend(config, threads);
+      result.planned_memory = runtime::plan_memory(*result.job, *backend);
+    });
+  } catch (const runtime::AgreedError& error) {
+    constexpr int kUserError = 2;
+    if (error.exit_code() != kUserError) throw;
+    result.problem = error.what();
+    return result;
+  }
+  result.problem = shortage(config, result.planned_memory);
+  if (!result.problem.empty()) return result;
+  if (runtime::costs_are_seconds(config)) {
+    result.planned =
+        schedule::simulate(runtime::orders_of(result.job->training), result.job->costs);
+  }
+  result.measured = runtime::benchmark_steps(*result.job, steps, *backend, transport);
+  return result;
+}
+
+}  // namespace halfpipe::tools
