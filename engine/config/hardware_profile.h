@@ -12,7 +12,7 @@ namespace halfpipe::config {
 /// A rate of the data sheet, and what programs reach of it.
 struct Rate {
   double peak = 0.0;        // per second
-  double efficiency = 1.0;  // above 0, at most 1
+  double efficiency = 1.0;  // from 1e-6 to 1
   [[nodiscard]] double reached() const { return peak * efficiency; }
   friend bool operator==(const Rate&, const Rate&) = default;
 };
@@ -37,6 +37,9 @@ struct HardwareProfile {
   HardwareLink between_machines;
   friend bool operator==(const HardwareProfile&, const HardwareProfile&) = default;
 };
+
+/// Every figure as text: two profiles say the same if and only if these are equal.
+[[nodiscard]] std::string to_text(const HardwareProfile& profile);
 
 /// Throws FileError when the file cannot be read, and ConfigError that begins with file and line
 /// for a key that is missing, unknown, or has a value that breaks its rule.

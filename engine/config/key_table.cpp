@@ -210,6 +210,10 @@ void add_search_keys(std::vector<Key>& keys) {
   add(whole_number<std::int64_t>(
       "schedule.search_evaluations", of(&ScheduleConfig::search_evaluations), {0},
       "how much it searches instead: the same schedule on every machine; 0: seconds count"));
+  add(whole_number<std::int64_t>(
+      "schedule.replan_after", of(&ScheduleConfig::replan_after), {0},
+      "steps of a run whose passes and messages are measured, for better orders after them; 0: "
+      "none"));
 }
 
 void add_layout_keys(std::vector<Key>& keys) {

@@ -51,6 +51,7 @@ struct ScheduleConfig {
   std::string objective = "makespan";   // span | makespan
   double search_seconds = 1.0;          // on rank 0
   std::int64_t search_evaluations = 0;  // in place of seconds; 0: seconds count
+  std::int64_t replan_after = 0;        // steps of a run; 0: never
 
   friend bool operator==(const ScheduleConfig&, const ScheduleConfig&) = default;
 };

@@ -99,12 +99,12 @@ void Executor::execute(const schedule::Plan& plan,
   }
 }
 
-void Executor::read_times() {
+void Executor::read_times(const device::Event& origin) {
   // An instruction begins when the one before it has ended: a stream runs in order.
   times_.clear();
-  double start = 0.0;
+  double start = begin_->seconds_since(origin);
   for (std::size_t i = 0; i < num_instructions_; ++i) {
-    const double end = marks_[i]->seconds_since(*begin_);
+    const double end = marks_[i]->seconds_since(origin);
     times_.push_back({start, end});
     start = end;
   }

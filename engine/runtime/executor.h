@@ -13,8 +13,8 @@
 
 namespace halfpipe::runtime {
 
-/// When the stream reached an instruction of a program and when it had done it, in seconds since
-/// run() began.
+/// When the stream reached an instruction of a program and when it had done it, in seconds since a
+/// mark that the caller has set.
 struct InstructionTime {
   double start = 0.0;
   double end = 0.0;
@@ -43,9 +43,9 @@ class Executor {
   /// what transport.wait throws when a peer is lost.
   void run(const schedule::Plan& plan, const StepTensors& tensors, std::int64_t step);
 
-  /// Reads the device's times of the last run, one per instruction of this rank's program. The
-  /// stream must have been synchronised since.
-  void read_times();
+  /// Reads the device's times of the last run, one per instruction of this rank's program, counted
+  /// from `origin`, which was recorded before. The stream must have been synchronised since.
+  void read_times(const device::Event& origin);
   /// As last read.
   [[nodiscard]] const std::vector<InstructionTime>& times() const { return times_; }
   /// CPU time that the last run took on the host's thread: all of the runtime's own work, and on a

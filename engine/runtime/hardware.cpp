@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/runtime/hardware.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
 #include "kernels/core/error.h"
 
 namespace halfpipe::runtime {
@@ -29,6 +34,18 @@ modelled::DeviceModel device_model_of(const config::RunConfig& config) {
 
 double peak_flops_per_second_of(const config::RunConfig& config) {
   return flops_of(config).peak;
+}
+
+std::string memory_shortage(const config::RunConfig& config,
+                            const std::vector<RankMemory>& planned) {
+  if (!is_modelled(config.device)) return "";
+  constexpr double kMebibyte = 1 << 20;
+  const auto fullest = std::ranges::max_element(planned, {}, &RankMemory::total);
+  const std::int64_t has = profile_of(config).memory_bytes;
+  if (fullest->total() <= has) return "";
+  return fmt::format(
+      "does not fit: rank {} needs {:.2f} MiB of {:.2f}", std::distance(planned.begin(), fullest),
+      static_cast<double>(fullest->total()) / kMebibyte, static_cast<double>(has) / kMebibyte);
 }
 
 std::vector<transport::ModelledLink> links_from(const config::HardwareProfile& profile,

@@ -2,9 +2,11 @@
 // The hardware profile of a job with modelled devices, as devices and links.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "engine/config/run_config.h"
+#include "engine/runtime/job.h"
 #include "kernels/modelled/device_model.h"
 #include "parallel/schedule/cost_model.h"
 #include "parallel/transport/modelled_transport.h"
@@ -17,6 +19,11 @@ namespace halfpipe::runtime {
 /// Floating-point operations per second of the data sheet, at train.precision: what an MFU counts
 /// against.
 [[nodiscard]] double peak_flops_per_second_of(const config::RunConfig& config);
+
+/// Says which rank needs more memory than a modelled device has: "does not fit: rank 3 needs ...".
+/// Empty when all fit, and for other devices, which say so themselves.
+[[nodiscard]] std::string memory_shortage(const config::RunConfig& config,
+                                          const std::vector<RankMemory>& planned);
 
 /// From `rank` to each of num_ranks ranks; consecutive ranks fill one machine after another.
 [[nodiscard]] std::vector<transport::ModelledLink> links_from(

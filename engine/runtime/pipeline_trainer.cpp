@@ -74,6 +74,7 @@ PipelineTrainer::PipelineTrainer(const Job& job,
       backend_(backend),
       transport_(transport),
       stream_(backend.make_stream("compute")),
+      step_begin_(backend.make_event()),
       model_(job, transport.rank()) {
   model_.allocate(backend);
   optimizer_ =
@@ -90,6 +91,13 @@ PipelineTrainer::PipelineTrainer(const Job& job,
   const ReductionLayout layout{model::all_parameters(job.config.model).size(),
                                static_cast<std::size_t>(transport.world_size())};
   reduction_.resize(layout.size());
+}
+
+void PipelineTrainer::take_new_plan() {
+  stream_->synchronize();
+  executor_.reset();  // before its memory is taken anew
+  executor_ =
+      std::make_unique<Executor>(job_, transport_.rank(), model_, backend_, transport_, *stream_);
 }
 
 void PipelineTrainer::initialise_parameters(std::uint64_t seed) {
@@ -129,6 +137,7 @@ StepResult PipelineTrainer::step(std::int64_t step,
                                  double learning_rate,
                                  const HostBatch& batch,
                                  bool stop_requested) {
+  stream_->record(*step_begin_);
   load_batch(batch);
   device::Buffer& gradients = model_.parameters().gradients();
   if (gradients.bytes() > 0) {
@@ -151,7 +160,7 @@ StepResult PipelineTrainer::step(std::int64_t step,
   reduction_[layout.loss()] = sum_of_losses(model_.tokens_per_step());
   reduction_[layout.stop()] = stop_requested ? 1.0 : 0.0;
   stream_->synchronize();
-  executor_->read_times();
+  executor_->read_times(*step_begin_);
   const SpanAndWork measured = measure(job_.training.ranks[rank].instructions, executor_->times());
   reduction_[layout.span(rank)] = measured.span;
   reduction_[layout.busy(rank)] = measured.busy;

@@ -42,6 +42,10 @@ class PipelineTrainer {
   /// job, backend and transport must outlive this. transport.rank() is the pipeline rank.
   PipelineTrainer(const Job& job, device::Backend& backend, transport::Transport& transport);
 
+  /// To be called when job.training has changed, between two steps: takes the memory that it needs
+  /// in place of what the one before did. Parameters and optimizer state stay.
+  void take_new_plan();
+
   void initialise_parameters(std::uint64_t seed);
 
   /// One optimizer step on a global batch. `step` counts from 0 and decides the learning rate and
@@ -71,7 +75,8 @@ class PipelineTrainer {
   [[nodiscard]] device::Stream& stream() { return *stream_; }
   /// Executor::host_cpu_seconds of the last run.
   [[nodiscard]] double host_cpu_seconds() const { return executor_->host_cpu_seconds(); }
-  /// Of the last run: one entry per instruction of this rank's training program.
+  /// Of the last run: one entry per instruction of this rank's training program, since the
+  /// beginning of step().
   [[nodiscard]] const std::vector<InstructionTime>& instruction_times() const {
     return executor_->times();
   }
@@ -88,6 +93,7 @@ class PipelineTrainer {
   device::Backend& backend_;
   transport::Transport& transport_;
   std::unique_ptr<device::Stream> stream_;
+  std::unique_ptr<device::Event> step_begin_;
   RankModel model_;
   std::unique_ptr<optimizer::AdamW> optimizer_;
   std::unique_ptr<Executor> executor_;

@@ -121,6 +121,9 @@ std::vector<NamedValue> keys_of_a_job(const config::RunConfig& config) {
   for (const config::Key& key : config::key_table()) {
     if (key.doc.path != kPerRankKey) values.push_back({key.doc.path, key.write(config)});
   }
+  if (config.device.profile) {
+    values.push_back({"what device.hardware says", config::to_text(*config.device.profile)});
+  }
   return values;
 }
 

@@ -22,8 +22,8 @@ struct NamedValue {
 /// ranks that have them. Collective.
 void require_same_on_all_ranks(std::span<const NamedValue> mine, transport::Transport& transport);
 
-/// Every key of a configuration except device.threads_per_rank: hosts may differ in their cores,
-/// and threads change no result.
+/// Every key of a configuration except device.threads_per_rank (hosts may differ in their cores,
+/// and threads change no result), and what device.hardware says.
 [[nodiscard]] std::vector<NamedValue> keys_of_a_job(const config::RunConfig& config);
 
 /// What ranks must have found alike when they opened the data: model.vocab_size, vocabulary and

@@ -154,12 +154,17 @@ ChosenSchedule search_for_limit(const config::RunConfig& config) {
   } catch (const schedule::MemoryLimitError&) {
     throw schedule::ScheduleError(too_little(config, problem));
   }
+  StageLayout layout = lay_out(config, found->split.placement, found->split.blocks_per_stage);
+  // The stages as they are: their layers may add up to a little less.
   schedule::SearchProblem whole = schedule::problem_of(problem, found->split);
+  whole.costs = in_arena_bytes(layout.costs);
+  const double cost =
+      schedule::cost_of(schedule::simulate(found->orders, whole.costs), whole.objective);
   const schedule::LowerBound any = schedule::bound_of_any_split(problem);
   schedule::LowerBound stages = schedule::lower_bound(whole);
   if (any.seconds > stages.seconds) stages = any;  // what holds for all stages holds for these
   ScheduleSearch search{std::move(whole.memory_limit),
-                        found->cost,
+                        cost,
                         any.seconds,
                         any.reason,
                         stages.seconds,
@@ -167,8 +172,7 @@ ChosenSchedule search_for_limit(const config::RunConfig& config) {
                         watch.seconds(),
                         std::nullopt};
   found->orders.name = "auto";
-  return {lay_out(config, found->split.placement, found->split.blocks_per_stage),
-          std::move(found->orders), std::move(search)};
+  return {std::move(layout), std::move(found->orders), std::move(search)};
 }
 
 }  // namespace halfpipe::runtime

@@ -135,20 +135,40 @@ std::int64_t batch_bytes(const config::RunConfig& config) {
   return static_cast<std::int64_t>(padded_bytes(tokens * sizeof(std::int32_t)));
 }
 
+/// What `more` adds to the passes of `stage`; the bytes of `alone`.
+schedule::StageCost difference(const schedule::StageCost& more,
+                               const schedule::StageCost& stage,
+                               schedule::StageCost alone) {
+  // Sums differ in their last bits.
+  const auto added = [](double with, double without) { return std::max(0.0, with - without); };
+  alone.forward_seconds = added(more.forward_seconds, stage.forward_seconds);
+  alone.backward_input_seconds = added(more.backward_input_seconds, stage.backward_input_seconds);
+  alone.backward_weight_seconds =
+      added(more.backward_weight_seconds, stage.backward_weight_seconds);
+  return alone;
+}
+
+/// Layers cost what they add to a stage. Where a stage itself takes time (on modelled devices it
+/// copies what it receives) no sum of layers is more than their stage takes: bounds stay bounds.
 schedule::LayeredModel layers_of(const config::RunConfig& config, bool counts_residents) {
   const int L = config.model.num_layers;
   const model::StageLayers embedding{0, 0, 0, true, false};
   const model::StageLayers block{0, 0, 1, false, false};
   const model::StageLayers head{0, L, 0, false, true};
-  const auto cost_of = [&](const model::StageLayers& layers) {
-    const schedule::CostModel costs = in_arena_bytes(stage_costs(config, {layers}));
-    return schedule::LayerCost{costs.stages.front(),
-                               counts_residents ? resident_bytes(config, {layers}) : 0};
+  const auto stage_of = [&](const model::StageLayers& layers) {
+    return in_arena_bytes(stage_costs(config, {layers})).stages.front();
   };
+  const auto residents_of = [&](const model::StageLayers& layers) {
+    return counts_residents ? resident_bytes(config, {layers}) : 0;
+  };
+  const schedule::StageCost one_block = stage_of(block);
+  const schedule::StageCost two_blocks = stage_of({0, 0, 2, false, false});
+  const schedule::StageCost block_and_head = stage_of({0, L - 1, 1, false, true});
   schedule::LayeredModel model;
-  model.embedding = cost_of(embedding);
-  model.blocks.assign(static_cast<std::size_t>(L), cost_of(block));
-  model.head = cost_of(head);
+  model.embedding = {stage_of(embedding), residents_of(embedding)};
+  model.blocks.assign(static_cast<std::size_t>(L),
+                      {difference(two_blocks, one_block, one_block), residents_of(block)});
+  model.head = {difference(block_and_head, one_block, stage_of(head)), residents_of(head)};
   if (counts_residents) {
     model.shared_resident_bytes = model.embedding.resident_bytes + model.head.resident_bytes -
                                   resident_bytes(config, {embedding, head});

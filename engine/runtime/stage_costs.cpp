@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstdint>
-#include <limits>
 #include <memory>
 
 #include "engine/model/model_cost.h"
@@ -23,17 +22,11 @@ class PassClock {
   explicit PassClock(const config::RunConfig& config)
       : config_(config),
         model_(model::all_parameters(config.model)),
-        backend_(modelled::make_modelled_backend(unlimited(device_model_of(config)))) {}
+        backend_(modelled::make_work_counter(device_model_of(config))) {}
 
   void time(const model::StageLayers& layers, schedule::StageCost& cost) const;
 
  private:
-  /// What fits is the plan's question, not the clock's.
-  static modelled::DeviceModel unlimited(modelled::DeviceModel device) {
-    device.memory_bytes = std::numeric_limits<std::int64_t>::max();
-    return device;
-  }
-
   const config::RunConfig& config_;
   std::vector<model::ParameterSpec> model_;
   std::unique_ptr<device::Backend> backend_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <span>
 
@@ -15,6 +16,9 @@ namespace halfpipe::runtime {
 namespace {
 
 using Times = std::vector<InstructionTime>;
+
+// A step of thousands of instructions takes their times 16 bytes each.
+constexpr std::size_t kMostTimelines = 64;
 
 /// What a rank is fed: what the tokens are changes no time.
 HostBatch random_batch(const Job& job, const PipelineTrainer& trainer) {
@@ -53,6 +57,17 @@ std::size_t median_index(const std::vector<MeasuredStep>& steps) {
     return steps[one].seconds < steps[other].seconds;
   });
   return order[(order.size() - 1) / 2];
+}
+
+/// Among the first `count` steps.
+std::size_t nearest_to(double seconds, const std::vector<MeasuredStep>& steps, std::size_t count) {
+  std::size_t nearest = 0;
+  for (std::size_t i = 1; i < count; ++i) {
+    if (std::abs(steps[i].seconds - seconds) < std::abs(steps[nearest].seconds - seconds)) {
+      nearest = i;
+    }
+  }
+  return nearest;
 }
 
 /// Times count from each rank's start of the step, which a barrier has lined up.
@@ -124,11 +139,11 @@ StepBenchmark benchmark_steps(const Job& job,
     }
     if (i < steps.warm_up) continue;
     result.steps.push_back(mine);
-    times.push_back(trainer.instruction_times());
+    if (times.size() < kMostTimelines) times.push_back(trainer.instruction_times());
   }
   result.memory = gather(trainer.measured_memory(), transport);
-  const std::size_t median = median_index(result.steps);
-  result.timeline = gather_timeline(job, times[median], result.steps[median], transport);
+  const std::size_t shown = nearest_to(result.median().seconds, result.steps, times.size());
+  result.timeline = gather_timeline(job, times[shown], result.steps[shown], transport);
   return result;
 }
 

@@ -29,8 +29,9 @@ struct MeasuredStep {
 struct StepBenchmark {
   std::vector<MeasuredStep> steps;
   std::vector<RankMemory> memory;  // [rank], measured
-  schedule::Timeline timeline;  // of the step with the median time; only its passes, span, makespan
-                                // and bubbles are filled
+  /// Of the step whose time is nearest to the median, among the first 64; only its passes, span,
+  /// makespan and bubbles are filled.
+  schedule::Timeline timeline;
 
   /// The step whose time is the median, the lower one of two.
   [[nodiscard]] const MeasuredStep& median() const;

@@ -33,7 +33,7 @@ std::int64_t peak_resident_bytes() {
 }  // namespace
 
 TrainingLoop::TrainingLoop(const TrainingInputs& inputs,
-                           const Job& job,
+                           Job& job,
                            PipelineTrainer& trainer,
                            transport::Transport& transport)
     : inputs_(inputs),
@@ -51,6 +51,7 @@ TrainingLoop::TrainingLoop(const TrainingInputs& inputs,
   model_flops_ = model::model_flops_per_token(job.config.model) * static_cast<double>(tokens);
   if (trainer.has_first_stage()) batch_.inputs.resize(tokens);
   if (trainer.has_last_stage()) batch_.targets.resize(tokens);
+  if (job.config.schedule.replan_after > 0) replanner_.emplace(job, trainer, transport);
 }
 
 void TrainingLoop::begin(const std::string& report) {
@@ -111,10 +112,22 @@ bool TrainingLoop::train_one_step() {
   const StepResult result = trainer_.step(steps_done_, learning_rate, batch_, stop_requested());
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   ++steps_done_;
-  if (steps_done_ == inputs_.steps_done + 1) check_memory();
+  if (!memory_is_checked_) check_memory();
   if (log_) log_->train(record_of(result, learning_rate, elapsed.count()));
   if (traced) write_trace();
+  look_at_plan(result);
   return result.stop_requested;
+}
+
+void TrainingLoop::look_at_plan(const StepResult& result) {
+  // Not after the last step: nothing would come of it.
+  if (!replanner_ || steps_done_ == job_.config.train.steps) return;
+  publish_activity(transport_, steps_done_, "measuring and planning");
+  transport_.set_timeout(0.0);  // the others wait for as long as rank 0 searches
+  const std::string text = replanner_->after_step(result);
+  transport_.set_timeout(job_.config.debug.timeout_seconds);
+  if (replanner_->changed_plan()) memory_is_checked_ = false;
+  if (log_ && !text.empty()) log_->say(text);
 }
 
 trace::StepRecord TrainingLoop::record_of(const StepResult& result,
@@ -144,6 +157,7 @@ void TrainingLoop::check_memory() {
   totals[static_cast<std::size_t>(transport_.rank())] = static_cast<double>(measured.total());
   transport_.all_reduce_sum(totals);
   peak_bytes_ = static_cast<std::int64_t>(*std::max_element(totals.begin(), totals.end()));
+  memory_is_checked_ = true;
 }
 
 void TrainingLoop::write_trace() {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "engine/runtime/end_report.h"
 #include "engine/runtime/job.h"
 #include "engine/runtime/pipeline_trainer.h"
+#include "engine/runtime/replanner.h"
 #include "engine/runtime/training_inputs.h"
 #include "engine/trace/run_log.h"
 #include "parallel/transport/transport.h"
@@ -22,8 +24,9 @@ namespace halfpipe::runtime {
 class TrainingLoop {
  public:
   /// What it is given must outlive it. The trainer holds the parameters of inputs.steps_done steps.
+  /// `job` changes where schedule.replan_after asks for it.
   TrainingLoop(const TrainingInputs& inputs,
-               const Job& job,
+               Job& job,
                PipelineTrainer& trainer,
                transport::Transport& transport);
 
@@ -50,24 +53,27 @@ class TrainingLoop {
   [[nodiscard]] trace::StepRecord record_of(const StepResult& result,
                                             double learning_rate,
                                             double seconds) const;
+  void look_at_plan(const StepResult& result);
   /// Planned equals measured, kind by kind, on every rank: checked after the first step of every
-  /// run.
+  /// run and of every plan.
   void check_memory();
   void write_trace();
   [[nodiscard]] std::vector<RankPeak> gather_peaks();
 
   const TrainingInputs& inputs_;
-  const Job& job_;
+  Job& job_;
   PipelineTrainer& trainer_;
   transport::Transport& transport_;
+  std::optional<Replanner> replanner_;
   std::unique_ptr<trace::RunLog> log_;  // rank 0 only
   checkpoint::CheckpointStore store_;
   data::BatchSampler sampler_;
   HostBatch batch_;
   std::int64_t steps_done_;
-  double model_flops_ = 0.0;     // of a step
-  std::int64_t peak_bytes_ = 0;  // of the rank that needs most
-  std::string parameter_hash_;   // of the last save
+  bool memory_is_checked_ = false;  // of the present plan
+  double model_flops_ = 0.0;        // of a step
+  std::int64_t peak_bytes_ = 0;     // of the rank that needs most
+  std::string parameter_hash_;      // of the last save
 };
 
 }  // namespace halfpipe::runtime

@@ -187,7 +187,7 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
 
   end_if_stopped(transport);
   starting(transport, "planning");
-  const std::optional<Job> job = agree_on_job(inputs.config, transport);
+  std::optional<Job> job = agree_on_job(inputs.config, transport);
 
   end_if_stopped(transport);
   starting(transport, "allocating memory");

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 
+#include "kernels/core/align.h"
 #include "kernels/core/error.h"
 #include "kernels/modelled/modelled_ops.h"
 #include "kernels/modelled/modelled_stream.h"
@@ -16,16 +17,12 @@ namespace {
 
 constexpr double kGibibyte = 1 << 30;
 
-class ModelledBackend final : public device::Backend {
+/// Everything but memory.
+class ModelledWork : public device::Backend {
  public:
-  explicit ModelledBackend(const DeviceModel& device) : device_(device), ops_(device) {}
-  ~ModelledBackend() override {
-    for (const auto& [pointer, bytes] : sizes_) ::munmap(pointer, bytes);
-  }
+  explicit ModelledWork(const DeviceModel& device) : device_(device), ops_(device) {}
 
   [[nodiscard]] std::string_view name() const override { return "modelled"; }
-  [[nodiscard]] void* allocate(std::size_t bytes, device::MemoryKind kind) override;
-  void deallocate(void* pointer, device::MemoryKind kind) noexcept override;
   void copy_async(void* /*dst*/,
                   const void* /*src*/,
                   std::size_t bytes,
@@ -46,6 +43,9 @@ class ModelledBackend final : public device::Backend {
   }
   [[nodiscard]] const ops::Ops& ops() const override { return ops_; }
 
+ protected:
+  [[nodiscard]] const DeviceModel& model() const { return device_; }
+
  private:
   void move(double bytes, device::Stream& stream) const {
     static_cast<ModelledStream&>(stream).enqueue(device_.seconds({0.0, bytes}));
@@ -53,6 +53,18 @@ class ModelledBackend final : public device::Backend {
 
   DeviceModel device_;
   ModelledOps ops_;
+};
+
+class ModelledBackend final : public ModelledWork {
+ public:
+  using ModelledWork::ModelledWork;
+  ~ModelledBackend() override {
+    for (const auto& [pointer, bytes] : sizes_) ::munmap(pointer, bytes);
+  }
+  [[nodiscard]] void* allocate(std::size_t bytes, device::MemoryKind kind) override;
+  void deallocate(void* pointer, device::MemoryKind kind) noexcept override;
+
+ private:
   std::map<void*, std::size_t> sizes_;  // of what is allocated
   std::int64_t allocated_ = 0;          // of device memory, bytes
 };
@@ -60,12 +72,12 @@ class ModelledBackend final : public device::Backend {
 void* ModelledBackend::allocate(std::size_t bytes, device::MemoryKind kind) {
   const auto wanted = static_cast<std::int64_t>(bytes);
   const bool on_device = kind == device::MemoryKind::kDevice;
-  if (on_device && wanted > device_.memory_bytes - allocated_) {
+  if (on_device && wanted > model().memory_bytes - allocated_) {
     throw RuntimeFailure(fmt::format(
         "out of memory: cannot allocate {} bytes ({:.2f} GiB); the modelled device has {:.2f} GiB, "
         "{:.2f} GiB of them taken",
         bytes, static_cast<double>(bytes) / kGibibyte,
-        static_cast<double>(device_.memory_bytes) / kGibibyte,
+        static_cast<double>(model().memory_bytes) / kGibibyte,
         static_cast<double>(allocated_) / kGibibyte));
   }
   void* const pointer =
@@ -87,10 +99,26 @@ void ModelledBackend::deallocate(void* pointer, device::MemoryKind kind) noexcep
   sizes_.erase(found);
 }
 
+class WorkCounter final : public ModelledWork {
+ public:
+  using ModelledWork::ModelledWork;
+  [[nodiscard]] void* allocate(std::size_t /*bytes*/, device::MemoryKind /*kind*/) override {
+    return &place_;
+  }
+  void deallocate(void* /*pointer*/, device::MemoryKind /*kind*/) noexcept override {}
+
+ private:
+  alignas(kTensorAlignment) std::byte place_{};
+};
+
 }  // namespace
 
 std::unique_ptr<device::Backend> make_modelled_backend(const DeviceModel& device) {
   return std::make_unique<ModelledBackend>(device);
+}
+
+std::unique_ptr<device::Backend> make_work_counter(const DeviceModel& device) {
+  return std::make_unique<WorkCounter>(device);
 }
 
 }  // namespace halfpipe::modelled

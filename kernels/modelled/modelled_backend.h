@@ -15,4 +15,8 @@ namespace halfpipe::modelled {
 /// keeps the values that it had.
 [[nodiscard]] std::unique_ptr<device::Backend> make_modelled_backend(const DeviceModel& device);
 
+/// The same without limit and without address space, for those who only want to know what work
+/// takes: every allocation is the same address.
+[[nodiscard]] std::unique_ptr<device::Backend> make_work_counter(const DeviceModel& device);
+
 }  // namespace halfpipe::modelled

@@ -25,6 +25,15 @@ void sleep_until(Clock::time_point time) {
   }
 }
 
+Clock::time_point later(Clock::time_point time, double seconds) {
+  constexpr Clock::time_point kEnd = Clock::time_point::max();
+  const std::chrono::duration<double> duration(seconds);
+  const std::chrono::duration<double> left = kEnd - time;
+  // Half of it: what is left is rounded.
+  if (!(duration < 0.5 * left)) return kEnd;
+  return time + std::chrono::round<Clock::duration>(duration);
+}
+
 double ModelledEvent::seconds_since(const device::Event& earlier) const {
   const auto& other = static_cast<const ModelledEvent&>(earlier);
   return std::chrono::duration<double>(time_ - other.time_).count();
@@ -41,8 +50,7 @@ void ModelledStream::wait_for(device::Event& event) {
 }
 
 void ModelledStream::enqueue(double seconds) {
-  const std::chrono::duration<double> duration(seconds);
-  free_at_ = std::max(free_at_, Clock::now()) + std::chrono::round<Clock::duration>(duration);
+  free_at_ = later(std::max(free_at_, Clock::now()), seconds);
   work_seconds_ += seconds;
 }
 

@@ -15,6 +15,9 @@ using Clock = std::chrono::steady_clock;
 /// at all when it has passed.
 void sleep_until(Clock::time_point time);
 
+/// `seconds` (at least 0) after `time`; the end of all time when the clock does not reach so far.
+[[nodiscard]] Clock::time_point later(Clock::time_point time, double seconds);
+
 class ModelledEvent final : public device::Event {
  public:
   void synchronize() override { sleep_until(time_); }

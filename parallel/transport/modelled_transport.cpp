@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
 #include "kernels/core/error.h"
@@ -32,10 +33,6 @@ auto bytes_of(Value& value) {
   return std::as_writable_bytes(std::span(&value, 1));
 }
 
-Clock::duration from_seconds(double seconds) {
-  return std::chrono::round<Clock::duration>(std::chrono::duration<double>(seconds));
-}
-
 modelled::ModelledStream& modelled_stream(device::Stream& stream) {
   return static_cast<modelled::ModelledStream&>(stream);
 }
@@ -49,6 +46,17 @@ ModelledTransport::ModelledTransport(Transport& carrier, std::vector<ModelledLin
   HALFPIPE_CHECK(carrier.ranks_on_this_host() == carrier.world_size(),
                  "modelled devices are all on one host");
   for (const ModelledLink& link : links) peers_.push_back({.link = link, .link_free_at = {}});
+}
+
+ModelledTransport::~ModelledTransport() {
+  const bool all_done = std::ranges::all_of(
+      messages_, [](const Message& message) { return message.state == Message::State::kFree; });
+  if (all_done) return;
+  // After an error, or where the carrier has not yet told: it may still read and write the notes.
+  static std::mutex mutex;
+  static std::vector<std::deque<Message>> kept;
+  const std::lock_guard lock(mutex);
+  kept.push_back(std::move(messages_));
 }
 
 ModelledTransport::Peer& ModelledTransport::peer(int rank) {
@@ -78,15 +86,15 @@ Request ModelledTransport::send(std::span<const std::byte> src,
   Peer& to = peer(dst_rank);
   const std::int32_t index = take_place();
   Message& message = at(index);
-  const auto transfer = from_seconds(static_cast<double>(src.size()) / to.link.bytes_per_second);
   message.state = Message::State::kToSend;
   message.peer = dst_rank;
   // A stream that has run dry does not send in the past.
   const TimePoint ready = std::max(modelled_stream(stream).free_at(), Clock::now());
   message.leaves = std::max(ready, to.link_free_at);
-  message.is_gone = message.leaves + transfer;
+  message.is_gone =
+      modelled::later(message.leaves, static_cast<double>(src.size()) / to.link.bytes_per_second);
   to.link_free_at = message.is_gone;
-  const TimePoint arrival = message.is_gone + from_seconds(to.link.latency_seconds);
+  const TimePoint arrival = modelled::later(message.is_gone, to.link.latency_seconds);
   message.note = {to.num_sent++, static_cast<std::int64_t>(src.size()),
                   std::chrono::nanoseconds(arrival.time_since_epoch()).count()};
   to_send_.push_back(index);
@@ -115,7 +123,8 @@ void ModelledTransport::wait(Request request, device::Stream& stream) {
 bool ModelledTransport::wait_until(Request request, device::Stream& stream, TimePoint deadline) {
   const auto index = static_cast<std::size_t>(request.index);
   HALFPIPE_CHECK(request.index >= 0 && index < messages_.size() &&
-                     messages_[index].state != Message::State::kFree,
+                     messages_[index].state != Message::State::kFree &&
+                     messages_[index].state != Message::State::kWaitedFor,
                  "a request is waited for exactly once");
   const bool receives = at(request.index).state == Message::State::kReceiving;
   return receives ? finish_receive(request.index, stream, deadline)
@@ -132,6 +141,7 @@ bool ModelledTransport::finish_send(std::int32_t index,
     modelled::sleep_until(std::min(next, deadline));
   }
   modelled_stream(stream).wait_until(message.is_gone);
+  message.state = Message::State::kWaitedFor;
   sent_.push_back(index);
   return true;
 }

@@ -30,6 +30,8 @@ class ModelledTransport final : public Transport {
  public:
   /// links: [world_size]. `carrier` must outlive it.
   ModelledTransport(Transport& carrier, std::vector<ModelledLink> links);
+  /// Notes that the carrier may still touch stay in memory until the process ends.
+  ~ModelledTransport() override;
 
   [[nodiscard]] int rank() const override { return carrier_.rank(); }
   [[nodiscard]] int world_size() const override { return carrier_.world_size(); }
@@ -74,7 +76,7 @@ class ModelledTransport final : public Transport {
     std::int64_t arrival_ns = 0;  // of steady_clock
   };
   struct Message {
-    enum class State : std::uint8_t { kFree, kReceiving, kToSend, kSent };
+    enum class State : std::uint8_t { kFree, kReceiving, kToSend, kSent, kWaitedFor };
     State state = State::kFree;
     int peer = -1;
     std::int64_t number = 0;

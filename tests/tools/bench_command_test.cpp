@@ -147,6 +147,24 @@ TEST_F(BenchCommand, SaysWhatDidNotRun) {
   EXPECT_NE(result.out.find("\nv-min "), std::string::npos) << result.out;
 }
 
+TEST_F(BenchCommand, LayersPerStageNeedNotFitTheScheduleOfTheFile) {
+  const CommandResult result =
+      run(bench({"schedule.name=1f1b", "parallel.layers_per_stage=[1, 1, 1, 1]"},
+                local(2) + Arguments{"--schedules", "1f1b,v-half,v-zb"}));
+  ASSERT_TRUE(succeeded(result));
+  EXPECT_NE(result.out.find("1f1b was not run: "), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("\nv-half "), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("\nv-zb "), std::string::npos) << result.out;
+}
+
+TEST_F(BenchCommand, ThePlanSaysThatAJobDoesNotFit) {
+  write("toy.yaml", hardware("100 KiB"));
+  const CommandResult result = run(
+      {"plan", "run.yaml", "--set", kModelled[0], "--set", kModelled[1], "--set", kModelled[2]});
+  ASSERT_TRUE(succeeded(result));
+  EXPECT_NE(result.out.find("does not fit: rank "), std::string::npos) << result.out;
+}
+
 TEST_F(BenchCommand, RefusesWhatItCannotMean) {
   const auto refuse = [&](const Arguments& settings, const Arguments& more,
                           const std::vector<std::string>& parts) {
@@ -160,6 +178,17 @@ TEST_F(BenchCommand, RefusesWhatItCannotMean) {
   refuse({}, local(2) + Arguments{"--schedules", "auto@much"}, {"auto@much", "60%"});
   refuse({}, local(2) + Arguments{"--schedules", "auto@1B"},
          {"no schedule was run; auto@1B", "smallest limit"});
+  refuse({}, local(2) + Arguments{"--json", "same", "--html", "./same"},
+         {"--html", "another file"});
+  refuse({}, local(2) + Arguments{"--html", "."}, {"--html (.)", "folder"});
+  EXPECT_TRUE(refused(run(bench({}, local(2) + Arguments{"--json", "absent/x.json"})), 1,
+                      {"--json (absent/x.json)", "no folder"}));
+  refuse({"schedule.memory_limit=60%"}, local(2) + Arguments{"--schedules", "1f1b,v-half"},
+         {"schedule.memory_limit (", "schedule.name auto", "--schedules has none"});
+  refuse({"schedule.num_chunks=3"}, local(2) + Arguments{"--schedules", "1f1b"},
+         {"schedule.num_chunks (3)", "interleaved"});
+  refuse(kModelled + Arguments{"debug.timeout_seconds=0.001"}, local(2),
+         {"no schedule was run", "debug.timeout_seconds (0.001)"});
   refuse({}, local(3), {"parallel.pipeline (2)", "3"});
   refuse({}, local(2) + Arguments{"--steps", "0"}, {"--steps"});
   refuse({"device.kind=modelled", "device.threads_per_rank=null"}, local(2),

@@ -206,6 +206,7 @@ std::vector<Effect> layout_and_surroundings() {
       // A search that does not reach its bound takes the second that it may take.
       {"schedule.search_seconds", "0", time_of_search, "short", kHardSearch},
       {"schedule.search_evaluations", "500", time_of_search, "short", kHardSearch},
+      {"schedule.replan_after", "1", printed(R"(replan after (\d+) steps)"), "1"},
       {"device.threads_per_rank", "2", printed(R"((\d+) threads per rank)"), "2"},
       {"output.dir", "elsewhere",
        [](const Outcome& outcome) {

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/config/key_table.h"
 #include "engine/config/load_config.h"
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/hardware.h"
@@ -41,29 +43,76 @@ struct Options {
   bool local_ranks_given = false;
 };
 
-/// Keys of a search have a meaning whatever schedule the file names: the list may have others.
-const std::array<std::string, 6> kMeantAnyway = {
-    "schedule.exact",     "schedule.memory_limit",   "schedule.num_chunks",
-    "schedule.objective", "schedule.search_seconds", "schedule.search_evaluations"};
+/// Keys that have a meaning with some schedules: the list may have others than the file.
+const std::array<std::string, 7> kOfSomeSchedules = {
+    "schedule.exact",       "schedule.memory_limit",   "schedule.num_chunks",
+    "schedule.objective",   "schedule.search_seconds", "schedule.search_evaluations",
+    "schedule.replan_after"};
+
+/// The file as the first schedule of the list reads it that can: parallel.layers_per_stage fits
+/// some and not others.
+config::RunConfig load_for_any(const Options& options, const std::vector<ScheduleChoice>& choices) {
+  if (choices.empty()) return config::load_config(options.config, options.settings);
+  std::exception_ptr first_problem;
+  for (const ScheduleChoice& choice : choices) {
+    std::vector<std::string> settings = options.settings;
+    settings.push_back("schedule.name=" + choice.name);
+    try {
+      return config::load_config(options.config, settings, kOfSomeSchedules);
+    } catch (const ConfigError&) {
+      if (!first_problem) first_problem = std::current_exception();
+    }
+  }
+  std::rethrow_exception(first_problem);
+}
+
+/// A key that is set and changes none of the schedules is a mistake.
+void check_keys(const config::RunConfig& config, const std::vector<ScheduleChoice>& choices) {
+  for (const std::string& path : kOfSomeSchedules) {
+    const config::Key& key = *config::find_key_or_null(path);
+    if (key.write(config) == key.doc.default_value) continue;
+    const bool any = std::ranges::any_of(choices, [&](const ScheduleChoice& choice) {
+      config::RunConfig other = config;
+      other.schedule.name = choice.name;
+      return key.applies(other);
+    });
+    if (any) continue;
+    throw ConfigError(fmt::format("{} ({}) has a meaning with {} only; --schedules has none", path,
+                                  key.write(config), key.applies_when));
+  }
+}
+
+struct Question {
+  config::RunConfig config;
+  std::vector<ScheduleChoice> choices;
+};
 
 /// Collective; the same on every rank.
-config::RunConfig read_config(const Options& options, transport::Transport& transport) {
-  config::RunConfig config;
+Question read_question(const Options& options, transport::Transport& transport) {
+  Question question;
   runtime::agree(transport, [&] {
-    config = config::load_config(options.config, options.settings, kMeantAnyway);
+    if (transport.rank() == 0) {
+      check_outputs({{"--json", options.json}, {"--html", options.html}});
+    }
+    if (!options.schedules.empty()) question.choices = parse_schedule_choices(options.schedules);
+    config::RunConfig& config = question.config;
+    config = load_for_any(options, question.choices);
+    if (question.choices.empty()) {
+      question.choices = {{config.schedule.name, config.schedule.name, ""}};
+    }
+    check_keys(config, question.choices);
     runtime::check_rank_count(config, transport.world_size());
     if (config.model.vocab_size == 0) runtime::open_training_data(config);
     if (is_modelled(config.device) && transport.ranks_on_this_host() != transport.world_size()) {
       throw ConfigError("device.kind (modelled): all ranks must be on one machine");
     }
   });
-  runtime::require_same_on_all_ranks(runtime::keys_of_a_job(config), transport);
-  return config;
-}
-
-std::vector<ScheduleChoice> choices_of(const Options& options, const config::RunConfig& config) {
-  if (!options.schedules.empty()) return parse_schedule_choices(options.schedules);
-  return {{config.schedule.name, config.schedule.name, ""}};
+  std::vector<runtime::NamedValue> values = runtime::keys_of_a_job(question.config);
+  values.push_back({"--schedules", options.schedules});
+  values.push_back({"--steps", fmt::to_string(options.steps.measured)});
+  values.push_back({"--warm-up", fmt::to_string(options.steps.warm_up)});
+  runtime::require_same_on_all_ranks(values, transport);
+  return question;
 }
 
 void write_report(const Options& options, const BenchReport& report) {
@@ -81,7 +130,7 @@ void write_report(const Options& options, const BenchReport& report) {
 
 /// What one rank does.
 void bench_rank(const Options& options, transport::Transport& carrier) {
-  const config::RunConfig config = read_config(options, carrier);
+  const auto [config, choices] = read_question(options, carrier);
   std::optional<transport::ModelledTransport> modelled;
   if (is_modelled(config.device)) {
     modelled.emplace(
@@ -89,10 +138,7 @@ void bench_rank(const Options& options, transport::Transport& carrier) {
   }
   transport::Transport& transport =
       modelled ? static_cast<transport::Transport&>(*modelled) : carrier;
-  transport.set_timeout(config.debug.timeout_seconds);
   BenchReport report{config, options.steps, {}};
-  std::vector<ScheduleChoice> choices;
-  runtime::agree(transport, [&] { choices = choices_of(options, config); });
   for (const ScheduleChoice& choice : choices) {
     if (transport.rank() == 0) fmt::print(stderr, "bench: {}\n", choice.text);
     report.schedules.push_back(bench_schedule(config, choice, options.steps, transport));

@@ -25,9 +25,10 @@ struct BenchReport {
 
 /// {"device": {"kind", "name"}, "ranks", "micro_batches", "tokens_per_step", "model":
 /// {"num_parameters", "flops_per_token"}, "peak_flops_per_second": of a device or null,
-/// "warm_up_steps", "schedules":
+/// "warm_up_steps", "ratio_to": the schedule that ratios are to,
+/// "schedules":
 /// [{"schedule", "problem": null or why it did not run, "tokens_per_second",
-/// "tokens_per_second_per_device", "mfu": or null, "ratio_to_first", "step_seconds": [by step],
+/// "tokens_per_second_per_device", "mfu": or null, "ratio", "step_seconds": [by step],
 /// "step_seconds_median", "planned": null or {"span", "bubble", "makespan"}, "measured": {"span",
 /// "bubble", "makespan"} (of the median step), "peak_activation_bytes": {"planned": [by rank],
 /// "measured": [by rank]}, "total_bytes": the same, "instructions": most of any rank,

@@ -13,6 +13,7 @@
 #include "engine/config/nearest_name.h"
 #include "engine/config/validate_config.h"
 #include "engine/runtime/agreement.h"
+#include "engine/runtime/hardware.h"
 #include "engine/runtime/stage_costs.h"
 #include "engine/runtime/training_run.h"
 #include "kernels/core/error.h"
@@ -22,8 +23,6 @@
 namespace halfpipe::tools {
 
 namespace {
-
-constexpr double kMebibyte = 1 << 20;
 
 std::vector<std::string> known_names() {
   const auto names = schedule::schedule_names();
@@ -54,16 +53,12 @@ ScheduleChoice parse_choice(const std::string& text) {
   return choice;
 }
 
-/// A modelled device says that it is full only when everything before has been taken.
-std::string shortage(const config::RunConfig& config,
-                     const std::vector<runtime::RankMemory>& memory) {
-  if (!is_modelled(config.device)) return "";
-  const auto fullest = std::ranges::max_element(memory, {}, &runtime::RankMemory::total);
-  const std::int64_t has = config.device.profile->memory_bytes;
-  if (fullest->total() <= has) return "";
-  return fmt::format(
-      "does not fit: rank {} needs {:.2f} MiB of {:.2f}", std::distance(memory.begin(), fullest),
-      static_cast<double>(fullest->total()) / kMebibyte, static_cast<double>(has) / kMebibyte);
+/// A wait that the plan itself makes as long as this would be taken for a rank that stands still.
+std::string slowness(const config::RunConfig& config, const schedule::Timeline& planned) {
+  const double limit = config.debug.timeout_seconds;
+  if (limit <= 0.0 || planned.makespan < limit) return "";
+  return fmt::format("a step would take {:.4g} s, longer than debug.timeout_seconds ({})",
+                     planned.makespan, limit);
 }
 
 }  // namespace
@@ -101,6 +96,7 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
                                transport::Transport& transport) {
   BenchedSchedule result;
   result.title = choice.text;
+  transport.set_timeout(0.0);  // a search may take long
   const config::RunConfig config = with_schedule(base, choice);
   std::unique_ptr<device::Backend> backend;
   try {
@@ -118,12 +114,15 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
     result.problem = error.what();
     return result;
   }
-  result.problem = shortage(config, result.planned_memory);
+  result.problem = runtime::memory_shortage(config, result.planned_memory);
   if (!result.problem.empty()) return result;
   if (runtime::costs_are_seconds(config)) {
     result.planned =
         schedule::simulate(runtime::orders_of(result.job->training), result.job->costs);
+    result.problem = slowness(config, *result.planned);
+    if (!result.problem.empty()) return result;
   }
+  transport.set_timeout(config.debug.timeout_seconds);
   result.measured = runtime::benchmark_steps(*result.job, steps, *backend, transport);
   return result;
 }

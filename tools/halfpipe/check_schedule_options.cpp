@@ -7,22 +7,19 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
-#include <filesystem>
 #include <set>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include "engine/config/nearest_name.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/catalogue.h"
 #include "parallel/schedule/pass.h"
+#include "tools/halfpipe/write_output.h"
 
 namespace halfpipe::tools {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr const char* kAuto = "auto";
 
@@ -130,38 +127,15 @@ void check_effects(const CLI::App& command, const ScheduleOptions& options) {
   }
 }
 
-/// Where the path leads, links followed as far as they go.
-fs::path resolved(const std::string& path) {
-  std::error_code error;
-  const fs::path place = fs::absolute(path, error).lexically_normal();
-  fs::path target = fs::weakly_canonical(place, error);
-  return error ? place : target;
-}
-
 /// Found out before a long search, not after it.
-void check_outputs(const ScheduleOptions& options) {
-  std::vector<std::pair<const char*, std::string>> seen;
-  if (!options.stage_costs.empty()) seen.emplace_back("--stage-costs", options.stage_costs);
-  for (const auto& [option, path] :
-       {std::pair{"--json", options.json}, std::pair{"--svg", options.svg},
-        std::pair{"--html", options.html}, std::pair{"--trace", options.trace}}) {
-    if (path.empty() || (option == std::string_view("--json") && path == "-")) continue;
-    std::error_code ignored;
-    const fs::path folder = fs::path(path).has_parent_path() ? fs::path(path).parent_path() : ".";
-    if (!fs::is_directory(folder, ignored)) {
-      throw RuntimeFailure(
-          fmt::format("{} ({}): there is no folder {}", option, path, folder.string()));
-    }
-    if (!fs::path(path).has_filename() || fs::is_directory(path, ignored)) {
-      throw ConfigError(fmt::format("{} ({}) is a folder, it must be a file", option, path));
-    }
-    for (const auto& [other, other_path] : seen) {
-      if (resolved(path) != resolved(other_path)) continue;
-      throw ConfigError(
-          fmt::format("{} ({}) must be another file than that of {}", option, path, other));
-    }
-    seen.emplace_back(option, path);
-  }
+void check_outputs_of(const ScheduleOptions& options) {
+  std::vector<NamedFile> inputs;
+  if (!options.stage_costs.empty()) inputs.push_back({"--stage-costs", options.stage_costs});
+  check_outputs({{"--json", options.json},
+                 {"--svg", options.svg},
+                 {"--html", options.html},
+                 {"--trace", options.trace}},
+                inputs);
 }
 
 }  // namespace
@@ -195,7 +169,7 @@ void check_schedule_options(const CLI::App& command, const ScheduleOptions& opti
   check_names(options);
   check_sizes(options);
   check_effects(command, options);
-  check_outputs(options);
+  check_outputs_of(options);
 }
 
 }  // namespace halfpipe::tools

@@ -62,6 +62,7 @@ struct PlannedStep {
 /// "memory": [{"rank", "parameters", "gradients", "optimizer", "activations",
 ///   "activations_without_head", "activations_arena", "messages", "workspace", "batch", "total"}]
 ///   (bytes),
+/// "memory_shortage": null, or which rank needs more than a modelled device has,
 /// "messages": {"bytes_each", "count", "bytes", "tied_gradient_bytes",
 ///   "links": [{"from_rank", "to_rank", "activations", "gradients", "bytes"}]},
 /// "step": {"block_forwards", "flops_per_block_forward", "flops_per_second", "seconds",

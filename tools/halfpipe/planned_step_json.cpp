@@ -5,6 +5,7 @@
 
 #include "engine/config/key_table.h"
 #include "engine/model/model_cost.h"
+#include "engine/runtime/hardware.h"
 #include "engine/runtime/stage_costs.h"
 #include "tools/halfpipe/planned_step.h"
 #include "tools/halfpipe/schedule_json.h"
@@ -141,6 +142,8 @@ std::string planned_step_json(const PlannedStep& step) {
   json["stage_map"] = stage_map(job);
   json["search"] = search(job);
   json["memory"] = memory(step);
+  const std::string shortage = runtime::memory_shortage(job.config, step.memory);
+  json["memory_shortage"] = shortage.empty() ? Json(nullptr) : Json(shortage);
   json["messages"] = messages(step);
   json["step"] = step_time(step);
   json["rows"] = std::move(rows);

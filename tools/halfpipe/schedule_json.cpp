@@ -40,16 +40,18 @@ const char* letter_of(schedule::Pass pass) {
 nlohmann::ordered_json figures_of(const MadeSchedule& made) {
   const schedule::Timeline& timeline = made.timeline;
   const schedule::Placement& placement = made.orders.placement;
-  nlohmann::ordered_json json = {{"name", made.orders.name},
-                                 {"p", placement.num_pipeline_ranks()},
-                                 {"m", made.orders.num_micro_batches},
-                                 {"layout", layout_of(placement.kind())},
-                                 {"comm", made.costs.message_seconds},
-                                 {"span", timeline.span},
-                                 {"makespan", timeline.makespan},
-                                 {"bubble_fraction", timeline.bubble_fraction},
-                                 {"bubble_fraction_makespan", timeline.bubble_fraction_makespan},
-                                 {"peak_memory", peak_units(made)}};
+  nlohmann::ordered_json json = {
+      {"name", made.orders.name},
+      {"p", placement.num_pipeline_ranks()},
+      {"m", made.orders.num_micro_batches},
+      {"layout", layout_of(placement.kind())},
+      {"comm", made.costs.links.empty() ? nlohmann::ordered_json(made.costs.message_seconds)
+                                        : nlohmann::ordered_json(nullptr)},
+      {"span", timeline.span},
+      {"makespan", timeline.makespan},
+      {"bubble_fraction", timeline.bubble_fraction},
+      {"bubble_fraction_makespan", timeline.bubble_fraction_makespan},
+      {"peak_memory", peak_units(made)}};
   if (made.search && made.search->memory_limit.size() == 1) {
     json["memory_limit"] = made.search->memory_limit.front();
   } else if (made.search && !made.search->memory_limit.empty()) {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/halfpipe/sweep_report.h"
-#include "engine/runtime/stage_costs.h"
 
 #include <fmt/format.h>
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <utility>
+
+#include "engine/runtime/stage_costs.h"
 
 namespace halfpipe::tools {
 
@@ -34,9 +35,14 @@ double mebibytes(std::int64_t bytes) {
   return static_cast<double>(bytes) / kMebibyte;
 }
 
+std::string cost_text(const MemorySweep& sweep, double cost) {
+  return runtime::costs_are_seconds(sweep.config) ? fmt::format("{:.4g}", cost)
+                                                  : fmt::format("{:.2f}", cost);
+}
+
 /// The columns that found and named schedules share.
 std::string schedule_columns(const MemorySweep& sweep, const SweptSchedule& schedule) {
-  return fmt::format("{:>10.2f}{:>7.2f}%{:>9.2f}%{:>8.2f}%", schedule.cost,
+  return fmt::format("{:>10}{:>7.2f}%{:>9.2f}%{:>8.2f}%", cost_text(sweep, schedule.cost),
                      100.0 * sweep.idle_share(schedule.cost),
                      100.0 * schedule.bubble_fraction_makespan, 100.0 * schedule.bubble_fraction);
 }
@@ -61,14 +67,16 @@ Json schedule_json_of(const MemorySweep& sweep, const SweptSchedule& schedule) {
 std::string sweep_table(const MemorySweep& sweep) {
   const config::RunConfig& config = sweep.config;
   std::string text = fmt::format(
-      "{} pipeline ranks, {} micro-batches of {} sequences; {} limits in {:.1f} s; times in "
-      "forward passes of a block, modelled, messages free\n"
+      "{} pipeline ranks, {} micro-batches of {} sequences; {} limits in {:.1f} s; times {}\n"
       "idle: share of all ranks' time by {}, bubble and imbalance, and what it is at least; "
       "bubble: of the busiest rank\n"
       "{:<12}{:>11}{:>8}{:>10}{:>8}{:>10}{:>9}{:>12}  {}\n",
       config.parallel.pipeline, config.num_micro_batches(), config.train.micro_batch_size,
-      sweep.points.size(), sweep.search_seconds, config.schedule.objective, "best", "limit MiB",
-      "units", config.schedule.objective, "idle", "bubble", "by span", "at least", "stages");
+      sweep.points.size(), sweep.search_seconds,
+      runtime::costs_are_seconds(config) ? "in seconds, those of the hardware profile"
+                                         : "in forward passes of a block, modelled, messages free",
+      config.schedule.objective, "best", "limit MiB", "units", config.schedule.objective, "idle",
+      "bubble", "by span", "at least", "stages");
   for (const SweepPoint& point : sweep.points) {
     text += fmt::format(
         "{:<12}{:>11.3f}{:>8.2f}{}{:>11.2f}%  {}\n", point.schedule.name,

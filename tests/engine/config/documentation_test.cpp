@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // docs/configuration.md and the table of keys say the same.
+#include "engine/config/hardware_profile.h"
 #include "engine/config/key_table.h"
 #include "engine/config/load_config.h"
 
@@ -52,7 +53,10 @@ TEST(Documentation, ExamplesLoad) {
   for (std::size_t at = text.find(fence); at != std::string::npos; at = text.find(fence, at + 1)) {
     const std::size_t begin = at + fence.size();
     const std::string yaml = text.substr(begin, text.find("```", begin) - begin);
-    EXPECT_NO_THROW(static_cast<void>(parse_config(yaml, "example", {}))) << yaml;
+    const bool hardware = yaml.find("memory_rate:") != std::string::npos;
+    EXPECT_NO_THROW(hardware ? static_cast<void>(parse_hardware(yaml, "example"))
+                             : static_cast<void>(parse_config(yaml, "example", {})))
+        << yaml;
     ++num_examples;
   }
   EXPECT_GE(num_examples, 2);

@@ -44,25 +44,47 @@ TEST(HardwareProfile, ReadsEveryKey) {
   EXPECT_EQ(profile.between_machines, (HardwareLink{0.0, {1e8, 0.8}}));
 }
 
+TEST(HardwareProfile, TextsTellProfilesApart) {
+  const HardwareProfile profile = parse_hardware(kGood, "toy.yaml");
+  EXPECT_EQ(to_text(profile), to_text(parse_hardware(kGood, "other.yaml")));
+  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
+           {"A toy", "B toy"},
+           {"3 MiB", "4 MiB"},
+           {"0.5", "0.6"},
+           {"2.0e9", "2.1e9"},
+           {"4.0e9", "4.1e9"},
+           {"op_seconds: 0", "op_seconds: 1"},
+           {"ranks_per_machine: 2", "ranks_per_machine: 3"},
+           {"1.0e-6", "1.1e-6"},
+           {"efficiency: 0.8", "efficiency: 0.7"}}) {
+    EXPECT_NE(to_text(profile), to_text(parse_hardware(with(from, to), "toy.yaml"))) << from;
+  }
+}
+
 TEST(HardwareProfile, RefusesWithPlaceKeyAndRule) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> mistakes = {
       {with("memory: 3 MiB", "memory: 3 units"), {"toy.yaml:2", "memory (3 units)", "80 GiB"}},
+      {with("memory: 3 MiB", "memory: 0.3 B"), {"toy.yaml:2", "memory (0.3 B)"}},
+      {with("flops_per_second: 2.0e9", "flops_per_second: 1e300"),
+       {"toy.yaml:4", "float32.flops_per_second (1e300)"}},
+      {with("op_seconds: 0", "op_seconds: 1e300"), {"toy.yaml:6", "op_seconds (1e300)"}},
       {with("memory: 3 MiB", "memory: lots"), {"toy.yaml:2", "memory (lots)"}},
       {with("efficiency: 0.5", "efficiency: 1.5"),
-       {"toy.yaml:3", "memory_rate.efficiency (1.5)", "above 0 and at most 1"}},
+       {"toy.yaml:3", "memory_rate.efficiency (1.5)", "from 1e-06 to 1"}},
       {with("efficiency: 0.25", "efficiency: 0"), {"toy.yaml:4", "float32.efficiency (0)"}},
       {with("flops_per_second: 4.0e9", "flops_per_second: -1"),
-       {"toy.yaml:5", "bf16.flops_per_second (-1)", "above 0"}},
-      {with("op_seconds: 0", "op_seconds: -1e-9"), {"toy.yaml:6", "op_seconds", "at least 0"}},
+       {"toy.yaml:5", "bf16.flops_per_second (-1)", "from 1 to 1e+21"}},
+      {with("op_seconds: 0", "op_seconds: -1e-9"), {"toy.yaml:6", "op_seconds", "from 0 to 3600"}},
       {with("ranks_per_machine: 2", "ranks_per_machine: 0"),
        {"toy.yaml:7", "ranks_per_machine (0)", "from 1"}},
       {with("ranks_per_machine: 2", "ranks_per_machine: 1.5"), {"ranks_per_machine (1.5)"}},
       {with("latency_seconds: 1.0e-6", "latency_seconds: -1"),
-       {"toy.yaml:8", "within_machine.latency_seconds (-1)", "at least 0"}},
+       {"toy.yaml:8", "within_machine.latency_seconds (-1)", "from 0 to 3600"}},
       {with("latency_seconds: 1.0e-6, ", ""),
        {"toy.yaml:8", "within_machine.latency_seconds", "missing"}},
       {with("op_seconds: 0\n", ""), {"toy.yaml", "op_seconds is missing"}},
-      {with("op_seconds: 0", "op_second: 0"), {"op_seconds is missing"}},
+      {with("op_seconds: 0", "op_second: 0"),
+       {"toy.yaml:6", "op_second: ", "did you mean op_seconds?"}},
       {kGood + "op_second: 0\n", {"toy.yaml:10", "op_second:", "did you mean op_seconds?"}},
       {with("efficiency: 0.9", "efficiency: 0.9, width: 3"),
        {"toy.yaml:8", "within_machine.width", "no such key"}},

@@ -28,7 +28,7 @@ std::string base_for(const std::string& path) {
   std::string base(kBase);
   const std::string interleaved = "interleaved";
   const bool of_search = path == "schedule.memory_limit" || path == "schedule.objective" ||
-                         path.starts_with("schedule.search_");
+                         path.starts_with("schedule.search_") || path == "schedule.replan_after";
   const std::string name = of_search ? "auto" : path == "schedule.exact" ? "w4" : interleaved;
   base.replace(base.find(interleaved), interleaved.size(), name);
   return base;
@@ -81,6 +81,7 @@ const std::map<std::string, Sample>& samples() {
       {"schedule.objective", {"span", {}}},
       {"schedule.search_seconds", {"0.5", {}}},
       {"schedule.search_evaluations", {"1000", {}}},
+      {"schedule.replan_after", {"10", {}}},
       {"device.kind", {"modelled", {std::string("device.hardware=") + kHardware}}},
       {"device.threads_per_rank", {"2", {}}},
       {"device.hardware", {kHardware, {"device.kind=modelled"}}},

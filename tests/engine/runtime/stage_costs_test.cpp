@@ -5,37 +5,19 @@
 #include <gtest/gtest.h>
 
 #include "engine/model/model_cost.h"
+#include "engine/runtime/choose_schedule.h"
 #include "engine/runtime/hardware.h"
 #include "engine/runtime/stage_layout.h"
 #include "parallel/schedule/catalogue.h"
+#include "parallel/schedule/simulate.h"
+#include "tests/engine/runtime/modelled_job.h"
 #include "tests/engine/runtime/small_job.h"
 
 namespace halfpipe::runtime {
 namespace {
 
-/// A second for every floating-point operation of a product, nothing for anything else.
-config::HardwareProfile only_products() {
-  config::HardwareProfile profile;
-  profile.name = "only products";
-  profile.memory_bytes = std::int64_t{1} << 40;
-  profile.memory = {1e300, 1.0};
-  profile.float32 = {2.0, 0.5};
-  profile.bf16 = {2.0, 0.5};
-  profile.ranks_per_machine = 2;
-  profile.within_machine = {1e-3, {2e6, 0.5}};
-  profile.between_machines = {2e-3, {1e5, 1.0}};
-  return profile;
-}
-
-config::RunConfig modelled_config(const config::HardwareProfile& profile) {
-  config::RunConfig config = small_config("v-half", 4);
-  config.device.kind = "modelled";
-  config.device.profile = profile;
-  return config;
-}
-
 TEST(StageCosts, AreTheFloatingPointOperationsOfTheModel) {
-  const config::RunConfig config = modelled_config(only_products());
+  const config::RunConfig config = modelled_config("v-half", 4, only_products());
   const std::int64_t B = config.train.micro_batch_size;
   const StageLayout layout = lay_out(config, schedule::placement_for("v-half", 4, 2));
   const model::BlockFlops block = model::block_flops(config.model, B);
@@ -55,7 +37,7 @@ TEST(StageCosts, AreTheFloatingPointOperationsOfTheModel) {
 }
 
 TEST(StageCosts, KeepTheBytesOfTheLayouts) {
-  const config::RunConfig config = modelled_config(only_products());
+  const config::RunConfig config = modelled_config("v-half", 4, only_products());
   const StageLayout layout = lay_out(config, schedule::placement_for("v-half", 4, 2));
   const schedule::CostModel estimate =
       model::estimate_costs(config.model, layout.stage_map, config.train.micro_batch_size);
@@ -73,19 +55,21 @@ TEST(StageCosts, KeepTheBytesOfTheLayouts) {
 
 TEST(StageCosts, MemoryTrafficCountsWhereItIsSlower) {
   config::HardwareProfile profile = only_products();
-  const double fast = lay_out(modelled_config(profile), schedule::placement_for("v-half", 4, 2))
-                          .costs.stages.back()
-                          .forward_seconds;
+  const double fast =
+      lay_out(modelled_config("v-half", 4, profile), schedule::placement_for("v-half", 4, 2))
+          .costs.stages.back()
+          .forward_seconds;
   profile.memory = {1e-3, 1.0};
   profile.op_seconds = 1e9;
-  const double slow = lay_out(modelled_config(profile), schedule::placement_for("v-half", 4, 2))
-                          .costs.stages.back()
-                          .forward_seconds;
+  const double slow =
+      lay_out(modelled_config("v-half", 4, profile), schedule::placement_for("v-half", 4, 2))
+          .costs.stages.back()
+          .forward_seconds;
   EXPECT_GT(slow, fast + 1e9);
 }
 
 TEST(StageCosts, LinksCountMachines) {
-  const config::RunConfig config = modelled_config(only_products());
+  const config::RunConfig config = modelled_config("v-half", 4, only_products());
   const StageLayout layout = lay_out(config, schedule::placement_for("v-half", 4, 2));
   const auto bytes = static_cast<double>(layout.costs.message_bytes);
   EXPECT_DOUBLE_EQ(layout.costs.message_seconds_between(0, 1), 1e-3 + bytes / 1e6);
@@ -96,8 +80,27 @@ TEST(StageCosts, LinksCountMachines) {
   EXPECT_FALSE(costs_are_seconds(small_config("v-half", 4)));
 }
 
+TEST(StageCosts, NoScheduleIsBetterThanTheBoundOfItsSearch) {
+  // Copies that stages make, not layers, take a good part of the time here.
+  config::HardwareProfile profile = only_products();
+  profile.float32 = {4e9, 1.0};
+  profile.memory = {2e8, 1.0};
+  for (const char* limit : {"", "70%"}) {
+    config::RunConfig config = modelled_config("auto", 2, profile);
+    config.model.num_layers = 16;
+    config.schedule.memory_limit = limit;
+    config.schedule.search_evaluations = 20000;
+    const ChosenSchedule chosen = choose_schedule(config);
+    const schedule::Timeline timeline = schedule::simulate(chosen.orders, chosen.layout.costs);
+    constexpr double kRounding = 1e-9;
+    EXPECT_NEAR(chosen.search->cost, timeline.makespan, kRounding * timeline.makespan);
+    EXPECT_LE(chosen.search->stages_bound, timeline.makespan * (1.0 + kRounding));
+    EXPECT_LE(chosen.search->lower_bound, timeline.makespan * (1.0 + kRounding));
+  }
+}
+
 TEST(Hardware, TheDeviceIsWhatTheProfileReaches) {
-  config::RunConfig config = modelled_config(only_products());
+  config::RunConfig config = modelled_config("v-half", 4, only_products());
   config.device.profile->bf16 = {8.0, 0.25};
   const modelled::DeviceModel device = device_model_of(config);
   EXPECT_EQ(device.flops_per_second, 1.0);

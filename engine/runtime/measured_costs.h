@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cost model of a job as its own steps measure it.
+#pragma once
+
+#include "engine/runtime/job.h"
+#include "engine/runtime/pass_times.h"
+#include "kernels/device/backend.h"
+#include "parallel/schedule/cost_model.h"
+#include "parallel/transport/transport.h"
+
+namespace halfpipe::runtime {
+
+/// Seconds of every stage's passes from the ranks that host it, and of a message on every link that
+/// the plan uses, from round trips between steps; bytes are those of job.costs. Collective; the
+/// same on every rank.
+[[nodiscard]] schedule::CostModel measure_costs(const Job& job,
+                                                const PassTimes& mine,
+                                                device::Backend& backend,
+                                                transport::Transport& transport);
+
+}  // namespace halfpipe::runtime
