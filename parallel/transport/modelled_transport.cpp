@@ -39,7 +39,7 @@ modelled::ModelledStream& modelled_stream(device::Stream& stream) {
 
 }  // namespace
 
-ModelledTransport::ModelledTransport(Transport& carrier, std::vector<ModelledLink> links)
+ModelledTransport::ModelledTransport(Transport& carrier, const std::vector<ModelledLink>& links)
     : carrier_(carrier) {
   HALFPIPE_CHECK(links.size() == static_cast<std::size_t>(carrier.world_size()),
                  "a link to each rank is needed");

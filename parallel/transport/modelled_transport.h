@@ -29,7 +29,7 @@ struct ModelledLink {
 class ModelledTransport final : public Transport {
  public:
   /// links: [world_size]. `carrier` must outlive it.
-  ModelledTransport(Transport& carrier, std::vector<ModelledLink> links);
+  ModelledTransport(Transport& carrier, const std::vector<ModelledLink>& links);
   /// Notes that the carrier may still touch stay in memory until the process ends.
   ~ModelledTransport() override;
 
