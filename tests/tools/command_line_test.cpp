@@ -9,8 +9,8 @@ using CommandLine = CommandTest;
 
 TEST_F(CommandLine, EveryCommandHasHelpWithAnExample) {
   EXPECT_NE(run({"--help"}).out.find("Examples:"), std::string::npos);
-  for (const std::string command :
-       {"train", "generate", "tokenize", "evaluate", "inspect", "config", "plan"}) {
+  for (const std::string command : {"train", "generate", "tokenize", "evaluate", "inspect",
+                                    "config", "plan", "schedule", "bench"}) {
     const CommandResult result = run({command, "--help"});
     EXPECT_TRUE(succeeded(result)) << command;
     EXPECT_NE(result.out.find("Example"), std::string::npos) << command << "\n" << result.out;

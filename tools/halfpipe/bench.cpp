@@ -19,6 +19,7 @@
 #include "engine/runtime/same_on_all_ranks.h"
 #include "engine/runtime/training_inputs.h"
 #include "parallel/transport/modelled_transport.h"
+#include "tools/halfpipe/bench_ops.h"
 #include "tools/halfpipe/bench_report.h"
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/option_checks.h"
@@ -163,7 +164,9 @@ void add_bench(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "bench", "Run the steps of a job under several schedules and compare them");
   const auto options = std::make_shared<Options>();
-  command->add_option("config", options->config, "YAML file")->required();
+  // Not required(): CLI11 would take the word `ops` for it.
+  CLI::Option* const config =
+      command->add_option("config", options->config, "YAML file; required without ops");
   command->add_option("--set", options->settings, "section.key=value; may be repeated")
       ->allow_extra_args(false);
   command
@@ -189,7 +192,10 @@ void add_bench(CLI::App& app) {
       "  mpirun -n 8 --oversubscribe halfpipe bench configs/modelled/gpt3-7b_pp8_a100.yaml "
       "--schedules 1f1b,v-half,auto@50% --html bench.html\n"
       "docs/benchmarking.md says what the figures mean.");
-  command->callback([command, options] {
+  const CLI::App* const ops = add_bench_ops(*command);
+  command->callback([command, config, ops, options] {
+    if (ops->parsed()) return;  // it has done its work
+    if (config->count() == 0) throw CLI::RequiredError("config");
     options->local_ranks_given = command->count("--local-ranks") > 0;
     if (!options->schedules.empty()) (void)parse_schedule_choices(options->schedules);
     run_ranks(options->local_ranks_given ? std::optional(options->local_ranks) : std::nullopt,

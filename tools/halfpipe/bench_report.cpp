@@ -3,12 +3,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
 #include "engine/model/model_cost.h"
+#include "tools/halfpipe/aligned_table.h"
 #include "tools/halfpipe/bench_figures.h"
 
 namespace halfpipe::tools {
@@ -199,21 +199,7 @@ page::PageTable bench_table(const BenchReport& report) {
 
 std::string bench_text(const BenchReport& report) {
   const page::PageTable table = bench_table(report);
-  std::vector<std::size_t> widths;
-  for (const std::string& column : table.columns) widths.push_back(column.size());
-  for (const auto& row : table.rows) {
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string text = title_of(report) + '\n';
-  const auto add_line = [&](const std::vector<std::string>& cells) {
-    for (std::size_t i = 0; i < cells.size(); ++i) {
-      text += i == 0 ? fmt::format("{:<{}}", cells[i], widths[i])
-                     : fmt::format("  {:>{}}", cells[i], widths[i]);
-    }
-    text += '\n';
-  };
-  add_line(table.columns);
-  for (const auto& row : table.rows) add_line(row);
+  std::string text = title_of(report) + '\n' + aligned_table(table.columns, table.rows, {0});
   for (const std::string& note : table.notes) text += "  " + note + '\n';
   return text;
 }

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// halfpipe bench ops: every operation of a model by itself, against what the device can do.
+#include "tools/halfpipe/bench_ops.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/config/load_config.h"
+#include "engine/model/model_cost.h"
+#include "engine/runtime/training_inputs.h"
+#include "engine/runtime/training_run.h"
+#include "kernels/core/error.h"
+#include "tools/halfpipe/bench_ops_report.h"
+#include "tools/halfpipe/devices.h"
+#include "tools/halfpipe/option_checks.h"
+#include "tools/halfpipe/write_output.h"
+#include "tools/ops_bench/step_cases.h"
+
+namespace halfpipe::tools {
+
+namespace {
+
+constexpr double kMostSeconds = 3600.0;
+
+struct Options {
+  std::string config;  // empty: default_config
+  std::vector<std::string> settings;
+  std::optional<int> threads;  // 0: all cores
+  double seconds = 0.3;
+  std::string json;
+};
+
+/// A small GPT over bytes, of 10.8 M parameters: what trains well on a few cores.
+config::RunConfig default_config() {
+  config::RunConfig config;
+  config.model.num_layers = 6;
+  config.model.num_heads = 6;
+  config.model.hidden_size = 384;
+  config.model.seq_len = 256;
+  config.model.vocab_size = 256;
+  config.train.micro_batch_size = 8;
+  return config;
+}
+
+config::RunConfig read_config(const Options& options) {
+  if (options.config.empty()) return default_config();
+  config::RunConfig config = config::load_config(options.config, options.settings);
+  if (is_modelled(config.device)) {
+    throw ConfigError(
+        "device.kind (modelled) computes nothing, so no operation of it can be measured; halfpipe "
+        "bench CONFIG and halfpipe plan take it");
+  }
+  if (config.model.vocab_size == 0) runtime::open_training_data(config);
+  return config;
+}
+
+ops_bench::ModelShape shape_of(const config::RunConfig& config) {
+  const model::TransformerConfig& model = config.model;
+  return {.B = config.train.micro_batch_size,
+          .T = model.seq_len,
+          .C = model.hidden_size,
+          .NH = model.num_heads,
+          .F = model.mlp_size(),
+          .V = model.vocab_size,
+          .num_parameters = model::num_parameters(model),
+          .bias = model.bias,
+          .tied = model.tie_embeddings};
+}
+
+OpsReport measure(const Options& options, config::RunConfig config) {
+  constexpr int kRanks = 1;
+  if (options.threads) config.device.threads_per_rank = *options.threads;
+  const int threads = runtime::resolve_threads_per_rank(config.device, kRanks);
+  const std::unique_ptr<device::Backend> backend = make_backend(config, threads);
+  const std::unique_ptr<device::Stream> stream = backend->make_stream("operations");
+  OpsReport report{shape_of(config), config.device.kind, threads, options.seconds, {}, {}, {}};
+  report.ceilings = ops_bench::measure_ceilings(*backend, *stream, options.seconds);
+  fmt::print(stderr, "bench ops: {}\n", ceilings_text(report.ceilings));
+  for (const ops_bench::OpCase& op : ops_bench::step_cases(report.model)) {
+    report.ops.push_back(ops_bench::measure_op(op, *backend, *stream, options.seconds));
+  }
+  report.ceilings_after = ops_bench::measure_ceilings(*backend, *stream, options.seconds);
+  return report;
+}
+
+void bench_ops(const Options& options) {
+  const OpsReport report = measure(options, read_config(options));
+  fmt::print("{}", options.json == "-" ? ops_json(report) : ops_text(report));
+  if (!options.json.empty() && options.json != "-") write_output(options.json, ops_json(report));
+}
+
+/// `halfpipe bench --steps 3 ops`: an option of `bench` would be passed over.
+void refuse_options_before(const CLI::App& bench) {
+  for (const CLI::Option* option : bench.get_options()) {
+    if (option->count() == 0) continue;
+    throw ConfigError(fmt::format(
+        "{} means nothing before ops: halfpipe bench ops has options of its own, after that word",
+        option->get_name()));
+  }
+}
+
+}  // namespace
+
+CLI::App* add_bench_ops(CLI::App& bench) {
+  CLI::App* command = bench.add_subcommand(
+      "ops", "Measure every operation of a model against copy bandwidth and matrix-product peak");
+  const auto options = std::make_shared<Options>();
+  CLI::Option* const config = command->add_option(
+      "config", options->config,
+      "YAML file: model, train.micro_batch_size and device.threads_per_rank of it count (default: "
+      "6 blocks, width 384, 6 heads, 256 tokens, 8 sequences, vocabulary of 256)");
+  config->check(not_empty());
+  command->add_option("--set", options->settings, "section.key=value; may be repeated")
+      ->allow_extra_args(false)
+      ->needs(config);
+  command
+      ->add_option("--threads", options->threads,
+                   "Threads; 0: all cores, or OMP_NUM_THREADS (default: those of the file)")
+      ->check(CLI::Range(0, config::kMostThreads));
+  command
+      ->add_option("--seconds", options->seconds,
+                   "Time for each operation; it is run 5 times at least")
+      ->check(number_from(0.0, kMostSeconds))
+      ->capture_default_str();
+  command->add_option("--json", options->json, "Write all figures as JSON; -: print that only")
+      ->check(not_empty());
+  command->footer(
+      "Examples:\n"
+      "  halfpipe bench ops\n"
+      "  halfpipe bench ops configs/quickstart.yaml --threads 1 --json ops.json\n"
+      "docs/benchmarking.md says what the figures mean.");
+  command->callback([&bench, options] {
+    refuse_options_before(bench);
+    bench_ops(*options);
+  });
+  return command;
+}
+
+}  // namespace halfpipe::tools

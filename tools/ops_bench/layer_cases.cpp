@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/ops_bench/layer_cases.h"
+
+namespace halfpipe::ops_bench {
+namespace {
+
+constexpr float kNormEpsilon = 1e-5F;  // GPT-2's
+
+/// What both gradients of a norm read, after its forward pass.
+struct NormGradientOperands {
+  const float* dout;
+  const float* x;
+  const float* mean;
+  const float* rstd;
+  const float* weight;
+};
+
+NormGradientOperands run_norm_forward(Workbench& bench, std::int64_t N, std::int64_t C) {
+  const ops::LayerNormForward forward{.out = bench.zeros(N * C),
+                                      .mean = bench.zeros(N),
+                                      .rstd = bench.zeros(N),
+                                      .x = bench.values(N * C),
+                                      .weight = bench.values(C),
+                                      .bias_or_null = nullptr,
+                                      .N = N,
+                                      .C = C,
+                                      .eps = kNormEpsilon};
+  bench.ops().layer_norm_forward(forward, bench.stream());
+  return {bench.values(N * C), forward.x, forward.mean, forward.rstd, forward.weight};
+}
+
+}  // namespace
+
+OpCase embedding_forward(const ModelShape& m) {
+  return {"embedding forward", "embedding_forward", shape_text({m.B, m.T, m.C}), Ceiling::kCopy,
+          [m](Workbench& bench) {
+            return bench.prepare(&ops::Ops::embedding_forward,
+                                 {.out = bench.zeros(m.N() * m.C),
+                                  .tokens = bench.tokens(m.N(), m.V),
+                                  .token_table = bench.values(m.V * m.C),
+                                  .position_table = bench.values(m.T * m.C),
+                                  .B = m.B,
+                                  .T = m.T,
+                                  .C = m.C,
+                                  .first_position = 0});
+          }};
+}
+
+OpCase embedding_backward_weight(const ModelShape& m) {
+  return {"embedding backward_weight", "embedding_backward_weight", shape_text({m.B, m.T, m.C}),
+          Ceiling::kCopy, [m](Workbench& bench) {
+            return bench.prepare(&ops::Ops::embedding_backward_weight,
+                                 {.dtoken_table = bench.zeros(m.V * m.C),
+                                  .dposition_table = bench.zeros(m.T * m.C),
+                                  .dout = bench.values(m.N() * m.C),
+                                  .tokens = bench.tokens(m.N(), m.V),
+                                  .B = m.B,
+                                  .T = m.T,
+                                  .C = m.C});
+          }};
+}
+
+OpCase layer_norm_forward(const ModelShape& m) {
+  return {"layer_norm forward", "layer_norm_forward", shape_text({m.N(), m.C}), Ceiling::kCopy,
+          [m](Workbench& bench) {
+            return bench.prepare(&ops::Ops::layer_norm_forward,
+                                 {.out = bench.zeros(m.N() * m.C),
+                                  .mean = bench.zeros(m.N()),
+                                  .rstd = bench.zeros(m.N()),
+                                  .x = bench.values(m.N() * m.C),
+                                  .weight = bench.values(m.C),
+                                  .bias_or_null = m.bias ? bench.values(m.C) : nullptr,
+                                  .N = m.N(),
+                                  .C = m.C,
+                                  .eps = kNormEpsilon});
+          }};
+}
+
+OpCase layer_norm_backward_input(const ModelShape& m) {
+  return {"layer_norm backward_input", "layer_norm_backward_input", shape_text({m.N(), m.C}),
+          Ceiling::kCopy, [m](Workbench& bench) {
+            const NormGradientOperands norm = run_norm_forward(bench, m.N(), m.C);
+            return bench.prepare(&ops::Ops::layer_norm_backward_input,
+                                 {.dx = bench.zeros(m.N() * m.C),
+                                  .dout = norm.dout,
+                                  .x = norm.x,
+                                  .mean = norm.mean,
+                                  .rstd = norm.rstd,
+                                  .weight = norm.weight,
+                                  .residual_or_null = bench.values(m.N() * m.C),
+                                  .N = m.N(),
+                                  .C = m.C});
+          }};
+}
+
+OpCase layer_norm_backward_weight(const ModelShape& m) {
+  return {"layer_norm backward_weight", "layer_norm_backward_weight", shape_text({m.N(), m.C}),
+          Ceiling::kCopy, [m](Workbench& bench) {
+            const NormGradientOperands norm = run_norm_forward(bench, m.N(), m.C);
+            return bench.prepare(&ops::Ops::layer_norm_backward_weight,
+                                 {.dweight = bench.zeros(m.C),
+                                  .dbias_or_null = m.bias ? bench.zeros(m.C) : nullptr,
+                                  .dout = norm.dout,
+                                  .x = norm.x,
+                                  .mean = norm.mean,
+                                  .rstd = norm.rstd,
+                                  .N = m.N(),
+                                  .C = m.C});
+          }};
+}
+
+OpCase gelu_forward(const ModelShape& m) {
+  const std::int64_t count = m.N() * m.F;
+  return {"gelu forward", "gelu_forward", shape_text({m.N(), m.F}), Ceiling::kCopy,
+          [count](Workbench& bench) {
+            return bench.prepare(
+                &ops::Ops::gelu_forward,
+                {.out = bench.zeros(count), .x = bench.values(count), .count = count});
+          }};
+}
+
+OpCase gelu_backward_input(const ModelShape& m) {
+  const std::int64_t count = m.N() * m.F;
+  return {"gelu backward_input", "gelu_backward_input", shape_text({m.N(), m.F}), Ceiling::kCopy,
+          [count](Workbench& bench) {
+            return bench.prepare(&ops::Ops::gelu_backward_input, {.dx = bench.zeros(count),
+                                                                  .dout = bench.values(count),
+                                                                  .x = bench.values(count),
+                                                                  .count = count});
+          }};
+}
+
+OpCase cross_entropy(const ModelShape& m) {
+  return {"cross_entropy", "cross_entropy", shape_text({m.N(), m.V}), Ceiling::kCopy,
+          [m](Workbench& bench) {
+            return bench.prepare(&ops::Ops::cross_entropy,
+                                 {.losses = bench.zeros(m.N()),
+                                  .logits = bench.values(m.N() * m.V),
+                                  .targets = bench.tokens(m.N(), m.V),
+                                  .N = m.N(),
+                                  .V = m.V,
+                                  .scale = 1.0F / static_cast<float>(m.N())});
+          }};
+}
+
+}  // namespace halfpipe::ops_bench

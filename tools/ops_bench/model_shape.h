@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// The numbers of a transformer that decide how large its operations are.
+#pragma once
+
+#include <cstdint>
+
+namespace halfpipe::ops_bench {
+
+/// One micro-batch of a GPT-2 model.
+struct ModelShape {
+  std::int64_t B;               // sequences in the micro-batch
+  std::int64_t T;               // tokens in each
+  std::int64_t C;               // hidden size
+  std::int64_t NH;              // heads
+  std::int64_t F;               // MLP width
+  std::int64_t V;               // vocabulary
+  std::int64_t num_parameters;  // of the whole model
+  bool bias;                    // of linear layers and norms
+  bool tied;                    // the head is the token embedding
+
+  [[nodiscard]] std::int64_t N() const { return B * T; }
+  [[nodiscard]] std::int64_t HS() const { return C / NH; }
+};
+
+}  // namespace halfpipe::ops_bench

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/ops_bench/step_cases.h"
+
+#include "tools/ops_bench/attention_cases.h"
+#include "tools/ops_bench/layer_cases.h"
+#include "tools/ops_bench/linear_cases.h"
+#include "tools/ops_bench/update_cases.h"
+
+namespace halfpipe::ops_bench {
+namespace {
+
+struct BlockLinears {
+  LinearShape qkv;
+  LinearShape proj;
+  LinearShape up;
+  LinearShape down;
+};
+
+BlockLinears linears_of(const ModelShape& m) {
+  const std::int64_t N = m.N();
+  return {{"c_attn", N, m.C, 3 * m.C, m.bias, /*residual=*/false},
+          {"attn.c_proj", N, m.C, m.C, m.bias, /*residual=*/true},
+          {"c_fc", N, m.C, m.F, m.bias, /*residual=*/false},
+          {"mlp.c_proj", N, m.F, m.C, m.bias, /*residual=*/true}};
+}
+
+}  // namespace
+
+std::vector<OpCase> step_cases(const ModelShape& model) {
+  const BlockLinears linears = linears_of(model);
+  std::vector<OpCase> cases = {embedding_forward(model),
+                               layer_norm_forward(model),
+                               linear_forward(linears.qkv),
+                               attention_forward(model),
+                               linear_forward(linears.proj),
+                               linear_forward(linears.up),
+                               gelu_forward(model),
+                               linear_forward(linears.down),
+                               head_forward(model),
+                               cross_entropy(model),
+                               head_backward_weight(model),
+                               head_backward_input(model),
+                               linear_backward_input(linears.down),
+                               gelu_backward_input(model),
+                               linear_backward_input(linears.up),
+                               layer_norm_backward_weight(model),
+                               layer_norm_backward_input(model),
+                               linear_backward_input(linears.proj),
+                               attention_backward_input(model),
+                               linear_backward_input(linears.qkv),
+                               embedding_backward_weight(model)};
+  for (const LinearShape& linear : {linears.down, linears.up, linears.proj, linears.qkv}) {
+    cases.push_back(linear_backward_weight(linear));
+    if (linear.bias) cases.push_back(linear_column_sum(linear));
+  }
+  if (model.tied) cases.push_back(accumulate(model));
+  cases.push_back(sum_of_squares(model));
+  cases.push_back(adamw(model));
+  cases.push_back(attention_decode(model));
+  return cases;
+}
+
+}  // namespace halfpipe::ops_bench
