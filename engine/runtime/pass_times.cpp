@@ -1,24 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/runtime/pass_times.h"
 
-#include <algorithm>
 #include <utility>
 
+#include "engine/runtime/median.h"
 #include "kernels/core/error.h"
 
 namespace halfpipe::runtime {
-
-namespace {
-
-/// 0 where nothing was measured.
-double median_of(std::vector<double> values) {
-  if (values.empty()) return 0.0;
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-}  // namespace
 
 PassTimes::PassTimes(schedule::RankPlan program, int num_chunks)
     : program_(std::move(program)), seconds_(static_cast<std::size_t>(num_chunks)) {}

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/runtime/measured_costs.h"
+#include "engine/runtime/median.h"
 #include "engine/runtime/replan.h"
 
 namespace halfpipe::runtime {
@@ -14,12 +15,6 @@ namespace halfpipe::runtime {
 namespace {
 
 constexpr double kMilli = 1e3;
-
-double median_of(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 /// "  stage 3   F 1.20  B 1.31  W 1.02 ms", a line for each stage, and the messages.
 std::string cost_lines(const schedule::CostModel& costs, const schedule::Plan& plan) {
