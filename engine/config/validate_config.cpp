@@ -171,6 +171,15 @@ Finding stages(const RunConfig& config) {
   return sum_of_layers(config);
 }
 
+Finding replanning(const RunConfig& config) {
+  const std::int64_t after = config.schedule.replan_after;
+  if (after < config.train.steps) return std::nullopt;
+  return Violation{{"schedule.replan_after", "train.steps"},
+                   fmt::format("schedule.replan_after ({}) must be below train.steps ({}): no step "
+                               "would be left for another plan",
+                               after, config.train.steps)};
+}
+
 Finding memory_limit(const RunConfig& config) {
   const std::string& given = config.schedule.memory_limit;
   if (!given.empty() && !parse_memory_limit(given)) {
@@ -231,9 +240,9 @@ Finding plan_size(const RunConfig& config) {
 std::optional<Violation> find_violation(const RunConfig& config,
                                         std::span<const std::string> meant_anyway) {
   // Single keys first: the others divide by sizes that are known to be positive then.
-  constexpr std::array kRules{single_keys, hardware,     heads,    corpus,
-                              vocabulary,  evaluation,   batch,    learning_rate,
-                              stages,      memory_limit, plan_size};
+  constexpr std::array kRules{single_keys, hardware,     heads,     corpus,
+                              vocabulary,  evaluation,   batch,     learning_rate,
+                              stages,      memory_limit, plan_size, replanning};
   for (const auto rule : kRules) {
     if (Finding violation = rule(config)) return violation;
   }

@@ -528,6 +528,10 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"Cuda", kGood, {"device.kind=cuda"}, {"--set", "the CUDA backend does not exist"}},
         Mistake{
             "Modelled", kGood, {"device.kind=modelled"}, {"--set", "device.hardware is missing"}},
+        Mistake{"NoStepLeftForAnotherPlan",
+                kGood,
+                {"schedule.name=v-half", "train.steps=10", "schedule.replan_after=10"},
+                {"--set", "schedule.replan_after (10) must be below train.steps (10)"}},
         Mistake{"HardwareOfNoModel",
                 kGood,
                 {"device.hardware=a.yaml"},
