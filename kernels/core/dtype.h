@@ -8,7 +8,7 @@
 
 namespace halfpipe {
 
-enum class DType : std::uint8_t { kFloat32, kFloat64, kInt32, kInt64, kUInt8 };
+enum class DType : std::uint8_t { kFloat32, kBFloat16, kFloat64, kInt32, kInt64, kUInt8 };
 
 /// Bytes of one element.
 [[nodiscard]] constexpr std::size_t size_of(DType dtype) {
@@ -19,6 +19,8 @@ enum class DType : std::uint8_t { kFloat32, kFloat64, kInt32, kInt64, kUInt8 };
     case DType::kFloat64:
     case DType::kInt64:
       return 8;
+    case DType::kBFloat16:
+      return 2;
     case DType::kUInt8:
       return 1;
   }
@@ -29,6 +31,8 @@ enum class DType : std::uint8_t { kFloat32, kFloat64, kInt32, kInt64, kUInt8 };
   switch (dtype) {
     case DType::kFloat32:
       return "float32";
+    case DType::kBFloat16:
+      return "bfloat16";
     case DType::kFloat64:
       return "float64";
     case DType::kInt32:

@@ -8,6 +8,8 @@
 #include <array>
 
 #include "kernels/cpu/block_loop.h"
+#include "kernels/cpu/element_type.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace halfpipe::cpu {
@@ -44,39 +46,55 @@ inline float gelu_derivative(float x) {
   return s + c * dt * (e * s_of_abs * s_of_abs);
 }
 
-// out[i] = function(i) for i in [begin, end), through a buffer: out may be an operand of function,
-// and only what is written elsewhere can be computed in vectors without asking which case it is.
-template <typename Function>
-void write_through_buffer(float* out,
-                          std::int64_t begin,
-                          std::int64_t end,
-                          const Function& function) {
-  constexpr std::int64_t kChunk = 512;
-  std::array<float, kChunk> buffer;
+// Elements computed at a time, into a buffer: out may be an operand, and only what is written
+// elsewhere can be computed in vectors without asking which case it is.
+constexpr std::int64_t kChunk = 512;
+using Chunk = std::array<float, kChunk>;
+
+template <typename T>
+void forward(const ops::GeluForward& args, std::int64_t begin, std::int64_t end) {
+  Chunk x_buffer;
+  Chunk result;
   for (std::int64_t first = begin; first < end; first += kChunk) {
     const std::int64_t count = std::min(kChunk, end - first);
+    const float* x = as_floats(static_cast<const T*>(args.x) + first, count, x_buffer.data());
+    for (std::int64_t i = 0; i < count; ++i) result[static_cast<std::size_t>(i)] = gelu(x[i]);
+    convert(result.data(), count, static_cast<T*>(args.out) + first);
+  }
+}
+
+template <typename T>
+void backward_input(const ops::GeluBackwardInput& args, std::int64_t begin, std::int64_t end) {
+  Chunk x_buffer;
+  Chunk dout_buffer;
+  Chunk result;
+  for (std::int64_t first = begin; first < end; first += kChunk) {
+    const std::int64_t count = std::min(kChunk, end - first);
+    const float* x = as_floats(static_cast<const T*>(args.x) + first, count, x_buffer.data());
+    const float* dout =
+        as_floats(static_cast<const T*>(args.dout) + first, count, dout_buffer.data());
     for (std::int64_t i = 0; i < count; ++i) {
-      buffer[static_cast<std::size_t>(i)] = function(first + i);
+      result[static_cast<std::size_t>(i)] = dout[i] * gelu_derivative(x[i]);
     }
-    std::copy_n(buffer.data(), count, out + first);
+    convert(result.data(), count, static_cast<T*>(args.dx) + first);
   }
 }
 
 }  // namespace
 
 void gelu_forward(const ops::GeluForward& args, ThreadPool& pool) {
-  for_each_element_block(pool, args.count, [&](std::int64_t begin, std::int64_t end) {
-    const float* x = args.x;
-    write_through_buffer(args.out, begin, end, [x](std::int64_t i) { return gelu(x[i]); });
+  with_element_type(args.dtype, [&]<typename T>() {
+    for_each_element_block(pool, args.count, [&](std::int64_t begin, std::int64_t end) {
+      forward<T>(args, begin, end);
+    });
   });
 }
 
 void gelu_backward_input(const ops::GeluBackwardInput& args, ThreadPool& pool) {
-  for_each_element_block(pool, args.count, [&](std::int64_t begin, std::int64_t end) {
-    const float* dout = args.dout;
-    const float* x = args.x;
-    write_through_buffer(args.dx, begin, end,
-                         [x, dout](std::int64_t i) { return dout[i] * gelu_derivative(x[i]); });
+  with_element_type(args.dtype, [&]<typename T>() {
+    for_each_element_block(pool, args.count, [&](std::int64_t begin, std::int64_t end) {
+      backward_input<T>(args, begin, end);
+    });
   });
 }
 

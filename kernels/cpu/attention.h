@@ -12,10 +12,12 @@ namespace halfpipe::cpu {
 void attention_forward(const ops::AttentionForward& args, ThreadPool& pool);
 /// A buffer per thread of the pool, which grows with HS but not with T.
 [[nodiscard]] std::size_t attention_forward_scratch_bytes(const ops::AttentionDims& dims,
+                                                          DType dtype,
                                                           const ThreadPool& pool);
 void attention_backward_input(const ops::AttentionBackwardInput& args, ThreadPool& pool);
 /// A buffer per thread of the pool, which grows with T * HS.
 [[nodiscard]] std::size_t attention_backward_scratch_bytes(const ops::AttentionDims& dims,
+                                                           DType dtype,
                                                            const ThreadPool& pool);
 void attention_decode(const ops::AttentionDecode& args, ThreadPool& pool);
 

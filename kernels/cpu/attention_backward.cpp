@@ -16,6 +16,7 @@
 #include "kernels/cpu/attention_block.h"
 #include "kernels/cpu/block_product.h"
 #include "kernels/cpu/vector_math.h"
+#include "kernels/cpu/widen.h"
 
 namespace halfpipe::cpu {
 namespace {
@@ -37,11 +38,14 @@ struct BackwardScratch {
   float* dq_t;       // [HS, kQueryBlock], without scale
   float* p;          // [kKeyBlock, kQueryBlock]
   float* ds;         // [kKeyBlock, kQueryBlock]
+  float* k;          // [kKeyBlock, HS], widened; also for other rows, while it holds no keys
+  float* v;          // [kKeyBlock, HS], widened; also for other rows, while it holds no values
   std::int64_t row;  // row_floats(HS)
   alignas(64) float lse[kQueryBlock];
   alignas(64) float delta[kQueryBlock];
 
-  BackwardScratch(float* base, const ops::AttentionDims& dims) : row(row_floats(dims.HS)) {
+  BackwardScratch(float* base, const ops::AttentionDims& dims, DType dtype)
+      : row(row_floats(dims.HS)) {
     const auto take = [&base](std::int64_t count) {
       float* const taken = base;
       base += count;
@@ -56,22 +60,26 @@ struct BackwardScratch {
     dq_t = take(dims.HS * kQueryBlock);
     p = take(kKeyBlock * kQueryBlock);
     ds = take(kKeyBlock * kQueryBlock);
+    k = take(widened_floats(dims, dtype));
+    v = take(widened_floats(dims, dtype));
   }
-  static std::size_t bytes(const ops::AttentionDims& dims) {
+  /// Of k, and of v.
+  static std::int64_t widened_floats(const ops::AttentionDims& dims, DType dtype) {
+    return dtype == DType::kBFloat16 ? kKeyBlock * dims.HS : 0;
+  }
+  static std::size_t bytes(const ops::AttentionDims& dims, DType dtype) {
     const std::int64_t floats = 2 * (dims.T + kQueryBlock) * row_floats(dims.HS) +
-                                (3 * dims.HS + 2 * kKeyBlock) * kQueryBlock;
+                                (3 * dims.HS + 2 * kKeyBlock) * kQueryBlock +
+                                2 * widened_floats(dims, dtype);
     return padded_bytes(static_cast<std::size_t>(floats) * sizeof(float));
   }
 };
 
 /// padded[l, 0 .. row) = scale * rows[l, 0 .. HS), then zeros, which the products over lanes need.
-void copy_rows(float* padded,
-               const float* rows,
-               std::int64_t row_stride,
-               std::int64_t num_rows,
-               std::int64_t HS,
-               float scale) {
+void copy_rows(
+    float* padded, const HeadRows& source, std::int64_t num_rows, std::int64_t HS, float scale) {
   const std::int64_t row = row_floats(HS);
+  const auto [rows, row_stride] = source;
   for (std::int64_t l = 0; l < num_rows; ++l) {
     for (std::int64_t d = 0; d < HS; ++d) padded[l * row + d] = scale * rows[l * row_stride + d];
     std::fill(padded + l * row + HS, padded + (l + 1) * row, 0.0F);
@@ -79,6 +87,7 @@ void copy_rows(float* padded,
   std::fill(padded + num_rows * row, padded + kQueryBlock * row, 0.0F);
 }
 
+template <typename T>
 void load_queries(const ops::AttentionBackwardInput& args,
                   const HeadLayout& head,
                   std::int64_t first_query,
@@ -86,11 +95,16 @@ void load_queries(const ops::AttentionBackwardInput& args,
                   BackwardScratch& s) {
   const std::int64_t HS = args.dims.HS;
   const float scale = 1.0F / std::sqrt(static_cast<float>(HS));
-  const float* const q = args.qkv + head.q + first_query * head.qkv_stride;
-  const float* const dout = args.dout + head.out + first_query * head.part;
-  const float* const out = args.out + head.out + first_query * head.part;
-  copy_rows(s.q, q, head.qkv_stride, num_queries, HS, scale);
-  copy_rows(s.dout, dout, head.part, num_queries, HS, 1.0F);
+  const std::int64_t first_out = head.out + first_query * head.part;
+  const HeadRows q =
+      read_rows(static_cast<const T*>(args.qkv) + head.q + first_query * head.qkv_stride,
+                head.qkv_stride, num_queries, HS, s.k);
+  copy_rows(s.q, q, num_queries, HS, scale);
+  const HeadRows dout =
+      read_rows(static_cast<const T*>(args.dout) + first_out, head.part, num_queries, HS, s.k);
+  copy_rows(s.dout, dout, num_queries, HS, 1.0F);
+  const HeadRows out =
+      read_rows(static_cast<const T*>(args.out) + first_out, head.part, num_queries, HS, s.v);
   transpose_block(s.q_t, s.q, s.row, kQueryBlock, HS, 1.0F);
   transpose_block(s.dout_t, s.dout, s.row, kQueryBlock, HS, 1.0F);
   // Lanes without a query get probability exp(-inf) = 0.
@@ -99,7 +113,9 @@ void load_queries(const ops::AttentionBackwardInput& args,
   std::copy_n(args.lse + head.lse + first_query, num_queries, s.lse);
   for (std::int64_t l = 0; l < num_queries; ++l) {
     float delta = 0.0F;
-    for (std::int64_t d = 0; d < HS; ++d) delta += dout[l * head.part + d] * out[l * head.part + d];
+    for (std::int64_t d = 0; d < HS; ++d) {
+      delta += dout.rows[l * dout.stride + d] * out.rows[l * out.stride + d];
+    }
     s.delta[l] = delta;
   }
 }
@@ -116,6 +132,7 @@ void differentiate_softmax(const BackwardScratch& s, std::int64_t num_keys) {
   }
 }
 
+template <typename T>
 void visit_keys(const ops::AttentionBackwardInput& args,
                 const HeadLayout& head,
                 std::int64_t first_query,
@@ -124,15 +141,17 @@ void visit_keys(const ops::AttentionBackwardInput& args,
   const std::int64_t end_key = std::min(first_query + kQueryBlock, args.dims.T);
   for (std::int64_t first_key = 0; first_key < end_key; first_key += kKeyBlock) {
     const std::int64_t num_keys = std::min(kKeyBlock, end_key - first_key);
-    const float* const k = args.qkv + head.q + head.part + first_key * head.qkv_stride;
-    const float* const v = k + head.part;
-    block_product({s.p, kQueryBlock, k, head.qkv_stride, 1, s.q_t, kQueryBlock, num_keys,
-                   kQueryBlock, HS, /*accumulate=*/false});
+    const T* const key =
+        static_cast<const T*>(args.qkv) + head.q + head.part + first_key * head.qkv_stride;
+    const HeadRows k = read_rows(key, head.qkv_stride, num_keys, HS, s.k);
+    const HeadRows v = read_rows(key + head.part, head.qkv_stride, num_keys, HS, s.v);
+    block_product({s.p, kQueryBlock, k.rows, k.stride, 1, s.q_t, kQueryBlock, num_keys, kQueryBlock,
+                   HS, /*accumulate=*/false});
     mask_future_keys(s.p, first_key, num_keys, first_query);
-    block_product({s.ds, kQueryBlock, v, head.qkv_stride, 1, s.dout_t, kQueryBlock, num_keys,
+    block_product({s.ds, kQueryBlock, v.rows, v.stride, 1, s.dout_t, kQueryBlock, num_keys,
                    kQueryBlock, HS, /*accumulate=*/false});
     differentiate_softmax(s, num_keys);
-    block_product({s.dq_t, kQueryBlock, k, 1, head.qkv_stride, s.ds, kQueryBlock, HS, kQueryBlock,
+    block_product({s.dq_t, kQueryBlock, k.rows, 1, k.stride, s.ds, kQueryBlock, HS, kQueryBlock,
                    num_keys, /*accumulate=*/first_key != 0});
     block_product({s.dk + first_key * s.row, s.row, s.ds, kQueryBlock, 1, s.q, s.row, num_keys,
                    s.row, kQueryBlock, /*accumulate=*/true});
@@ -143,24 +162,25 @@ void visit_keys(const ops::AttentionBackwardInput& args,
 
 /// From the first block of queries to the last: block i writes its dq over queries that no later
 /// block reads.
+template <typename T>
 void backward_head(const ops::AttentionBackwardInput& args, const HeadLayout& head, float* base) {
   const ops::AttentionDims& dims = args.dims;
-  BackwardScratch s(base, dims);
+  BackwardScratch s(base, dims, args.dtype);
   std::fill_n(s.dk, 2 * dims.T * s.row, 0.0F);
   const float scale = 1.0F / std::sqrt(static_cast<float>(dims.HS));
   for (std::int64_t first_query = 0; first_query < dims.T; first_query += kQueryBlock) {
     const std::int64_t num_queries = std::min(kQueryBlock, dims.T - first_query);
-    load_queries(args, head, first_query, num_queries, s);
-    visit_keys(args, head, first_query, s);
+    load_queries<T>(args, head, first_query, num_queries, s);
+    visit_keys<T>(args, head, first_query, s);
     for (std::int64_t l = 0; l < num_queries; ++l) {
-      float* const dq = args.dqkv + head.q + (first_query + l) * head.qkv_stride;
-      for (std::int64_t d = 0; d < dims.HS; ++d) dq[d] = scale * s.dq_t[d * kQueryBlock + l];
+      write_row(static_cast<T*>(args.dqkv) + head.q + (first_query + l) * head.qkv_stride, s.dq_t,
+                l, dims.HS, scale, s.k);
     }
   }
   for (std::int64_t t = 0; t < dims.T; ++t) {
-    float* const dk = args.dqkv + head.q + head.part + t * head.qkv_stride;
-    std::copy_n(s.dk + t * s.row, dims.HS, dk);
-    std::copy_n(s.dv + t * s.row, dims.HS, dk + head.part);
+    T* const dk = static_cast<T*>(args.dqkv) + head.q + head.part + t * head.qkv_stride;
+    store_row(dk, s.dk + t * s.row, dims.HS);
+    store_row(dk + head.part, s.dv + t * s.row, dims.HS);
   }
 }
 
@@ -169,18 +189,21 @@ void backward_head(const ops::AttentionBackwardInput& args, const HeadLayout& he
 void attention_backward_input(const ops::AttentionBackwardInput& args, ThreadPool& pool) {
   const ops::AttentionDims& dims = args.dims;
   if (dims.HS == 0) return;
-  const std::size_t thread_bytes = BackwardScratch::bytes(dims);
+  const std::size_t thread_bytes = BackwardScratch::bytes(dims, args.dtype);
+  const auto run_head =
+      args.dtype == DType::kBFloat16 ? backward_head<BFloat16> : backward_head<float>;
   pool.parallel_for(dims.B * dims.NH, [&](std::int64_t task) {
     const auto thread = static_cast<std::size_t>(ThreadPool::thread_index());
     auto* const base =
         reinterpret_cast<float*>(static_cast<std::byte*>(args.scratch) + thread * thread_bytes);
-    backward_head(args, HeadLayout(dims, task / dims.NH, task % dims.NH), base);
+    run_head(args, HeadLayout(dims, task / dims.NH, task % dims.NH), base);
   });
 }
 
 std::size_t attention_backward_scratch_bytes(const ops::AttentionDims& dims,
+                                             DType dtype,
                                              const ThreadPool& pool) {
-  return BackwardScratch::bytes(dims) * static_cast<std::size_t>(pool.num_threads());
+  return BackwardScratch::bytes(dims, dtype) * static_cast<std::size_t>(pool.num_threads());
 }
 
 }  // namespace halfpipe::cpu

@@ -1,11 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reordering and masking of blocks.
+// Reading, writing, reordering and masking of blocks.
 #include "kernels/cpu/attention_block.h"
 
 #include <algorithm>
 #include <limits>
 
+#include "kernels/cpu/widen.h"
+
 namespace halfpipe::cpu {
+
+HeadRows read_rows(const float* rows,
+                   std::int64_t stride,
+                   std::int64_t /*num_rows*/,
+                   std::int64_t /*HS*/,
+                   float* /*widened*/) {
+  return {rows, stride};
+}
+
+HeadRows read_rows(const BFloat16* rows,
+                   std::int64_t stride,
+                   std::int64_t num_rows,
+                   std::int64_t HS,
+                   float* widened) {
+  widen_rows(widened, rows, stride, num_rows, HS);
+  return {widened, HS};
+}
+
+void write_row(float* row,
+               const float* transposed,
+               std::int64_t l,
+               std::int64_t HS,
+               float factor,
+               float* /*unrounded*/) {
+  for (std::int64_t d = 0; d < HS; ++d) row[d] = factor * transposed[d * kQueryBlock + l];
+}
+
+void write_row(BFloat16* row,
+               const float* transposed,
+               std::int64_t l,
+               std::int64_t HS,
+               float factor,
+               float* unrounded) {
+  write_row(unrounded, transposed, l, HS, factor, nullptr);
+  round(row, unrounded, HS);
+}
 
 void transpose_block(float* transposed,
                      const float* rows,

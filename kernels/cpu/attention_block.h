@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "kernels/core/bfloat16.h"
 #include "kernels/ops/attention.h"
 
 namespace halfpipe::cpu {
@@ -24,7 +25,7 @@ static_assert(kKeyBlock % kQueryBlock == 0);
 struct HeadLayout {
   std::int64_t q;           // offset in qkv; k and v follow at +part, +2 part
   std::int64_t part;        // NH * HS
-  std::int64_t qkv_stride;  // floats from position to position
+  std::int64_t qkv_stride;  // elements from position to position
   std::int64_t out;         // offset in out
   std::int64_t lse;         // offset in lse [B, NH, T]
 
@@ -35,6 +36,35 @@ struct HeadLayout {
         out(b * dims.T * part + h * dims.HS),
         lse((b * dims.NH + h) * dims.T) {}
 };
+
+/// Rows of one head in float32.
+struct HeadRows {
+  const float* rows;  // [num_rows, HS]
+  std::int64_t stride;
+};
+
+/// float32 is read where it lies, bfloat16 is widened into `widened`, [num_rows, HS].
+[[nodiscard]] HeadRows read_rows(
+    const float* rows, std::int64_t stride, std::int64_t num_rows, std::int64_t HS, float* widened);
+[[nodiscard]] HeadRows read_rows(const BFloat16* rows,
+                                 std::int64_t stride,
+                                 std::int64_t num_rows,
+                                 std::int64_t HS,
+                                 float* widened);
+
+/// row[d] = factor * transposed[d, l], [HS, kQueryBlock]; `unrounded`, [HS], is for bfloat16 alone.
+void write_row(float* row,
+               const float* transposed,
+               std::int64_t l,
+               std::int64_t HS,
+               float factor,
+               float* unrounded);
+void write_row(BFloat16* row,
+               const float* transposed,
+               std::int64_t l,
+               std::int64_t HS,
+               float factor,
+               float* unrounded);
 
 /// transposed[d, l] = scale * rows[l, d] for the first num_rows lanes l, 0 for the other lanes.
 void transpose_block(float* transposed,  // [HS, kQueryBlock]

@@ -21,16 +21,21 @@ struct QueryBlock {
   float* q;       // [HS, kQueryBlock], scaled
   float* out;     // [HS, kQueryBlock], not yet divided by sum
   float* scores;  // [kKeyBlock, kQueryBlock]
+  float* rows;    // [kKeyBlock, HS] of q, k, v or out, widened
   alignas(64) float max[kQueryBlock];
   alignas(64) float sum[kQueryBlock];
 
   QueryBlock(float* scratch, std::int64_t HS)
-      : q(scratch), out(q + HS * kQueryBlock), scores(out + HS * kQueryBlock) {
+      : q(scratch),
+        out(q + HS * kQueryBlock),
+        scores(out + HS * kQueryBlock),
+        rows(scores + kKeyBlock * kQueryBlock) {
     std::fill_n(max, kQueryBlock, -std::numeric_limits<float>::infinity());
     std::fill_n(sum, kQueryBlock, 0.0F);
   }
-  static std::size_t scratch_floats(std::int64_t HS) {
-    return static_cast<std::size_t>((2 * HS + kKeyBlock) * kQueryBlock);
+  static std::size_t scratch_floats(std::int64_t HS, DType dtype) {
+    const std::int64_t rows = dtype == DType::kBFloat16 ? kKeyBlock * HS : 0;
+    return static_cast<std::size_t>((2 * HS + kKeyBlock) * kQueryBlock + rows);
   }
 };
 
@@ -63,6 +68,7 @@ void update_softmax(QueryBlock& block, std::int64_t num_keys, std::int64_t HS) {
   }
 }
 
+template <typename T>
 void visit_keys(const ops::AttentionForward& args,
                 const HeadLayout& head,
                 std::int64_t first_query,
@@ -71,19 +77,22 @@ void visit_keys(const ops::AttentionForward& args,
   const std::int64_t end_key = std::min(first_query + kQueryBlock, args.dims.T);
   for (std::int64_t first_key = 0; first_key < end_key; first_key += kKeyBlock) {
     const std::int64_t num_keys = std::min(kKeyBlock, end_key - first_key);
-    const float* const k = args.qkv + head.q + head.part + first_key * head.qkv_stride;
-    const float* const v = k + head.part;
+    const T* const key =
+        static_cast<const T*>(args.qkv) + head.q + head.part + first_key * head.qkv_stride;
+    const HeadRows k = read_rows(key, head.qkv_stride, num_keys, HS, block.rows);
     // scores[j, l] = sum_d k[j, d] q[l, d]
-    block_product({block.scores, kQueryBlock, k, head.qkv_stride, 1, block.q, kQueryBlock, num_keys,
+    block_product({block.scores, kQueryBlock, k.rows, k.stride, 1, block.q, kQueryBlock, num_keys,
                    kQueryBlock, HS, /*accumulate=*/false});
     mask_future_keys(block.scores, first_key, num_keys, first_query);
     update_softmax(block, num_keys, first_key == 0 ? 0 : HS);
+    const HeadRows v = read_rows(key + head.part, head.qkv_stride, num_keys, HS, block.rows);
     // out[d, l] (+)= sum_j v[j, d] scores[j, l]
-    block_product({block.out, kQueryBlock, v, 1, head.qkv_stride, block.scores, kQueryBlock, HS,
+    block_product({block.out, kQueryBlock, v.rows, 1, v.stride, block.scores, kQueryBlock, HS,
                    kQueryBlock, num_keys, /*accumulate=*/first_key != 0});
   }
 }
 
+template <typename T>
 void forward_block(const ops::AttentionForward& args,
                    const HeadLayout& head,
                    std::int64_t first_query,
@@ -91,19 +100,21 @@ void forward_block(const ops::AttentionForward& args,
   const std::int64_t HS = args.dims.HS;
   const std::int64_t num_queries = std::min(kQueryBlock, args.dims.T - first_query);
   QueryBlock block(scratch, HS);
-  transpose_block(block.q, args.qkv + head.q + first_query * head.qkv_stride, head.qkv_stride,
-                  num_queries, HS, 1.0F / std::sqrt(static_cast<float>(HS)));
-  visit_keys(args, head, first_query, block);
+  const HeadRows q =
+      read_rows(static_cast<const T*>(args.qkv) + head.q + first_query * head.qkv_stride,
+                head.qkv_stride, num_queries, HS, block.rows);
+  transpose_block(block.q, q.rows, q.stride, num_queries, HS,
+                  1.0F / std::sqrt(static_cast<float>(HS)));
+  visit_keys<T>(args, head, first_query, block);
   for (std::int64_t l = 0; l < num_queries; ++l) {
-    float* const out = args.out + head.out + (first_query + l) * head.part;
-    const float inverse_sum = 1.0F / block.sum[l];
-    for (std::int64_t d = 0; d < HS; ++d) out[d] = block.out[d * kQueryBlock + l] * inverse_sum;
+    write_row(static_cast<T*>(args.out) + head.out + (first_query + l) * head.part, block.out, l,
+              HS, 1.0F / block.sum[l], block.rows);
     args.lse[head.lse + first_query + l] = block.max[l] + std::log(block.sum[l]);
   }
 }
 
-std::size_t thread_scratch_bytes(const ops::AttentionDims& dims) {
-  return padded_bytes(QueryBlock::scratch_floats(dims.HS) * sizeof(float));
+std::size_t thread_scratch_bytes(const ops::AttentionDims& dims, DType dtype) {
+  return padded_bytes(QueryBlock::scratch_floats(dims.HS, dtype) * sizeof(float));
 }
 
 }  // namespace
@@ -113,7 +124,9 @@ void attention_forward(const ops::AttentionForward& args, ThreadPool& pool) {
   if (dims.HS == 0) return;
   const std::int64_t num_heads = dims.B * dims.NH;
   const std::int64_t num_query_blocks = ceil_div(dims.T, kQueryBlock);
-  const std::size_t thread_bytes = thread_scratch_bytes(dims);
+  const std::size_t thread_bytes = thread_scratch_bytes(dims, args.dtype);
+  const auto run_block =
+      args.dtype == DType::kBFloat16 ? forward_block<BFloat16> : forward_block<float>;
   // Blocks of one head follow each other, its keys and values are in cache then; the last block
   // has the most keys and goes first, so that threads end together.
   pool.parallel_for(num_heads * num_query_blocks, [&](std::int64_t task) {
@@ -122,14 +135,15 @@ void attention_forward(const ops::AttentionForward& args, ThreadPool& pool) {
     const auto thread = static_cast<std::size_t>(ThreadPool::thread_index());
     auto* const scratch =
         reinterpret_cast<float*>(static_cast<std::byte*>(args.scratch) + thread * thread_bytes);
-    forward_block(args, HeadLayout(dims, unit / dims.NH, unit % dims.NH), query_block * kQueryBlock,
-                  scratch);
+    run_block(args, HeadLayout(dims, unit / dims.NH, unit % dims.NH), query_block * kQueryBlock,
+              scratch);
   });
 }
 
 std::size_t attention_forward_scratch_bytes(const ops::AttentionDims& dims,
+                                            DType dtype,
                                             const ThreadPool& pool) {
-  return thread_scratch_bytes(dims) * static_cast<std::size_t>(pool.num_threads());
+  return thread_scratch_bytes(dims, dtype) * static_cast<std::size_t>(pool.num_threads());
 }
 
 }  // namespace halfpipe::cpu

@@ -15,8 +15,6 @@ namespace halfpipe::cpu {
 /// that of so many additions however many rows there are, at little cost.
 inline constexpr std::int64_t kRowsPerPartialSum = 32;
 
-using Float64Lanes [[gnu::vector_size(128)]] = double;
-
 /// One Lanes for each of several sums that walk the rows together.
 template <std::size_t kSums>
 using LanesOfSums = std::array<Lanes, kSums>;
@@ -38,8 +36,7 @@ void add_column_group_sums(const std::array<float*, kSums>& dst_or_null,
       }
     }
     for (std::size_t g = 0; g < kGroups; ++g) {
-      for (std::size_t s = 0; s < kSums; ++s)
-        total[g][s] += __builtin_convertvector(partial[g][s], Float64Lanes);
+      for (std::size_t s = 0; s < kSums; ++s) total[g][s].add(partial[g][s]);
     }
   }
   for (std::size_t s = 0; s < kSums; ++s) {
@@ -47,9 +44,10 @@ void add_column_group_sums(const std::array<float*, kSums>& dst_or_null,
     for (std::int64_t g = 0; g < kGroups; ++g) {
       float* dst = dst_or_null[s] + column + g * kLanes;
       const std::int64_t rest = width - g * kLanes;
-      const Float64Lanes sums = __builtin_convertvector(load(dst, rest), Float64Lanes) +
-                                total[static_cast<std::size_t>(g)][s];
-      store(dst, __builtin_convertvector(sums, Lanes), rest);
+      const std::array<double, kLanes> sums = total[static_cast<std::size_t>(g)][s].values();
+      for (std::int64_t i = 0; i < std::min(rest, kLanes); ++i) {
+        dst[i] = static_cast<float>(dst[i] + sums[static_cast<std::size_t>(i)]);
+      }
     }
   }
 }

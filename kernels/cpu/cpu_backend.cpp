@@ -30,6 +30,7 @@ class CpuBackend final : public device::Backend {
   explicit CpuBackend(int num_threads) : pool_(num_threads), ops_(pool_) {}
 
   [[nodiscard]] std::string_view name() const override { return "cpu"; }
+  [[nodiscard]] bool host_reaches_memory() const override { return true; }
   [[nodiscard]] void* allocate(std::size_t bytes, device::MemoryKind kind) override;
   void deallocate(void* pointer, device::MemoryKind /*kind*/) noexcept override {
     std::free(pointer);

@@ -60,8 +60,9 @@ void CpuOps::attention_forward(const ops::AttentionForward& args,
   cpu::attention_forward(args, pool_);
 }
 
-std::size_t CpuOps::attention_forward_scratch_bytes(const ops::AttentionDims& dims) const {
-  return cpu::attention_forward_scratch_bytes(dims, pool_);
+std::size_t CpuOps::attention_forward_scratch_bytes(const ops::AttentionDims& dims,
+                                                    DType dtype) const {
+  return cpu::attention_forward_scratch_bytes(dims, dtype, pool_);
 }
 
 void CpuOps::attention_backward_input(const ops::AttentionBackwardInput& args,
@@ -69,8 +70,9 @@ void CpuOps::attention_backward_input(const ops::AttentionBackwardInput& args,
   cpu::attention_backward_input(args, pool_);
 }
 
-std::size_t CpuOps::attention_backward_scratch_bytes(const ops::AttentionDims& dims) const {
-  return cpu::attention_backward_scratch_bytes(dims, pool_);
+std::size_t CpuOps::attention_backward_scratch_bytes(const ops::AttentionDims& dims,
+                                                     DType dtype) const {
+  return cpu::attention_backward_scratch_bytes(dims, dtype, pool_);
 }
 
 void CpuOps::attention_decode(const ops::AttentionDecode& args, device::Stream& /*stream*/) const {
@@ -99,6 +101,10 @@ void CpuOps::accumulate(const ops::Accumulate& args, device::Stream& /*stream*/)
 
 void CpuOps::column_sum(const ops::ColumnSum& args, device::Stream& /*stream*/) const {
   cpu::column_sum(args, pool_);
+}
+
+void CpuOps::round_to_bfloat16(const ops::RoundToBFloat16& args, device::Stream& /*stream*/) const {
+  cpu::round_to_bfloat16(args, pool_);
 }
 
 }  // namespace halfpipe::cpu

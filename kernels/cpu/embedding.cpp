@@ -3,31 +3,40 @@
 #include "kernels/cpu/embedding.h"
 
 #include "kernels/cpu/block_loop.h"
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/lanes.h"
 
 namespace halfpipe::cpu {
 
 namespace {
 
+template <typename T>
+void forward_row(const ops::EmbeddingForward& args, std::int64_t row) {
+  const std::int64_t C = args.C;
+  const T* token = static_cast<const T*>(args.token_table) + args.tokens[row] * C;
+  const T* position =
+      static_cast<const T*>(args.position_table) + (args.first_position + row % args.T) * C;
+  T* out = static_cast<T*>(args.out) + row * C;
+  for_each_lanes(0, C, [&](std::int64_t c, auto width) {
+    store(out + c, load(token + c, width) + load(position + c, width), width);
+  });
+}
+
 // dst[begin .. end) += src[begin .. end)
-void add_columns(float* dst, const float* src, std::int64_t begin, std::int64_t end) {
-  for (std::int64_t c = begin; c < end; c += kLanes) {
-    store(dst + c, load(dst + c, end - c) + load(src + c, end - c), end - c);
-  }
+template <typename T>
+void add_columns(float* dst, const T* src, std::int64_t begin, std::int64_t end) {
+  for_each_lanes(begin, end, [&](std::int64_t c, auto width) {
+    store(dst + c, load(dst + c, width) + load(src + c, width), width);
+  });
 }
 
 }  // namespace
 
 void embedding_forward(const ops::EmbeddingForward& args, ThreadPool& pool) {
-  const std::int64_t C = args.C;
-  for_each_row_block(pool, args.B * args.T, C, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      const float* token = args.token_table + args.tokens[row] * C;
-      const float* position = args.position_table + (args.first_position + row % args.T) * C;
-      for (std::int64_t c = 0; c < C; c += kLanes) {
-        store(args.out + row * C + c, load(token + c, C - c) + load(position + c, C - c), C - c);
-      }
-    }
+  with_element_type(args.dtype, [&]<typename T>() {
+    for_each_row_block(pool, args.B * args.T, args.C, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) forward_row<T>(args, row);
+    });
   });
 }
 
@@ -36,12 +45,14 @@ void embedding_forward(const ops::EmbeddingForward& args, ThreadPool& pool) {
 void embedding_backward_weight(const ops::EmbeddingBackwardWeight& args, ThreadPool& pool) {
   const std::int64_t N = args.B * args.T;
   const std::int64_t C = args.C;
-  for_each_column_block(pool, N, C, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = 0; row < N; ++row) {
-      const float* dout = args.dout + row * C;
-      add_columns(args.dtoken_table + args.tokens[row] * C, dout, begin, end);
-      add_columns(args.dposition_table + row % args.T * C, dout, begin, end);
-    }
+  with_element_type(args.dtype, [&]<typename T>() {
+    for_each_column_block(pool, N, C, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = 0; row < N; ++row) {
+        const T* dout = static_cast<const T*>(args.dout) + row * C;
+        add_columns(args.dtoken_table + args.tokens[row] * C, dout, begin, end);
+        add_columns(args.dposition_table + row % args.T * C, dout, begin, end);
+      }
+    });
   });
 }
 

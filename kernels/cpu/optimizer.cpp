@@ -2,9 +2,11 @@
 // AdamW on the CPU: one pass over parameter, moments and gradient, limited by memory bandwidth.
 #include "kernels/cpu/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/cpu/block_loop.h"
+#include "kernels/cpu/lanes.h"
 
 namespace halfpipe::cpu {
 
@@ -39,8 +41,19 @@ void update(const ops::AdamW& args, std::int64_t begin, std::int64_t end) {
 }  // namespace
 
 void adamw(const ops::AdamW& args, ThreadPool& pool) {
-  for_each_element_block(pool, args.count,
-                         [&](std::int64_t begin, std::int64_t end) { update(args, begin, end); });
+  // Parameters are copied while they are in the first-level cache.
+  constexpr std::int64_t kChunk = 1024;
+  for_each_element_block(pool, args.count, [&](std::int64_t begin, std::int64_t end) {
+    if (args.copy_or_null == nullptr) {
+      update(args, begin, end);
+      return;
+    }
+    for (std::int64_t first = begin; first < end; first += kChunk) {
+      const std::int64_t last = std::min(first + kChunk, end);
+      update(args, first, last);
+      convert(args.param + first, last - first, args.copy_or_null + first);
+    }
+  });
 }
 
 }  // namespace halfpipe::cpu

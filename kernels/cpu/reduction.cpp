@@ -9,6 +9,7 @@
 #include "kernels/core/align.h"
 #include "kernels/cpu/block_loop.h"
 #include "kernels/cpu/column_sums.h"
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/lanes.h"
 
 namespace halfpipe::cpu {
@@ -75,12 +76,19 @@ void accumulate(const ops::Accumulate& args, ThreadPool& pool) {
 }
 
 void column_sum(const ops::ColumnSum& args, ThreadPool& pool) {
-  for_each_column_block(pool, args.N, args.C, [&](std::int64_t begin, std::int64_t end) {
-    add_column_sums<1>(
-        {args.dst}, args.N, begin, end,
-        [&](std::int64_t n, std::int64_t c, std::int64_t width, LanesOfSums<1>& sums) {
-          sums[0] += load(args.x + n * args.C + c, width);
-        });
+  with_element_type(args.dtype, [&]<typename T>() {
+    const T* x = static_cast<const T*>(args.x);
+    for_each_column_block(pool, args.N, args.C, [&](std::int64_t begin, std::int64_t end) {
+      add_column_sums<1>({args.dst}, args.N, begin, end,
+                         [&](std::int64_t n, std::int64_t c, std::int64_t width,
+                             LanesOfSums<1>& sums) { sums[0] += load(x + n * args.C + c, width); });
+    });
+  });
+}
+
+void round_to_bfloat16(const ops::RoundToBFloat16& args, ThreadPool& pool) {
+  for_each_element_block(pool, args.count, [&](std::int64_t begin, std::int64_t end) {
+    convert(args.src + begin, end - begin, args.dst + begin);
   });
 }
 

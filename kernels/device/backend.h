@@ -30,6 +30,8 @@ class Backend {
   Backend& operator=(const Backend&) = delete;
 
   [[nodiscard]] virtual std::string_view name() const = 0;
+  /// Whether a transport of the host may read and write kDevice memory.
+  [[nodiscard]] virtual bool host_reaches_memory() const = 0;
   /// At least 64-byte aligned; contents undefined. Throws RuntimeFailure that names the size when
   /// memory runs out.
   [[nodiscard]] virtual void* allocate(std::size_t bytes, MemoryKind kind) = 0;

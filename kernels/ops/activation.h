@@ -4,22 +4,26 @@
 
 #include <cstdint>
 
+#include "kernels/core/dtype.h"
+
 namespace halfpipe::ops {
 
 /// out[i] = 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), x = x[i]. Overwrites out; out may
 /// alias x.
 struct GeluForward {
-  float* out;      // [count]
-  const float* x;  // [count]
+  void* out;      // [count] dtype
+  const void* x;  // [count] dtype
   std::int64_t count;
+  DType dtype = DType::kFloat32;
 };
 
 /// dx[i] = dout[i] * gelu'(x[i]). Overwrites dx; dx may alias x or dout.
 struct GeluBackwardInput {
-  float* dx;          // [count]
-  const float* dout;  // [count]
-  const float* x;     // [count]   the input of forward
+  void* dx;          // [count] dtype
+  const void* dout;  // [count] dtype
+  const void* x;     // [count] dtype   the input of forward
   std::int64_t count;
+  DType dtype = DType::kFloat32;
 };
 
 }  // namespace halfpipe::ops

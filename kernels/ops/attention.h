@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/core/dtype.h"
+
 namespace halfpipe::ops {
 
 struct AttentionDims {
@@ -18,26 +20,28 @@ struct AttentionDims {
 /// s[i, j] = scale * q[i] . k[j] for j <= i;  out[i] = sum_j softmax_j(s[i, :]) v[j];  lse[i] = log
 /// sum_j exp(s[i, j]), with scale = 1 / sqrt(HS). Overwrites out and lse.
 struct AttentionForward {
-  float* out;        // [B, T, NH, HS]
-  float* lse;        // [B, NH, T]      kept for backward
-  const float* qkv;  // [B, T, 3, NH, HS]
+  void* out;        // [B, T, NH, HS] dtype
+  float* lse;       // [B, NH, T]      kept for backward
+  const void* qkv;  // [B, T, 3, NH, HS] dtype
   AttentionDims dims;
   void* scratch;  // attention_forward_scratch_bytes(dims), contents undefined
+  DType dtype = DType::kFloat32;
 };
 
 /// Gradient of AttentionForward. Overwrites dqkv. dqkv may be the same pointer as qkv.
 struct AttentionBackwardInput {
-  float* dqkv;        // [B, T, 3, NH, HS]
-  const float* dout;  // [B, T, NH, HS]
-  const float* qkv;   // [B, T, 3, NH, HS]
-  const float* out;   // [B, T, NH, HS]
-  const float* lse;   // [B, NH, T]
+  void* dqkv;        // [B, T, 3, NH, HS] dtype
+  const void* dout;  // [B, T, NH, HS] dtype
+  const void* qkv;   // [B, T, 3, NH, HS] dtype
+  const void* out;   // [B, T, NH, HS] dtype
+  const float* lse;  // [B, NH, T]
   AttentionDims dims;
   void* scratch;  // attention_backward_scratch_bytes(dims), contents undefined
+  DType dtype = DType::kFloat32;
 };
 
-/// One new position per sequence against a cache (generation). The caller has already written this
-/// position's key and value into the cache. Overwrites out.
+/// One new position per sequence against a cache (generation), in float32. The caller has already
+/// written this position's key and value into the cache. Overwrites out.
 ///   out[b, h] = sum_{j <= position} softmax_j(scale * q[b, h] . k[b, j, h]) v[b, j, h]
 struct AttentionDecode {
   float* out;      // [B, NH, HS]

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "kernels/core/dtype.h"
+
 namespace halfpipe::ops {
 
 /// losses[n] = log sum_v exp(logits[n, v]) - logits[n, targets[n]]
@@ -14,11 +16,12 @@ namespace halfpipe::ops {
 /// width V.
 struct CrossEntropy {
   float* losses;                // [N]
-  float* logits;                // [N, V]  in: logits; out: dlogits
+  void* logits;                 // [N, V] dtype  in: logits; out: dlogits
   const std::int32_t* targets;  // [N], each in 0 .. V-1
   std::int64_t N;
   std::int64_t V;
   float scale;  // usually 1 / (tokens per optimizer step)
+  DType dtype = DType::kFloat32;
 };
 
 }  // namespace halfpipe::ops

@@ -4,21 +4,24 @@
 
 #include <cstdint>
 
+#include "kernels/core/dtype.h"
+
 namespace halfpipe::ops {
 
 /// mean[n] = mean_c(x[n, c]);  rstd[n] = 1 / sqrt(mean_c((x[n, c] - mean[n])^2) + eps)
 /// out[n, c] = (x[n, c] - mean[n]) * rstd[n] * weight[c] + bias[c]
 /// Overwrites out, mean, rstd. out may alias x.
 struct LayerNormForward {
-  float* out;                 // [N, C]
-  float* mean;                // [N]     kept for backward
-  float* rstd;                // [N]     kept for backward
-  const float* x;             // [N, C]
-  const float* weight;        // [C]
-  const float* bias_or_null;  // [C]
+  void* out;                 // [N, C] dtype
+  float* mean;               // [N]     kept for backward
+  float* rstd;               // [N]     kept for backward
+  const void* x;             // [N, C] dtype
+  const void* weight;        // [C] dtype
+  const void* bias_or_null;  // [C] dtype
   std::int64_t N;
   std::int64_t C;
   float eps;
+  DType dtype = DType::kFloat32;
 };
 
 /// With g[n, c] = dout[n, c] * weight[c] and xhat = (x - mean) * rstd:
@@ -26,28 +29,30 @@ struct LayerNormForward {
 ///   residual[n, c]
 /// Overwrites dx. dx may be the same pointer as x, dout or residual.
 struct LayerNormBackwardInput {
-  float* dx;                      // [N, C]
-  const float* dout;              // [N, C]
-  const float* x;                 // [N, C]   the input of forward
-  const float* mean;              // [N]
-  const float* rstd;              // [N]
-  const float* weight;            // [C]
-  const float* residual_or_null;  // [N, C]   gradient that bypasses the norm
+  void* dx;                      // [N, C] dtype
+  const void* dout;              // [N, C] dtype
+  const void* x;                 // [N, C] dtype   the input of forward
+  const float* mean;             // [N]
+  const float* rstd;             // [N]
+  const void* weight;            // [C] dtype
+  const void* residual_or_null;  // [N, C] dtype   gradient that bypasses the norm
   std::int64_t N;
   std::int64_t C;
+  DType dtype = DType::kFloat32;
 };
 
 /// dweight[c] += sum_n dout[n, c] * xhat[n, c];  dbias[c] += sum_n dout[n, c]. Accumulates into
-/// both, rows in order.
+/// both; the order of the additions depends on the backend and the shape alone.
 struct LayerNormBackwardWeight {
   float* dweight;        // [C]
   float* dbias_or_null;  // [C]
-  const float* dout;     // [N, C]
-  const float* x;        // [N, C]
+  const void* dout;      // [N, C] dtype
+  const void* x;         // [N, C] dtype
   const float* mean;     // [N]
   const float* rstd;     // [N]
   std::int64_t N;
   std::int64_t C;
+  DType dtype = DType::kFloat32;
 };
 
 }  // namespace halfpipe::ops

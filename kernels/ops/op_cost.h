@@ -44,5 +44,6 @@ struct OpCost {
 [[nodiscard]] OpCost cost_of(const SumOfSquares& args);
 [[nodiscard]] OpCost cost_of(const Accumulate& args);
 [[nodiscard]] OpCost cost_of(const ColumnSum& args);
+[[nodiscard]] OpCost cost_of(const RoundToBFloat16& args);
 
 }  // namespace halfpipe::ops

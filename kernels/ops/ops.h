@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every operation of a backend: one virtual per fused op. Work is ordered by the stream given;
-// the host is not blocked, and every result has the same bits on every run and for any number of
-// threads. Scratch comes from the caller; only oneDNN, on the CPU, takes and returns packing
-// buffers of its own (kernels/cpu/matmul.cpp).
+// Every operation of a backend: one virtual per fused op. The dtype of an operation is float32 or
+// bfloat16, that of the activations and weights that it touches; statistics, losses and gradients
+// of parameters are float32 always, and so is what happens between reading and writing. Work is
+// ordered by the stream given; the host is not blocked, and every result has the same bits on every
+// run and for any number of threads. Scratch comes from the caller; only oneDNN, on the CPU, takes
+// and returns packing buffers of its own (kernels/cpu/matmul.cpp).
 #pragma once
 
 #include <cstddef>
@@ -41,12 +43,12 @@ class Ops {
   virtual void gelu_backward_input(const GeluBackwardInput& args, device::Stream& stream) const = 0;
 
   virtual void attention_forward(const AttentionForward& args, device::Stream& stream) const = 0;
-  [[nodiscard]] virtual std::size_t attention_forward_scratch_bytes(
-      const AttentionDims& dims) const = 0;
+  [[nodiscard]] virtual std::size_t attention_forward_scratch_bytes(const AttentionDims& dims,
+                                                                    DType dtype) const = 0;
   virtual void attention_backward_input(const AttentionBackwardInput& args,
                                         device::Stream& stream) const = 0;
-  [[nodiscard]] virtual std::size_t attention_backward_scratch_bytes(
-      const AttentionDims& dims) const = 0;
+  [[nodiscard]] virtual std::size_t attention_backward_scratch_bytes(const AttentionDims& dims,
+                                                                     DType dtype) const = 0;
   virtual void attention_decode(const AttentionDecode& args, device::Stream& stream) const = 0;
 
   virtual void cross_entropy(const CrossEntropy& args, device::Stream& stream) const = 0;
@@ -56,6 +58,7 @@ class Ops {
   [[nodiscard]] virtual std::size_t sum_of_squares_scratch_bytes(std::int64_t count) const = 0;
   virtual void accumulate(const Accumulate& args, device::Stream& stream) const = 0;
   virtual void column_sum(const ColumnSum& args, device::Stream& stream) const = 0;
+  virtual void round_to_bfloat16(const RoundToBFloat16& args, device::Stream& stream) const = 0;
 };
 
 }  // namespace halfpipe::ops

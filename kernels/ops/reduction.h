@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums with a fixed order.
+// Sums with a fixed order, and the change of an element type.
 #pragma once
 
 #include <cstdint>
 
+#include "kernels/core/bfloat16.h"
+#include "kernels/core/dtype.h"
+
 namespace halfpipe::ops {
 
-/// *out = sum_i x[i]^2 in float64. The order depends on count alone: blocks of a fixed size are
-/// summed in element order and their sums added in block order. Overwrites *out, which is host
-/// memory, valid when the stream has reached it.
+/// *out = sum_i x[i]^2 in float64: sums of blocks of a fixed size, then the sum of those, both in
+/// an order that depends on the backend and on count alone. Overwrites *out, which is host memory,
+/// valid when the stream has reached it.
 struct SumOfSquares {
   double* out;     // [1], host
   const float* x;  // [count]
@@ -23,12 +26,21 @@ struct Accumulate {
   std::int64_t count;
 };
 
-/// dst[c] += sum_n x[n, c], rows in order: the gradient of a bias.
+/// dst[c] += sum_n x[n, c]: the gradient of a bias. The order of the additions depends on the
+/// backend and the shape alone.
 struct ColumnSum {
-  float* dst;      // [C]
-  const float* x;  // [N, C]
+  float* dst;     // [C]
+  const void* x;  // [N, C] dtype
   std::int64_t N;
   std::int64_t C;
+  DType dtype = DType::kFloat32;
+};
+
+/// dst[i] = src[i] rounded to the nearest bfloat16, ties to even. Overwrites dst; NaN stays NaN.
+struct RoundToBFloat16 {
+  BFloat16* dst;     // [count]
+  const float* src;  // [count]
+  std::int64_t count;
 };
 
 }  // namespace halfpipe::ops

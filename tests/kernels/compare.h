@@ -12,6 +12,8 @@
 #include <span>
 #include <vector>
 
+#include "kernels/core/bfloat16.h"
+
 namespace halfpipe::testing {
 
 /// ||actual - expected|| / ||expected|| (or ||actual|| where expected is all zero). Infinities and
@@ -52,6 +54,27 @@ inline ::testing::AssertionResult near_reference(std::span<const float> actual,
     return failure << "; first at [" << i << "]: " << actual[i] << " against " << expected[i];
   }
   return failure;
+}
+
+/// Half a unit in the last of bfloat16's 8 places: what rounding to it changes at most.
+inline constexpr double kBFloat16Rounding = 1.0 / 256;
+
+/// Whether values of bfloat16 are the reference rounded once. A result near the middle between two
+/// of them may go to the other one: its float32 error of some 1e-6 is less than 1 / 1000 of their
+/// distance, unless terms cancel, which few do. A second rounding would change a third of all.
+inline ::testing::AssertionResult rounded_once(std::span<const float> actual,
+                                               std::span<const double> expected) {
+  constexpr double kMaxOtherwiseRounded = 0.005;
+  if (actual.size() != expected.size()) return ::testing::AssertionFailure() << "sizes differ";
+  std::size_t num_different = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    const float rounded = to_float(to_bfloat16(static_cast<float>(expected[i])));
+    if (actual[i] != rounded) ++num_different;
+  }
+  const double allowed = 1.0 + kMaxOtherwiseRounded * static_cast<double>(actual.size());
+  if (static_cast<double>(num_different) <= allowed) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << num_different << " of " << actual.size()
+                                       << " elements are not the reference rounded once";
 }
 
 /// Equal as bytes: -0 differs from 0, and a NaN equals itself.

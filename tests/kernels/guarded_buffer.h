@@ -16,6 +16,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "kernels/core/bfloat16.h"
+
 namespace halfpipe::testing {
 
 /// `count` elements of T, 64-byte aligned as every tensor of Halfpipe is. The guards are checked
@@ -63,7 +65,7 @@ class GuardedBuffer {
   };
 
   [[nodiscard]] std::size_t guarded_bytes() const { return count_ * sizeof(T) + kGuardBytes; }
-  // The word 0x7FF8A5A5, repeated: a NaN read as float32 and as float64.
+  // The word 0x7FF8A5A5, repeated: a NaN read as float32 and as float64, and every other bfloat16.
   [[nodiscard]] static std::byte sentinel(std::size_t at) {
     constexpr std::byte kWord[] = {std::byte{0xA5}, std::byte{0xA5}, std::byte{0xF8},
                                    std::byte{0x7F}};
@@ -71,6 +73,7 @@ class GuardedBuffer {
   }
   [[nodiscard]] static T poison() {
     if constexpr (std::is_floating_point_v<T>) return std::numeric_limits<T>::quiet_NaN();
+    if constexpr (std::is_same_v<T, BFloat16>) return BFloat16{0x7FC0};  // NaN
     return std::numeric_limits<T>::min();
   }
 

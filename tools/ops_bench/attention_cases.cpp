@@ -14,11 +14,12 @@ std::string shape_of(const ModelShape& m) {
 
 ops::AttentionForward forward_args(Workbench& bench, const ModelShape& m) {
   const ops::AttentionDims dims = dims_of(m);
-  return {.out = bench.zeros(m.N() * m.C),
+  return {.out = bench.zeros(m.N() * m.C, m.dtype),
           .lse = bench.zeros(m.N() * m.NH),
-          .qkv = bench.values(3 * m.N() * m.C),
+          .qkv = bench.values(3 * m.N() * m.C, m.dtype),
           .dims = dims,
-          .scratch = bench.scratch(bench.ops().attention_forward_scratch_bytes(dims))};
+          .scratch = bench.scratch(bench.ops().attention_forward_scratch_bytes(dims, m.dtype)),
+          .dtype = m.dtype};
 }
 
 }  // namespace
@@ -35,15 +36,17 @@ OpCase attention_backward_input(const ModelShape& m) {
           [m](Workbench& bench) {
             const ops::AttentionForward forward = forward_args(bench, m);
             bench.ops().attention_forward(forward, bench.stream());
-            const std::size_t scratch = bench.ops().attention_backward_scratch_bytes(forward.dims);
+            const std::size_t scratch =
+                bench.ops().attention_backward_scratch_bytes(forward.dims, m.dtype);
             return bench.prepare(&ops::Ops::attention_backward_input,
-                                 {.dqkv = bench.zeros(3 * m.N() * m.C),
-                                  .dout = bench.values(m.N() * m.C),
+                                 {.dqkv = bench.zeros(3 * m.N() * m.C, m.dtype),
+                                  .dout = bench.values(m.N() * m.C, m.dtype),
                                   .qkv = forward.qkv,
                                   .out = forward.out,
                                   .lse = forward.lse,
                                   .dims = forward.dims,
-                                  .scratch = bench.scratch(scratch)});
+                                  .scratch = bench.scratch(scratch),
+                                  .dtype = m.dtype});
           }};
 }
 

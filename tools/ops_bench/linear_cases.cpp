@@ -20,43 +20,57 @@ OpCase linear_forward(const LinearShape& linear) {
                                                  .N = linear.out,
                                                  .K = linear.in,
                                                  .bias = linear.bias,
-                                                 .residual = linear.residual});
+                                                 .residual = linear.residual,
+                                                 .dtype = linear.dtype});
 }
 
 OpCase linear_backward_input(const LinearShape& linear) {
-  return product_case(linear.name + " backward_input",
-                      {.M = linear.N, .N = linear.in, .K = linear.out, .transpose_b = true});
+  return product_case(
+      linear.name + " backward_input",
+      {.M = linear.N, .N = linear.in, .K = linear.out, .transpose_b = true, .dtype = linear.dtype});
 }
 
 OpCase linear_backward_weight(const LinearShape& linear) {
-  return product_case(
-      linear.name + " backward_weight",
-      {.M = linear.in, .N = linear.out, .K = linear.N, .transpose_a = true, .accumulate = true});
+  return product_case(linear.name + " backward_weight", {.M = linear.in,
+                                                         .N = linear.out,
+                                                         .K = linear.N,
+                                                         .transpose_a = true,
+                                                         .accumulate = true,
+                                                         .dtype = linear.dtype});
 }
 
 OpCase linear_column_sum(const LinearShape& linear) {
   const std::int64_t N = linear.N;
   const std::int64_t C = linear.out;
+  const DType dtype = linear.dtype;
   return {linear.name + " column_sum", "column_sum", shape_text({N, C}), Ceiling::kCopy,
           [=](Workbench& bench) {
-            return bench.prepare(&ops::Ops::column_sum,
-                                 {.dst = bench.zeros(C), .x = bench.values(N * C), .N = N, .C = C});
+            return bench.prepare(&ops::Ops::column_sum, {.dst = bench.zeros(C),
+                                                         .x = bench.values(N * C, dtype),
+                                                         .N = N,
+                                                         .C = C,
+                                                         .dtype = dtype});
           }};
 }
 
 OpCase head_forward(const ModelShape& model) {
-  return product_case("head forward",
-                      {.M = model.N(), .N = model.V, .K = model.C, .transpose_b = true});
+  return product_case(
+      "head forward",
+      {.M = model.N(), .N = model.V, .K = model.C, .transpose_b = true, .dtype = model.dtype});
 }
 
 OpCase head_backward_input(const ModelShape& model) {
-  return product_case("head backward_input", {.M = model.N(), .N = model.C, .K = model.V});
+  return product_case("head backward_input",
+                      {.M = model.N(), .N = model.C, .K = model.V, .dtype = model.dtype});
 }
 
 OpCase head_backward_weight(const ModelShape& model) {
-  return product_case(
-      "head backward_weight",
-      {.M = model.V, .N = model.C, .K = model.N(), .transpose_a = true, .accumulate = true});
+  return product_case("head backward_weight", {.M = model.V,
+                                               .N = model.C,
+                                               .K = model.N(),
+                                               .transpose_a = true,
+                                               .accumulate = true,
+                                               .dtype = model.dtype});
 }
 
 }  // namespace halfpipe::ops_bench

@@ -19,6 +19,7 @@ struct LinearShape {
   std::int64_t out;
   bool bias;
   bool residual;
+  DType dtype;
 };
 
 [[nodiscard]] OpCase linear_forward(const LinearShape& linear);

@@ -66,20 +66,26 @@ double Ceilings::bytes_per_second() const {
 }
 
 double Ceilings::flops_per_second() const {
-  constexpr auto kSize = static_cast<double>(kProductSize);
-  return 2.0 * kSize * kSize * kSize / product.seconds;
+  const auto size = static_cast<double>(product_size);
+  return 2.0 * size * size * size / product.seconds;
 }
 
-Ceilings measure_ceilings(device::Backend& backend, device::Stream& stream, double seconds) {
+Ceilings measure_ceilings(device::Backend& backend,
+                          device::Stream& stream,
+                          DType dtype,
+                          double seconds) {
   Ceilings ceilings{};
   {
     Workbench bench(backend, stream);
     ceilings.copy = time_op(prepare_copy(bench, backend), backend, stream, seconds);
   }
-  Workbench bench(backend, stream);
-  const Product product{.M = kProductSize, .N = kProductSize, .K = kProductSize};
-  ceilings.product = time_op(prepare_product(bench, product), backend, stream, seconds);
-  return ceilings;
+  for (std::int64_t size = kSmallestProductSize;; size *= 4) {
+    Workbench bench(backend, stream);
+    const Product product{.M = size, .N = size, .K = size, .dtype = dtype};
+    ceilings.product = time_op(prepare_product(bench, product), backend, stream, seconds);
+    ceilings.product_size = size;
+    if (ceilings.product.seconds >= kShortestProductSeconds) return ceilings;
+  }
 }
 
 double MeasuredOp::share_of(const Ceilings& ceilings) const {

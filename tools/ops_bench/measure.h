@@ -26,7 +26,8 @@ struct Timing {
 /// Of the device, measured in the same way.
 struct Ceilings {
   Timing copy;     // of kCopiedBytes
-  Timing product;  // of three square matrices of kProductSize
+  Timing product;  // of three square matrices of product_size
+  std::int64_t product_size;
 
   /// Bytes read and bytes written.
   [[nodiscard]] double bytes_per_second() const;
@@ -36,11 +37,15 @@ struct Ceilings {
 /// Eight times a last-level cache of 32 MiB.
 inline constexpr std::int64_t kCopiedBytes = std::int64_t{256} << 20;
 /// Not 2048: rows that lie a multiple of 2 KiB apart meet in few sets of a cache. Two cores of an
-/// AMD EPYC (Zen 3): 77 GFLOP/s at 2048, 141 at 1920.
-inline constexpr std::int64_t kProductSize = 1920;
+/// AMD EPYC (Zen 3): 77 GFLOP/s at 2048, 141 at 1920. A device that multiplies these in less than a
+/// millisecond is not filled by them: sizes grow fourfold until it takes that long.
+inline constexpr std::int64_t kSmallestProductSize = 1920;
+inline constexpr double kShortestProductSeconds = 1e-3;
 
+/// The product is one of `dtype`.
 [[nodiscard]] Ceilings measure_ceilings(device::Backend& backend,
                                         device::Stream& stream,
+                                        DType dtype,
                                         double seconds);
 
 /// An operation that was measured.

@@ -10,19 +10,20 @@ std::string shape_text(const Product& product) {
 }
 
 PreparedOp prepare_product(Workbench& bench, const Product& product) {
-  const auto [M, N, K, transpose_a, transpose_b, accumulate, bias, residual] = product;
-  ops::Matmul args{.c = bench.zeros(M * N),
-                   .a = bench.values(M * K),
-                   .b = bench.values(K * N),
-                   .bias_or_null = bias ? bench.values(N) : nullptr,
-                   .residual_or_null = residual ? bench.values(M * N) : nullptr,
+  const auto [M, N, K, transpose_a, transpose_b, accumulate, bias, residual, dtype] = product;
+  ops::Matmul args{.c = accumulate ? bench.zeros(M * N) : bench.zeros(M * N, dtype),
+                   .a = bench.values(M * K, dtype),
+                   .b = bench.values(K * N, dtype),
+                   .bias_or_null = bias ? bench.values(N, dtype) : nullptr,
+                   .residual_or_null = residual ? bench.values(M * N, dtype) : nullptr,
                    .M = M,
                    .N = N,
                    .K = K,
                    .transpose_a = transpose_a,
                    .transpose_b = transpose_b,
                    .accumulate = accumulate,
-                   .scratch = nullptr};
+                   .scratch = nullptr,
+                   .dtype = dtype};
   args.scratch = bench.scratch(bench.ops().matmul_scratch_bytes(args));
   return bench.prepare(&ops::Ops::matmul, args);
 }

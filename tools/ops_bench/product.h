@@ -18,6 +18,7 @@ struct Product {
   bool accumulate = false;
   bool bias = false;
   bool residual = false;
+  DType dtype = DType::kFloat32;
 };
 
 /// "2048 x 1152 x 384": M x N x K.

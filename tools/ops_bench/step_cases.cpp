@@ -18,10 +18,10 @@ struct BlockLinears {
 
 BlockLinears linears_of(const ModelShape& m) {
   const std::int64_t N = m.N();
-  return {{"c_attn", N, m.C, 3 * m.C, m.bias, /*residual=*/false},
-          {"attn.c_proj", N, m.C, m.C, m.bias, /*residual=*/true},
-          {"c_fc", N, m.C, m.F, m.bias, /*residual=*/false},
-          {"mlp.c_proj", N, m.F, m.C, m.bias, /*residual=*/true}};
+  return {{"c_attn", N, m.C, 3 * m.C, m.bias, /*residual=*/false, m.dtype},
+          {"attn.c_proj", N, m.C, m.C, m.bias, /*residual=*/true, m.dtype},
+          {"c_fc", N, m.C, m.F, m.bias, /*residual=*/false, m.dtype},
+          {"mlp.c_proj", N, m.F, m.C, m.bias, /*residual=*/true, m.dtype}};
 }
 
 }  // namespace

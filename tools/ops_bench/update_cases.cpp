@@ -36,23 +36,28 @@ OpCase sum_of_squares(const ModelShape& model) {
 
 OpCase adamw(const ModelShape& model) {
   const std::int64_t count = num_updated(model);
-  return {"adamw", "adamw", shape_text({count}), Ceiling::kCopy, [count](Workbench& bench) {
+  return {"adamw", "adamw", shape_text({count}), Ceiling::kCopy, [model, count](Workbench& bench) {
+            // With the copy that products of bfloat16 use.
+            void* const copy_or_null =
+                model.dtype == DType::kBFloat16 ? bench.zeros(count, model.dtype) : nullptr;
             // The scalars change no time; the corrections are those of the first step.
             constexpr float kBeta1 = 0.9F;
             constexpr float kBeta2 = 0.95F;
-            return bench.prepare(&ops::Ops::adamw, {.param = bench.values(count),
-                                                    .m = bench.zeros(count),
-                                                    .v = bench.zeros(count),
-                                                    .grad = bench.values(count),
-                                                    .count = count,
-                                                    .learning_rate = 1e-4F,
-                                                    .beta1 = kBeta1,
-                                                    .beta2 = kBeta2,
-                                                    .epsilon = 1e-8F,
-                                                    .weight_decay = 0.1F,
-                                                    .grad_scale = 1.0F,
-                                                    .bias_correction1 = 1.0F - kBeta1,
-                                                    .bias_correction2 = 1.0F - kBeta2});
+            return bench.prepare(&ops::Ops::adamw,
+                                 {.param = bench.values(count),
+                                  .m = bench.zeros(count),
+                                  .v = bench.zeros(count),
+                                  .grad = bench.values(count),
+                                  .count = count,
+                                  .learning_rate = 1e-4F,
+                                  .beta1 = kBeta1,
+                                  .beta2 = kBeta2,
+                                  .epsilon = 1e-8F,
+                                  .weight_decay = 0.1F,
+                                  .grad_scale = 1.0F,
+                                  .bias_correction1 = 1.0F - kBeta1,
+                                  .bias_correction2 = 1.0F - kBeta2,
+                                  .copy_or_null = static_cast<BFloat16*>(copy_or_null)});
           }};
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/core/bfloat16.h"
 #include "kernels/core/philox.h"
 
 namespace halfpipe::ops_bench {
@@ -32,8 +33,17 @@ const std::vector<float>& block_of_values() {
   return block;
 }
 
-std::size_t bytes_of(std::int64_t count) {
-  return static_cast<std::size_t>(count) * sizeof(float);
+const std::vector<BFloat16>& block_of_rounded_values() {
+  static const auto block = [] {
+    std::vector<BFloat16> rounded(block_of_values().size());
+    std::ranges::transform(block_of_values(), rounded.begin(), to_bfloat16);
+    return rounded;
+  }();
+  return block;
+}
+
+std::size_t bytes_of(std::int64_t count, DType dtype) {
+  return static_cast<std::size_t>(count) * size_of(dtype);
 }
 
 }  // namespace
@@ -41,20 +51,30 @@ std::size_t bytes_of(std::int64_t count) {
 Workbench::Workbench(device::Backend& backend, device::Stream& stream)
     : backend_(backend), stream_(stream) {}
 
-float* Workbench::values(std::int64_t count) {
-  auto* const first = reinterpret_cast<float*>(take(bytes_of(count), device::MemoryKind::kDevice));
-  const std::vector<float>& block = block_of_values();
+void* Workbench::values(std::int64_t count, DType dtype) {
+  std::byte* const first = take(bytes_of(count, dtype), device::MemoryKind::kDevice);
+  const void* const block = dtype == DType::kBFloat16
+                                ? static_cast<const void*>(block_of_rounded_values().data())
+                                : block_of_values().data();
   for (std::int64_t begin = 0; begin < count; begin += kBlockValues) {
-    backend_.copy_async(first + begin, block.data(),
-                        bytes_of(std::min(kBlockValues, count - begin)), stream_);
+    backend_.copy_async(first + bytes_of(begin, dtype), block,
+                        bytes_of(std::min(kBlockValues, count - begin), dtype), stream_);
   }
   return first;
 }
 
+float* Workbench::values(std::int64_t count) {
+  return static_cast<float*>(values(count, DType::kFloat32));
+}
+
+void* Workbench::zeros(std::int64_t count, DType dtype) {
+  std::byte* const first = take(bytes_of(count, dtype), device::MemoryKind::kDevice);
+  backend_.fill_async(first, std::byte{0}, bytes_of(count, dtype), stream_);
+  return first;
+}
+
 float* Workbench::zeros(std::int64_t count) {
-  std::byte* const first = take(bytes_of(count), device::MemoryKind::kDevice);
-  backend_.fill_async(first, std::byte{0}, bytes_of(count), stream_);
-  return reinterpret_cast<float*>(first);
+  return static_cast<float*>(zeros(count, DType::kFloat32));
 }
 
 std::int32_t* Workbench::tokens(std::int64_t count, std::int64_t V) {

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "kernels/core/dtype.h"
 #include "kernels/device/backend.h"
 #include "kernels/device/buffer.h"
 #include "kernels/ops/op_cost.h"
@@ -29,9 +30,11 @@ class Workbench {
  public:
   Workbench(device::Backend& backend, device::Stream& stream);
 
-  /// Uniform in [-1, 1].
+  /// Uniform in [-1, 1], in float32 or bfloat16.
+  [[nodiscard]] void* values(std::int64_t count, DType dtype);
   [[nodiscard]] float* values(std::int64_t count);
   /// Zeros: what an operation overwrites or adds to.
+  [[nodiscard]] void* zeros(std::int64_t count, DType dtype);
   [[nodiscard]] float* zeros(std::int64_t count);
   /// Uniform in 0 .. V-1.
   [[nodiscard]] std::int32_t* tokens(std::int64_t count, std::int64_t V);

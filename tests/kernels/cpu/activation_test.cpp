@@ -6,11 +6,14 @@
 
 #include <cmath>
 #include <limits>
+#include <tuple>
 #include <vector>
 
 #include "tests/kernels/central_differences.h"
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cpu/thread_counts.h"
+#include "tests/kernels/element_tolerance.h"
+#include "tests/kernels/element_values.h"
 #include "tests/kernels/guarded_buffer.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
@@ -21,57 +24,89 @@ namespace {
 using testing::GuardedBuffer;
 using testing::near_reference;
 using testing::random_values;
+using testing::representable;
+using testing::same_bits;
+using testing::to_elements;
+using testing::to_float32;
 using testing::to_float64;
+using testing::with_elements;
 using Results = std::vector<std::vector<float>>;
 
 // A handful of float32 roundings (6e-8 each) per element.
 constexpr double kTolerance = 5e-7;
 
-class Gelu : public ::testing::TestWithParam<std::int64_t> {
+class Gelu : public ::testing::TestWithParam<std::tuple<DType, std::int64_t>> {
  protected:
-  std::int64_t count = GetParam();
-  std::vector<float> x = random_values("x", count, /*deviation=*/2.0);
-  std::vector<float> dout = random_values("dout", count);
+  DType dtype = std::get<0>(GetParam());
+  std::int64_t count = std::get<1>(GetParam());
+  std::vector<float> x = representable(random_values("x", count, /*deviation=*/2.0), dtype);
+  std::vector<float> dout = representable(random_values("dout", count), dtype);
+  double tolerance = testing::element_tolerance(dtype, kTolerance);
 
-  Results forward(ThreadPool& pool, bool in_place) const {
-    const GuardedBuffer<float> x_buffer(x);
-    const GuardedBuffer<float> out(count);
-    const GuardedBuffer<float>& target = in_place ? x_buffer : out;
-    gelu_forward({target.get(), x_buffer.get(), count}, pool);
-    return {target.values()};
+  Results forward(DType type, ThreadPool& pool, bool in_place = false) const {
+    Results results;
+    with_elements(type, [&](auto element) {
+      using T = decltype(element);
+      const GuardedBuffer<T> x_buffer(to_elements<T>(x));
+      const GuardedBuffer<T> out(count);
+      const GuardedBuffer<T>& target = in_place ? x_buffer : out;
+      gelu_forward({target.get(), x_buffer.get(), count, type}, pool);
+      results = {to_float32(target.values())};
+    });
+    return results;
   }
 
-  Results backward(ThreadPool& pool, bool over_x, bool over_dout) const {
-    const GuardedBuffer<float> x_buffer(x);
-    const GuardedBuffer<float> dout_buffer(dout);
-    const GuardedBuffer<float> dx(count);
-    const GuardedBuffer<float>& target = over_x ? x_buffer : over_dout ? dout_buffer : dx;
-    gelu_backward_input({target.get(), dout_buffer.get(), x_buffer.get(), count}, pool);
-    return {target.values()};
+  Results backward(DType type,
+                   ThreadPool& pool,
+                   bool over_x = false,
+                   bool over_dout = false) const {
+    Results results;
+    with_elements(type, [&](auto element) {
+      using T = decltype(element);
+      const GuardedBuffer<T> x_buffer(to_elements<T>(x));
+      const GuardedBuffer<T> dout_buffer(to_elements<T>(dout));
+      const GuardedBuffer<T> dx(count);
+      const GuardedBuffer<T>& target = over_x ? x_buffer : over_dout ? dout_buffer : dx;
+      gelu_backward_input({target.get(), dout_buffer.get(), x_buffer.get(), count, type}, pool);
+      results = {to_float32(target.values())};
+    });
+    return results;
   }
 };
 
 TEST_P(Gelu, ForwardMatchesReference) {
   const Results actual =
-      testing::run_with_any_threads([&](ThreadPool& pool) { return forward(pool, false); });
-  EXPECT_TRUE(near_reference(actual[0], reference::gelu(to_float64(x)), kTolerance));
+      testing::run_with_any_threads([&](ThreadPool& pool) { return forward(dtype, pool); });
+  EXPECT_TRUE(near_reference(actual[0], reference::gelu(to_float64(x)), tolerance));
 }
 
 TEST_P(Gelu, BackwardMatchesReference) {
   const Results actual =
-      testing::run_with_any_threads([&](ThreadPool& pool) { return backward(pool, false, false); });
+      testing::run_with_any_threads([&](ThreadPool& pool) { return backward(dtype, pool); });
   EXPECT_TRUE(near_reference(actual[0], reference::gelu_backward(to_float64(dout), to_float64(x)),
-                             kTolerance));
+                             tolerance));
+}
+
+TEST_P(Gelu, RoundsTheFloat32ResultOnce) {
+  ThreadPool pool(1);
+  EXPECT_TRUE(
+      same_bits(forward(dtype, pool)[0], representable(forward(DType::kFloat32, pool)[0], dtype)));
+  EXPECT_TRUE(same_bits(backward(dtype, pool)[0],
+                        representable(backward(DType::kFloat32, pool)[0], dtype)));
 }
 
 TEST_P(Gelu, MayOverwriteItsOperands) {
   ThreadPool pool(2);
-  EXPECT_EQ(forward(pool, true), forward(pool, false));
-  EXPECT_EQ(backward(pool, true, false), backward(pool, false, false));
-  EXPECT_EQ(backward(pool, false, true), backward(pool, false, false));
+  EXPECT_EQ(forward(dtype, pool, /*in_place=*/true), forward(dtype, pool));
+  EXPECT_EQ(backward(dtype, pool, /*over_x=*/true), backward(dtype, pool));
+  EXPECT_EQ(backward(dtype, pool, /*over_x=*/false, /*over_dout=*/true), backward(dtype, pool));
 }
 
-INSTANTIATE_TEST_SUITE_P(Counts, Gelu, ::testing::Values(1, 3, 17, 513, 16384, 16385, 130'001));
+INSTANTIATE_TEST_SUITE_P(
+    TypesAndCounts,
+    Gelu,
+    ::testing::Combine(::testing::Values(DType::kFloat32, DType::kBFloat16),
+                       ::testing::Values(1, 3, 17, 513, 16384, 16385, 130'001)));
 
 std::vector<float> gelu_of(const std::vector<float>& x) {
   std::vector<float> out(x.size());
@@ -114,6 +149,15 @@ TEST(GeluForward, IsTheIdentityOrZeroFarOut) {
 TEST(GeluForward, PassesNanOn) {
   EXPECT_TRUE(std::isnan(gelu_of({std::nanf("")})[0]));
   EXPECT_TRUE(std::isnan(gelu_derivative_of({std::nanf("")})[0]));
+}
+
+TEST(GeluForward, IsTheIdentityOrZeroFarOutInBFloat16) {
+  const auto x = to_elements<BFloat16>({-1e30F, -20.0F, 0.0F, 20.0F, 1e4F, 1e30F});
+  std::vector<BFloat16> out(x.size());
+  ThreadPool pool(1);
+  gelu_forward({out.data(), x.data(), static_cast<std::int64_t>(x.size()), DType::kBFloat16}, pool);
+  EXPECT_EQ(to_float32(out),
+            representable({0.0F, 0.0F, 0.0F, 20.0F, 1e4F, 1e30F}, DType::kBFloat16));
 }
 
 TEST(GeluBackwardInput, IsOneOrZeroFarOut) {

@@ -9,12 +9,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <ostream>
+#include <tuple>
 #include <vector>
 
 #include "tests/kernels/attention_reference.h"
 #include "tests/kernels/central_differences.h"
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cpu/thread_counts.h"
+#include "tests/kernels/element_values.h"
 #include "tests/kernels/guarded_buffer.h"
 #include "tests/kernels/random_values.h"
 
@@ -31,8 +33,12 @@ using ops::AttentionDims;
 using testing::GuardedBuffer;
 using testing::near_reference;
 using testing::random_values;
+using testing::representable;
 using testing::same_bits;
+using testing::to_elements;
+using testing::to_float32;
 using testing::to_float64;
+using testing::with_elements;
 using Results = std::vector<std::vector<float>>;
 
 // float32 roundings of two products (3e-8 times a random walk) and of exp (1.1 ulp = 1.3e-7) of
@@ -40,45 +46,103 @@ using Results = std::vector<std::vector<float>>;
 constexpr double kForwardTolerance = 1e-6;
 // The backward pass has p twice, and a difference (dp - delta) that cancels.
 constexpr double kBackwardTolerance = 3e-6;
+// Beside the rounding of dqkv that of out, from which delta comes.
+constexpr double kBFloat16BackwardTolerance = 2 * testing::kBFloat16Rounding;
 
-class AttentionOf : public ::testing::TestWithParam<AttentionDims> {
- protected:
-  AttentionDims dims = GetParam();
+const AttentionDims kShapes[] = {{1, 1, 1, 8},      // one position
+                                 {2, 3, 2, 24},     //
+                                 {2, 17, 3, 64},    // part of a block
+                                 {1, 32, 2, 16},    // exactly one block
+                                 {3, 65, 1, 80},    //
+                                 {1, 128, 1, 128},  // one key block
+                                 {2, 130, 2, 8},    // just into the second
+                                 {1, 300, 1, 20},   // three, ragged
+                                 {1, 40, 2, 1},     // heads of one number
+                                 {1, 513, 1, 64}};
+
+/// With operands of element type T, all guarded, and scratch of exactly the size asked for.
+template <typename T>
+struct GuardedAttention {
+  AttentionDims dims;
+  ThreadPool& pool;
   std::int64_t count = dims.B * dims.T * dims.NH * dims.HS;
-  std::vector<float> qkv = random_values("qkv", 3 * count);
-  std::vector<float> dout = random_values("dout", count);
 
   /// {out, lse}
-  Results forward(ThreadPool& pool) const {
-    const GuardedBuffer<float> qkv_buffer(qkv);
-    const GuardedBuffer<float> out(count);
+  Results forward(const std::vector<float>& qkv) const {
+    const GuardedBuffer<T> qkv_buffer(to_elements<T>(qkv));
+    const GuardedBuffer<T> out(count);
     const GuardedBuffer<float> lse(dims.B * dims.NH * dims.T);
-    const GuardedBuffer<std::uint8_t> scratch(
-        static_cast<std::int64_t>(attention_forward_scratch_bytes(dims, pool)));
-    attention_forward({out.get(), lse.get(), qkv_buffer.get(), dims, scratch.get()}, pool);
-    return {out.values(), lse.values()};
+    const GuardedBuffer<std::uint8_t> scratch(static_cast<std::int64_t>(
+        attention_forward_scratch_bytes(dims, testing::kDTypeOf<T>, pool)));
+    attention_forward({.out = out.get(),
+                       .lse = lse.get(),
+                       .qkv = qkv_buffer.get(),
+                       .dims = dims,
+                       .scratch = scratch.get(),
+                       .dtype = testing::kDTypeOf<T>},
+                      pool);
+    return {to_float32(out.values()), lse.values()};
   }
 
   /// {dqkv}
-  Results backward(ThreadPool& pool, bool in_place) const {
-    const Results saved = forward(pool);
-    const GuardedBuffer<float> qkv_buffer(qkv);
-    const GuardedBuffer<float> dout_buffer(dout);
-    const GuardedBuffer<float> out(saved[0]);
+  Results backward(const std::vector<float>& qkv,
+                   const std::vector<float>& dout,
+                   bool in_place) const {
+    const Results saved = forward(qkv);
+    const GuardedBuffer<T> qkv_buffer(to_elements<T>(qkv));
+    const GuardedBuffer<T> dout_buffer(to_elements<T>(dout));
+    const GuardedBuffer<T> out(to_elements<T>(saved[0]));
     const GuardedBuffer<float> lse(saved[1]);
-    const GuardedBuffer<float> poisoned(3 * count);
-    const GuardedBuffer<float>& dqkv = in_place ? qkv_buffer : poisoned;
-    const GuardedBuffer<std::uint8_t> scratch(
-        static_cast<std::int64_t>(attention_backward_scratch_bytes(dims, pool)));
+    const GuardedBuffer<T> poisoned(3 * count);
+    const GuardedBuffer<T>& dqkv = in_place ? qkv_buffer : poisoned;
+    const GuardedBuffer<std::uint8_t> scratch(static_cast<std::int64_t>(
+        attention_backward_scratch_bytes(dims, testing::kDTypeOf<T>, pool)));
     attention_backward_input({.dqkv = dqkv.get(),
                               .dout = dout_buffer.get(),
                               .qkv = qkv_buffer.get(),
                               .out = out.get(),
                               .lse = lse.get(),
                               .dims = dims,
-                              .scratch = scratch.get()},
+                              .scratch = scratch.get(),
+                              .dtype = testing::kDTypeOf<T>},
                              pool);
-    return {dqkv.values()};
+    return {to_float32(dqkv.values())};
+  }
+};
+
+class AttentionOf : public ::testing::TestWithParam<std::tuple<DType, AttentionDims>> {
+ protected:
+  DType dtype = std::get<0>(GetParam());
+  AttentionDims dims = std::get<1>(GetParam());
+  std::int64_t count = dims.B * dims.T * dims.NH * dims.HS;
+  std::vector<float> qkv = representable(random_values("qkv", 3 * count), dtype);
+  std::vector<float> dout = representable(random_values("dout", count), dtype);
+
+  Results forward(ThreadPool& pool) const {
+    Results results;
+    with_elements(dtype, [&]<typename T>(T) {
+      results = GuardedAttention<T>{dims, pool}.forward(qkv);
+    });
+    return results;
+  }
+
+  Results backward(ThreadPool& pool, bool in_place) const {
+    Results results;
+    with_elements(dtype, [&]<typename T>(T) {
+      results = GuardedAttention<T>{dims, pool}.backward(qkv, dout, in_place);
+    });
+    return results;
+  }
+
+  /// dv of dqkv: the part in which nothing but itself is rounded to the element type.
+  template <typename Value>
+  std::vector<Value> dv_of(const std::vector<Value>& dqkv) const {
+    const std::int64_t C = dims.NH * dims.HS;
+    std::vector<Value> dv;
+    for (auto row = dqkv.begin(); row != dqkv.end(); row += 3 * C) {
+      dv.insert(dv.end(), row + 2 * C, row + 3 * C);
+    }
+    return dv;
   }
 };
 
@@ -86,15 +150,25 @@ TEST_P(AttentionOf, ForwardMatchesReference) {
   const auto expected = reference::attention(to_float64(qkv), dims);
   const Results actual =
       testing::run_with_any_threads([&](ThreadPool& pool) { return forward(pool); });
-  EXPECT_TRUE(near_reference(actual[0], expected.out, kForwardTolerance));
   EXPECT_TRUE(near_reference(actual[1], expected.lse, kForwardTolerance));
+  if (dtype == DType::kBFloat16) {
+    EXPECT_TRUE(near_reference(actual[0], expected.out, testing::kBFloat16Rounding));
+    EXPECT_TRUE(testing::rounded_once(actual[0], expected.out));
+  } else {
+    EXPECT_TRUE(near_reference(actual[0], expected.out, kForwardTolerance));
+  }
 }
 
 TEST_P(AttentionOf, BackwardMatchesReference) {
   const auto expected = reference::attention_backward(to_float64(dout), to_float64(qkv), dims);
   const Results actual = testing::run_with_any_threads(
       [&](ThreadPool& pool) { return backward(pool, /*in_place=*/false); });
-  EXPECT_TRUE(near_reference(actual[0], expected, kBackwardTolerance));
+  if (dtype == DType::kBFloat16) {
+    EXPECT_TRUE(near_reference(actual[0], expected, kBFloat16BackwardTolerance));
+    EXPECT_TRUE(testing::rounded_once(dv_of(actual[0]), dv_of(expected)));
+  } else {
+    EXPECT_TRUE(near_reference(actual[0], expected, kBackwardTolerance));
+  }
 }
 
 TEST_P(AttentionOf, BackwardMayOverwriteQkv) {
@@ -102,8 +176,17 @@ TEST_P(AttentionOf, BackwardMayOverwriteQkv) {
   EXPECT_TRUE(same_bits(backward(pool, /*in_place=*/true)[0], backward(pool, false)[0]));
 }
 
+INSTANTIATE_TEST_SUITE_P(Shapes,
+                         AttentionOf,
+                         ::testing::Combine(::testing::Values(DType::kFloat32, DType::kBFloat16),
+                                            ::testing::ValuesIn(kShapes)));
+
+class AttentionDecodeOf : public ::testing::TestWithParam<AttentionDims> {};
+
 // What is generated one position at a time is what training saw.
-TEST_P(AttentionOf, DecodeMatchesTheLastPositionOfForward) {
+TEST_P(AttentionDecodeOf, MatchesTheLastPositionOfForward) {
+  const AttentionDims dims = GetParam();
+  const std::vector<float> qkv = random_values("qkv", 3 * dims.B * dims.T * dims.NH * dims.HS);
   ThreadPool pool(2);
   const std::int64_t C = dims.NH * dims.HS;
   const std::int64_t T_max = dims.T + 3;
@@ -142,18 +225,7 @@ TEST_P(AttentionOf, DecodeMatchesTheLastPositionOfForward) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes,
-                         AttentionOf,
-                         ::testing::Values(AttentionDims{1, 1, 1, 8},      // one position
-                                           AttentionDims{2, 3, 2, 24},     //
-                                           AttentionDims{2, 17, 3, 64},    // part of a block
-                                           AttentionDims{1, 32, 2, 16},    // exactly one block
-                                           AttentionDims{3, 65, 1, 80},    //
-                                           AttentionDims{1, 128, 1, 128},  // one key block
-                                           AttentionDims{2, 130, 2, 8},    // just into the second
-                                           AttentionDims{1, 300, 1, 20},   // three, ragged
-                                           AttentionDims{1, 40, 2, 1},     // heads of one number
-                                           AttentionDims{1, 513, 1, 64}));
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionDecodeOf, ::testing::ValuesIn(kShapes));
 
 TEST(AttentionReference, BackwardIsTheDerivativeOfForward) {
   const AttentionDims dims{1, 5, 2, 3};  // 30 numbers in out, 90 in qkv
@@ -165,17 +237,20 @@ TEST(AttentionReference, BackwardIsTheDerivativeOfForward) {
             testing::kCentralDifferenceTolerance);
 }
 
-TEST(Attention, DoesNotSeeTheFuture) {
+class AttentionIn : public ::testing::TestWithParam<DType> {};
+
+INSTANTIATE_TEST_SUITE_P(Types, AttentionIn, ::testing::Values(DType::kFloat32, DType::kBFloat16));
+
+TEST_P(AttentionIn, DoesNotSeeTheFuture) {
   constexpr std::int64_t T = 150;
   constexpr std::int64_t HS = 16;
-  const AttentionDims dims{1, T, 1, HS};
   ThreadPool pool(1);
   std::vector<float> qkv = random_values("qkv", T * 3 * HS);
-  std::vector<std::uint8_t> scratch(attention_forward_scratch_bytes(dims, pool));
   const auto run = [&] {
-    std::vector<float> out(T * HS);
-    std::vector<float> lse(T);
-    attention_forward({out.data(), lse.data(), qkv.data(), dims, scratch.data()}, pool);
+    std::vector<float> out;
+    with_elements(GetParam(), [&]<typename Element>(Element) {
+      out = GuardedAttention<Element>{{1, T, 1, HS}, pool}.forward(qkv)[0];
+    });
     return out;
   };
   const std::vector<float> before = run();
@@ -189,25 +264,23 @@ TEST(Attention, DoesNotSeeTheFuture) {
 }
 
 // Scores of +-3e4 would overflow exp(); most probabilities are 0.
-TEST(Attention, SurvivesLargeScores) {
+TEST_P(AttentionIn, SurvivesLargeScores) {
   constexpr std::int64_t T = 200;
   constexpr std::int64_t HS = 64;
   const AttentionDims dims{1, T, 1, HS};
   ThreadPool pool(1);
-  std::vector<float> qkv = random_values("qkv", T * 3 * HS, /*deviation=*/50.0);
-  std::vector<float> out(T * HS);
-  std::vector<float> lse(T);
-  std::vector<float> dout = random_values("dout", T * HS);
-  std::vector<float> dqkv(qkv.size());
-  std::vector<std::uint8_t> scratch(attention_forward_scratch_bytes(dims, pool) +
-                                    attention_backward_scratch_bytes(dims, pool));
-  attention_forward({out.data(), lse.data(), qkv.data(), dims, scratch.data()}, pool);
-  attention_backward_input(
-      {dqkv.data(), dout.data(), qkv.data(), out.data(), lse.data(), dims, scratch.data()}, pool);
-  // Scores near 1e4 are rounded to 5e-4 each, and exp() makes that a relative error.
-  constexpr double kTolerance = 5e-3;
-  EXPECT_TRUE(near_reference(out, reference::attention(to_float64(qkv), dims).out, kTolerance));
-  for (const float value : dqkv) ASSERT_TRUE(std::isfinite(value));
+  const std::vector<float> qkv =
+      representable(random_values("qkv", T * 3 * HS, /*deviation=*/50.0), GetParam());
+  const std::vector<float> dout = representable(random_values("dout", T * HS), GetParam());
+  with_elements(GetParam(), [&]<typename Element>(Element) {
+    const GuardedAttention<Element> attention{dims, pool};
+    // Scores near 1e4 are rounded to 5e-4 each, and exp() makes that a relative error.
+    constexpr double kTolerance = 5e-3;
+    EXPECT_TRUE(near_reference(attention.forward(qkv)[0],
+                               reference::attention(to_float64(qkv), dims).out, kTolerance));
+    const Results gradient = attention.backward(qkv, dout, /*in_place=*/false);
+    for (const float value : gradient[0]) ASSERT_TRUE(std::isfinite(value));
+  });
 }
 
 }  // namespace

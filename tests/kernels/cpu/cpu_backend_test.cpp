@@ -107,5 +107,19 @@ TEST(CpuBackend, RunsOperations) {
   EXPECT_EQ(sum, 30.0);
 }
 
+TEST(CpuBackend, CountsScratchByElementType) {
+  const auto backend = make_cpu_backend(1);
+  const ops::Ops& ops = backend->ops();
+  const ops::AttentionDims dims{1, 8, 1, 8};
+  EXPECT_GT(ops.attention_forward_scratch_bytes(dims, DType::kBFloat16),
+            ops.attention_forward_scratch_bytes(dims, DType::kFloat32));
+  EXPECT_GT(ops.attention_backward_scratch_bytes(dims, DType::kBFloat16),
+            ops.attention_backward_scratch_bytes(dims, DType::kFloat32));
+  ops::Matmul product{};
+  product.M = product.N = product.K = 8;
+  product.dtype = DType::kBFloat16;
+  EXPECT_GT(ops.matmul_scratch_bytes(product), 0U);
+}
+
 }  // namespace
 }  // namespace halfpipe::cpu

@@ -10,6 +10,8 @@
 #include "tests/kernels/central_differences.h"
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cpu/thread_counts.h"
+#include "tests/kernels/element_tolerance.h"
+#include "tests/kernels/element_values.h"
 #include "tests/kernels/guarded_buffer.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
@@ -20,6 +22,9 @@ namespace {
 using testing::GuardedBuffer;
 using testing::near_reference;
 using testing::random_values;
+using testing::representable;
+using testing::to_elements;
+using testing::to_float32;
 using testing::to_float64;
 using Results = std::vector<std::vector<float>>;
 
@@ -29,43 +34,53 @@ constexpr std::int64_t kFirstPosition = 2;
 constexpr double kTolerance = 1e-6;
 
 class Embedding
-    : public ::testing::TestWithParam<std::tuple<std::int64_t, std::int64_t, std::int64_t>> {
+    : public ::testing::TestWithParam<std::tuple<DType, std::int64_t, std::int64_t, std::int64_t>> {
  protected:
   Embedding() {
     tokens.front() = 0;
     tokens.back() = static_cast<std::int32_t>(V - 1);
   }
 
-  std::int64_t T = std::get<0>(GetParam());
-  std::int64_t C = std::get<1>(GetParam());
-  std::int64_t V = std::get<2>(GetParam());
+  DType dtype = std::get<0>(GetParam());
+  std::int64_t T = std::get<1>(GetParam());
+  std::int64_t C = std::get<2>(GetParam());
+  std::int64_t V = std::get<3>(GetParam());
   std::int64_t T_max = T + kFirstPosition;
   std::vector<std::int32_t> tokens = testing::random_indices("tokens", kB* T, V);
-  std::vector<float> token_table = random_values("token_table", V* C);
-  std::vector<float> position_table = random_values("position_table", T_max* C);
-  std::vector<float> dout = random_values("dout", kB* T* C);
+  std::vector<float> token_table = representable(random_values("token_table", V* C), dtype);
+  std::vector<float> position_table =
+      representable(random_values("position_table", T_max* C), dtype);
+  std::vector<float> dout = representable(random_values("dout", kB* T* C), dtype);
 
   // {out}
-  Results forward(ThreadPool& pool, std::int64_t first_position) const {
-    const GuardedBuffer<float> out(kB * T * C);
-    const GuardedBuffer<std::int32_t> tokens_buffer(tokens);
-    const GuardedBuffer<float> tokens_of(token_table);
-    const GuardedBuffer<float> positions_of(position_table);
-    embedding_forward({out.get(), tokens_buffer.get(), tokens_of.get(), positions_of.get(), kB, T,
-                       C, first_position},
-                      pool);
-    return {out.values()};
+  Results forward(DType type, ThreadPool& pool, std::int64_t first_position) const {
+    Results results;
+    testing::with_elements(type, [&](auto element) {
+      using E = decltype(element);
+      const GuardedBuffer<E> out(kB * T * C);
+      const GuardedBuffer<std::int32_t> tokens_buffer(tokens);
+      const GuardedBuffer<E> tokens_of(to_elements<E>(token_table));
+      const GuardedBuffer<E> positions_of(to_elements<E>(position_table));
+      embedding_forward({out.get(), tokens_buffer.get(), tokens_of.get(), positions_of.get(), kB, T,
+                         C, first_position, type},
+                        pool);
+      results = {to_float32(out.values())};
+    });
+    return results;
   }
 
   // {dtoken_table, dposition_table} after accumulating on top of the forward tables
   Results backward(ThreadPool& pool) const {
     const GuardedBuffer<float> dtoken_table(token_table);
     const GuardedBuffer<float> dposition_table(position_table);
-    const GuardedBuffer<float> dout_buffer(dout);
     const GuardedBuffer<std::int32_t> tokens_buffer(tokens);
-    embedding_backward_weight({dtoken_table.get(), dposition_table.get(), dout_buffer.get(),
-                               tokens_buffer.get(), kB, T, C},
-                              pool);
+    testing::with_elements(dtype, [&](auto element) {
+      using E = decltype(element);
+      const GuardedBuffer<E> dout_buffer(to_elements<E>(dout));
+      embedding_backward_weight({dtoken_table.get(), dposition_table.get(), dout_buffer.get(),
+                                 tokens_buffer.get(), kB, T, C, dtype},
+                                pool);
+    });
     return {dtoken_table.values(), dposition_table.values()};
   }
 };
@@ -75,11 +90,19 @@ TEST_P(Embedding, ForwardMatchesReference) {
     const auto expected = reference::embedding(
         tokens, to_float64(token_table), to_float64(position_table), {kB, T, C, first_position});
     const Results actual = testing::run_with_any_threads(
-        [&](ThreadPool& pool) { return forward(pool, first_position); });
-    EXPECT_TRUE(near_reference(actual[0], expected, 1e-7));
+        [&](ThreadPool& pool) { return forward(dtype, pool, first_position); });
+    EXPECT_TRUE(near_reference(actual[0], expected, testing::element_tolerance(dtype, 1e-7)));
   }
 }
 
+TEST_P(Embedding, ForwardRoundsTheFloat32ResultOnce) {
+  ThreadPool pool(1);
+  EXPECT_TRUE(
+      testing::same_bits(forward(dtype, pool, kFirstPosition)[0],
+                         representable(forward(DType::kFloat32, pool, kFirstPosition)[0], dtype)));
+}
+
+// Gradients of tables are float32 whatever the type of dout: they keep float32's tolerance.
 TEST_P(Embedding, BackwardAccumulates) {
   auto expected = reference::embedding_backward(to_float64(dout), tokens, V, T_max, {kB, T, C});
   for (std::size_t i = 0; i < token_table.size(); ++i) expected.dtoken_table[i] += token_table[i];
@@ -92,12 +115,16 @@ TEST_P(Embedding, BackwardAccumulates) {
   EXPECT_TRUE(near_reference(actual[1], expected.dposition_table, kTolerance));
 }
 
-INSTANTIATE_TEST_SUITE_P(LengthsWidthsVocabularies,
+INSTANTIATE_TEST_SUITE_P(TypesLengthsWidthsVocabularies,
                          Embedding,
-                         ::testing::Combine(::testing::Values(1, 3, 17, 130),
+                         ::testing::Combine(::testing::Values(DType::kFloat32, DType::kBFloat16),
+                                            ::testing::Values(1, 3, 17, 130),
                                             ::testing::Values(1, 5, 16, 33, 384, 1000),
                                             ::testing::Values(1, 2, 65)));
-INSTANTIATE_TEST_SUITE_P(Gpt2Vocabulary, Embedding, ::testing::Values(std::tuple{17, 33, 50257}));
+INSTANTIATE_TEST_SUITE_P(Gpt2Vocabulary,
+                         Embedding,
+                         ::testing::Values(std::tuple{DType::kFloat32, 17, 33, 50257},
+                                           std::tuple{DType::kBFloat16, 17, 33, 50257}));
 
 // 2^24 + 1 is 2^24 in float32 and 1 + 1 + 2^24 is not: the result tells the order of the sum.
 TEST(EmbeddingBackwardWeight, AddsEqualTokensInOrder) {

@@ -12,14 +12,21 @@
 #include <cmath>
 #include <csignal>
 #include <cstdint>
+#include <cstring>
 #include <limits>
+#include <map>
 #include <ostream>
+#include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
+#include "kernels/core/align.h"
 #include "kernels/core/error.h"
 #include "tests/kernels/compare.h"
+#include "tests/kernels/cpu/matmul_ways.h"
 #include "tests/kernels/cpu/thread_counts.h"
+#include "tests/kernels/element_values.h"
 #include "tests/kernels/guarded_buffer.h"
 #include "tests/kernels/matmul_reference.h"
 #include "tests/kernels/random_values.h"
@@ -36,27 +43,56 @@ namespace {
 
 using reference::MatmulShape;
 using testing::GuardedBuffer;
+using testing::MatmulWay;
 using testing::near_reference;
 using testing::random_values;
+using testing::representable;
+using testing::rounded_once;
 using testing::same_bits;
+using testing::to_elements;
+using testing::to_float32;
+using testing::with_elements;
 using Results = std::vector<std::vector<float>>;
 
 // Roundings of a sum of K terms of random sign grow like sqrt(K) * 3e-8 (K <= 2050), relative to a
 // result that grows like sqrt(K): about 3e-8 per term of the random walk, measured below 4e-7.
 constexpr double kTolerance = 1e-6;
-
 enum class Epilogue { kNone, kBias, kResidual, kResidualInPlace, kBiasAndResidual, kAccumulate };
 
-class MatmulOf : public ::testing::TestWithParam<MatmulShape> {
+/// Random values that the type has. Made once for all tests.
+const std::vector<float>& inputs(const char* name, std::int64_t count, DType dtype) {
+  static std::map<std::tuple<std::string, std::int64_t, DType>, std::vector<float>> made;
+  std::vector<float>& values = made[{name, count, dtype}];
+  if (values.empty()) values = representable(random_values(name, count), dtype);
+  return values;
+}
+
+/// Of inputs "a" and "b". Computed once for all epilogues and ways.
+const std::vector<double>& reference_product(const MatmulShape& s, DType dtype) {
+  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, bool, bool, DType>;
+  static std::map<Key, std::vector<double>> products;
+  std::vector<double>& product = products[{s.M, s.N, s.K, s.transpose_a, s.transpose_b, dtype}];
+  if (product.empty()) {
+    product = reference::matmul(s, inputs("a", s.M * s.K, dtype), inputs("b", s.K * s.N, dtype));
+  }
+  return product;
+}
+
+class MatmulOf : public ::testing::TestWithParam<std::tuple<MatmulWay, MatmulShape>> {
  protected:
-  MatmulShape shape = GetParam();
-  std::vector<float> a = random_values("a", shape.M* shape.K);
-  std::vector<float> b = random_values("b", shape.K* shape.N);
-  std::vector<float> bias = random_values("bias", shape.N);
-  std::vector<float> addend = random_values("addend", shape.M* shape.N);
+  MatmulWay way = std::get<0>(GetParam());
+  MatmulShape shape = std::get<1>(GetParam());
+  const std::vector<float>& a = inputs("a", shape.M* shape.K, way.dtype);
+  const std::vector<float>& b = inputs("b", shape.K* shape.N, way.dtype);
+  const std::vector<float>& bias = inputs("bias", shape.N, way.dtype);
+  const std::vector<float>& addend = inputs("addend", shape.M* shape.N, way.dtype);
+
+  void SetUp() override {
+    if (!way.exists()) GTEST_SKIP() << testing::kWayIsMissing;
+  }
 
   [[nodiscard]] std::vector<double> expected(Epilogue epilogue) const {
-    std::vector<double> c = reference::matmul(shape, a, b);
+    std::vector<double> c = reference_product(shape, way.dtype);
     const bool adds_bias = epilogue == Epilogue::kBias || epilogue == Epilogue::kBiasAndResidual;
     const bool adds_matrix = epilogue != Epilogue::kNone && epilogue != Epilogue::kBias;
     for (std::size_t i = 0; i < c.size(); ++i) {
@@ -66,40 +102,51 @@ class MatmulOf : public ::testing::TestWithParam<MatmulShape> {
     return c;
   }
 
-  std::vector<float> run(ThreadPool& pool, Epilogue epilogue) const {
-    const bool in_place =
-        epilogue == Epilogue::kResidualInPlace || epilogue == Epilogue::kAccumulate;
+  template <typename T>
+  std::vector<float> run_as(ThreadPool& pool, Epilogue epilogue) const {
+    const bool has_bias = epilogue == Epilogue::kBias || epilogue == Epilogue::kBiasAndResidual;
     const bool has_residual = epilogue == Epilogue::kResidual ||
                               epilogue == Epilogue::kBiasAndResidual ||
                               epilogue == Epilogue::kResidualInPlace;
-    const GuardedBuffer<float> a_buffer(a);
-    const GuardedBuffer<float> b_buffer(b);
-    const GuardedBuffer<float> bias_buffer(bias);
-    const GuardedBuffer<float> addend_buffer(addend);
-    const GuardedBuffer<float> poisoned(shape.M * shape.N);
-    const GuardedBuffer<float>& c = in_place ? addend_buffer : poisoned;
-    const bool has_bias = epilogue == Epilogue::kBias || epilogue == Epilogue::kBiasAndResidual;
-    const ops::Matmul args{.c = c.get(),
-                           .a = a_buffer.get(),
-                           .b = b_buffer.get(),
-                           .bias_or_null = has_bias ? bias_buffer.get() : nullptr,
-                           .residual_or_null = has_residual ? addend_buffer.get() : nullptr,
-                           .M = shape.M,
-                           .N = shape.N,
-                           .K = shape.K,
-                           .transpose_a = shape.transpose_a,
-                           .transpose_b = shape.transpose_b,
-                           .accumulate = epilogue == Epilogue::kAccumulate,
-                           .scratch = nullptr};
-    EXPECT_EQ(matmul_scratch_bytes(args, pool), 0U);  // so that a null scratch is right
-    matmul(args, pool);
-    return c.values();
+    const bool accumulate = epilogue == Epilogue::kAccumulate;
+    const GuardedBuffer<T> a_buffer(to_elements<T>(a));
+    const GuardedBuffer<T> b_buffer(to_elements<T>(b));
+    const GuardedBuffer<T> bias_buffer(to_elements<T>(bias));
+    const GuardedBuffer<T> residual(to_elements<T>(addend));
+    const GuardedBuffer<float> gradient(addend);
+    const GuardedBuffer<T> poisoned(shape.M * shape.N);
+    const GuardedBuffer<T>& c = epilogue == Epilogue::kResidualInPlace ? residual : poisoned;
+    way.run({.c = accumulate ? static_cast<void*>(gradient.get()) : c.get(),
+             .a = a_buffer.get(),
+             .b = b_buffer.get(),
+             .bias_or_null = has_bias ? bias_buffer.get() : nullptr,
+             .residual_or_null = has_residual ? residual.get() : nullptr,
+             .M = shape.M,
+             .N = shape.N,
+             .K = shape.K,
+             .transpose_a = shape.transpose_a,
+             .transpose_b = shape.transpose_b,
+             .accumulate = accumulate,
+             .scratch = nullptr},
+            pool);
+    return accumulate ? gradient.values() : to_float32(c.values());
+  }
+
+  std::vector<float> run(ThreadPool& pool, Epilogue epilogue) const {
+    return way.dtype == DType::kBFloat16 ? run_as<BFloat16>(pool, epilogue)
+                                         : run_as<float>(pool, epilogue);
   }
 
   void expect_matches(Epilogue epilogue) const {
     const Results actual = testing::run_with_any_threads(
         [&](ThreadPool& pool) { return Results{run(pool, epilogue)}; });
-    EXPECT_TRUE(near_reference(actual[0], expected(epilogue), kTolerance));
+    const std::vector<double> c = expected(epilogue);
+    if (way.dtype == DType::kBFloat16 && epilogue != Epilogue::kAccumulate) {
+      EXPECT_TRUE(near_reference(actual[0], c, testing::kBFloat16Rounding));
+      EXPECT_TRUE(rounded_once(actual[0], c));
+    } else {
+      EXPECT_TRUE(near_reference(actual[0], c, kTolerance));
+    }
   }
 };
 
@@ -143,7 +190,10 @@ std::vector<MatmulShape> all_shapes() {
   return shapes;
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, MatmulOf, ::testing::ValuesIn(all_shapes()));
+INSTANTIATE_TEST_SUITE_P(WaysAndShapes,
+                         MatmulOf,
+                         ::testing::Combine(::testing::ValuesIn(testing::kMatmulWays),
+                                            ::testing::ValuesIn(all_shapes())));
 
 TEST(Matmul, DoesNothingForEmptyOutputs) {
   ThreadPool pool(2);
@@ -172,32 +222,79 @@ TEST(Matmul, RefusesBiasWhenItAccumulates) {
   EXPECT_THROW(matmul(args, pool), InternalError);
 }
 
-// Arenas place the tensors of different schedules at different multiples of 64 bytes.
-TEST(Matmul, HasTheSameBitsAnywhereInMemory) {
-  const MatmulShape s{144, 200, 333};
-  const std::int64_t counts[] = {s.M * s.K, s.K * s.N, s.M * s.N};
-  const std::vector<float> a = random_values("a", counts[0]);
-  const std::vector<float> b = random_values("b", counts[1]);
+TEST(Matmul, TakesTheWayOfTheCpu) {
+  const MatmulShape s{40, 60, 50};
   ThreadPool pool(1);
-  for (const bool transpose_a : {false, true}) {
-    for (const bool transpose_b : {false, true}) {
-      std::vector<float> first;
-      for (const std::int64_t shift : {0, 16, 48, 1008}) {  // floats
-        const GuardedBuffer<float> memory(counts[0] + counts[1] + counts[2] + 4096);
-        float* const a_at = memory.get() + shift;
-        float* const b_at = a_at + (counts[0] + 15) / 16 * 16 + shift;
-        float* const c_at = b_at + (counts[1] + 15) / 16 * 16 + 2 * shift;
-        std::copy(a.begin(), a.end(), a_at);
-        std::copy(b.begin(), b.end(), b_at);
-        matmul({c_at, a_at, b_at, nullptr, nullptr, s.M, s.N, s.K, transpose_a, transpose_b,
-                /*accumulate=*/false, nullptr},
-               pool);
-        const std::vector<float> c(c_at, c_at + counts[2]);
-        if (shift == 0) first = c;
-        EXPECT_TRUE(same_bits(c, first)) << "shifted by " << shift << " floats";
+  const std::vector<BFloat16> a = to_elements<BFloat16>(random_values("a", s.M * s.K));
+  const std::vector<BFloat16> b = to_elements<BFloat16>(random_values("b", s.K * s.N));
+  const MatmulWay automatic{"bfloat16", DType::kBFloat16, matmul, matmul_scratch_bytes, false};
+  const MatmulWay& expected = testing::kMatmulWays[cpu_multiplies_bfloat16() ? 2 : 1];
+  const auto product_by = [&](const MatmulWay& way) {
+    std::vector<BFloat16> c(static_cast<std::size_t>(s.M * s.N));
+    way.run({c.data(), a.data(), b.data(), nullptr, nullptr, s.M, s.N, s.K, false, false,
+             /*accumulate=*/false, nullptr},
+            pool);
+    return c;
+  };
+  EXPECT_EQ(product_by(automatic), product_by(expected));
+}
+
+class EveryMatmulWay : public ::testing::TestWithParam<MatmulWay> {
+ protected:
+  MatmulWay way = GetParam();
+  ThreadPool pool{1};
+
+  void SetUp() override {
+    if (!way.exists()) GTEST_SKIP() << testing::kWayIsMissing;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Ways, EveryMatmulWay, ::testing::ValuesIn(testing::kMatmulWays));
+
+// Arenas place the tensors of different schedules at different multiples of 64 bytes.
+TEST_P(EveryMatmulWay, HasTheSameBitsAnywhereInMemory) {
+  with_elements(way.dtype, [&]<typename T>(T) {
+    constexpr std::int64_t kLine = 64 / sizeof(T);
+    const MatmulShape s{144, 200, 333};
+    const std::int64_t counts[] = {s.M * s.K, s.K * s.N, s.M * s.N};
+    const std::vector<T> a = to_elements<T>(random_values("a", counts[0]));
+    const std::vector<T> b = to_elements<T>(random_values("b", counts[1]));
+    for (const bool transpose_a : {false, true}) {
+      for (const bool transpose_b : {false, true}) {
+        std::vector<float> first;
+        for (const std::int64_t shift : {0, 1, 3, 63}) {  // lines
+          const GuardedBuffer<T> memory(counts[0] + counts[1] + counts[2] + 256 * kLine);
+          T* const a_at = memory.get() + shift * kLine;
+          T* const b_at = a_at + round_up(counts[0], kLine) + shift * kLine;
+          T* const c_at = b_at + round_up(counts[1], kLine) + 2 * shift * kLine;
+          std::copy(a.begin(), a.end(), a_at);
+          std::copy(b.begin(), b.end(), b_at);
+          way.run({c_at, a_at, b_at, nullptr, nullptr, s.M, s.N, s.K, transpose_a, transpose_b,
+                   /*accumulate=*/false, nullptr},
+                  pool);
+          const std::vector<float> c = to_float32(std::vector<T>(c_at, c_at + counts[2]));
+          if (shift == 0) first = c;
+          EXPECT_TRUE(same_bits(c, first)) << "shifted by " << shift << " lines";
+        }
       }
     }
-  }
+  });
+}
+
+TEST_P(EveryMatmulWay, PassesOnNaN) {
+  with_elements(way.dtype, [&]<typename T>(T) {
+    std::vector<float> values(6, 1.0F);
+    const std::vector<T> b = to_elements<T>(values);
+    values[4] = std::numeric_limits<float>::quiet_NaN();
+    const std::vector<T> a = to_elements<T>(values);
+    std::vector<T> elements(4);
+    way.run({elements.data(), a.data(), b.data(), nullptr, nullptr, 2, 2, 3, false, false, false,
+             nullptr},
+            pool);
+    const std::vector<float> c = to_float32(elements);
+    EXPECT_EQ(c[0], 3.0F);
+    EXPECT_TRUE(std::isnan(c[2]));
+  });
 }
 
 extern "C" void handle_nothing(int /*signal*/) {}
@@ -226,38 +323,28 @@ class SignalRain {
   std::jthread sender_;
 };
 
-// A job is told to stop by a signal. Shapes with a K of 96 and more: see matmul.cpp.
-TEST(Matmul, BearsSignals) {
-  const MatmulShape s{32, 64, 128};
-  ThreadPool pool(1);
-  const std::vector<float> a = random_values("a", s.M * s.K);
-  const std::vector<float> b = random_values("b", s.K * s.N);
-  std::vector<float> c(static_cast<std::size_t>(s.M * s.N));
-  const auto multiply = [&] {
-    matmul({c.data(), a.data(), b.data(), nullptr, nullptr, s.M, s.N, s.K, false, false,
-            /*accumulate=*/false, nullptr},
-           pool);
-  };
-  multiply();
-  const std::vector<float> undisturbed = c;
-  const SignalRain rain(::pthread_self());
-  // Without the block, a program of nothing but these ends in a corrupted heap after about 100.
-  for (int i = 0; i < 20000; ++i) {
-    multiply();
-    ASSERT_TRUE(same_bits(c, undisturbed)) << "product " << i;
-  }
-}
-
-TEST(Matmul, PassesOnNaN) {
-  ThreadPool pool(1);
-  std::vector<float> a(6, 1.0F);
-  a[4] = std::numeric_limits<float>::quiet_NaN();
-  const std::vector<float> b(6, 1.0F);
-  std::vector<float> c(4);
-  matmul({c.data(), a.data(), b.data(), nullptr, nullptr, 2, 2, 3, false, false, false, nullptr},
-         pool);
-  EXPECT_EQ(c[0], 3.0F);
-  EXPECT_TRUE(std::isnan(c[2]));
+// A job is told to stop by a signal. Shapes with a K of 96 and more: see matmul_tiles.h.
+TEST_P(EveryMatmulWay, BearsSignals) {
+  with_elements(way.dtype, [&]<typename T>(T) {
+    const MatmulShape s{32, 64, 128};
+    const std::vector<T> a = to_elements<T>(random_values("a", s.M * s.K));
+    const std::vector<T> b = to_elements<T>(random_values("b", s.K * s.N));
+    std::vector<T> c(static_cast<std::size_t>(s.M * s.N));
+    ops::Matmul args{c.data(), a.data(), b.data(), nullptr, nullptr, s.M,
+                     s.N,      s.K,      false,    false,   false,   nullptr};
+    args.dtype = way.dtype;
+    std::vector<std::uint8_t> scratch(way.scratch_bytes(args, pool));
+    args.scratch = scratch.data();
+    way.multiply(args, pool);
+    const std::vector<T> undisturbed = c;
+    const SignalRain rain(::pthread_self());
+    // Without the block, a program of nothing but these ends in a corrupted heap after about 100.
+    for (int i = 0; i < 20000; ++i) {
+      way.multiply(args, pool);
+      ASSERT_EQ(std::memcmp(c.data(), undisturbed.data(), c.size() * sizeof(T)), 0)
+          << "product " << i;
+    }
+  });
 }
 
 }  // namespace

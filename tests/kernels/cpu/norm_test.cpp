@@ -10,6 +10,8 @@
 #include "tests/kernels/central_differences.h"
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cpu/thread_counts.h"
+#include "tests/kernels/element_tolerance.h"
+#include "tests/kernels/element_values.h"
 #include "tests/kernels/guarded_buffer.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
@@ -20,7 +22,12 @@ namespace {
 using testing::GuardedBuffer;
 using testing::near_reference;
 using testing::random_values;
+using testing::representable;
+using testing::same_bits;
+using testing::to_elements;
+using testing::to_float32;
 using testing::to_float64;
+using testing::with_elements;
 using Results = std::vector<std::vector<float>>;
 
 // A handful of float32 roundings (6e-8 each) per element.
@@ -29,15 +36,18 @@ constexpr float kEpsilon = 1e-5F;
 
 enum class Alias { kNone, kX, kDout, kResidual };
 
-class LayerNorm : public ::testing::TestWithParam<std::tuple<std::int64_t, std::int64_t>> {
+class LayerNorm : public ::testing::TestWithParam<std::tuple<DType, std::int64_t, std::int64_t>> {
  protected:
-  std::int64_t N = std::get<0>(GetParam());
-  std::int64_t C = std::get<1>(GetParam());
-  std::vector<float> x = random_values("x", N* C, /*deviation=*/1.5, /*mean=*/0.5);
-  std::vector<float> dout = random_values("dout", N* C);
-  std::vector<float> residual = random_values("residual", N* C);
-  std::vector<float> weight = random_values("weight", C, 0.5, 1.0);
-  std::vector<float> bias = random_values("bias", C);
+  DType dtype = std::get<0>(GetParam());
+  std::int64_t N = std::get<1>(GetParam());
+  std::int64_t C = std::get<2>(GetParam());
+  std::vector<float> x =
+      representable(random_values("x", N* C, /*deviation=*/1.5, /*mean=*/0.5), dtype);
+  std::vector<float> dout = representable(random_values("dout", N* C), dtype);
+  std::vector<float> residual = representable(random_values("residual", N* C), dtype);
+  std::vector<float> weight = representable(random_values("weight", C, 0.5, 1.0), dtype);
+  std::vector<float> bias = representable(random_values("bias", C), dtype);
+  double tolerance = testing::element_tolerance(dtype, kTolerance);
 
   [[nodiscard]] reference::LayerNormResult expected_forward(bool with_bias) const {
     return reference::layer_norm(to_float64(x), to_float64(weight),
@@ -50,74 +60,91 @@ class LayerNorm : public ::testing::TestWithParam<std::tuple<std::int64_t, std::
   }
 
   // {out, mean, rstd}
-  Results forward(ThreadPool& pool, bool with_bias, Alias alias) const {
-    const GuardedBuffer<float> x_buffer(x);
-    const GuardedBuffer<float> weight_buffer(weight);
-    const GuardedBuffer<float> bias_buffer(bias);
-    const GuardedBuffer<float> out(N * C);
-    const GuardedBuffer<float> mean(N);
-    const GuardedBuffer<float> rstd(N);
-    float* target = alias == Alias::kX ? x_buffer.get() : out.get();
-    layer_norm_forward({.out = target,
-                        .mean = mean.get(),
-                        .rstd = rstd.get(),
-                        .x = x_buffer.get(),
-                        .weight = weight_buffer.get(),
-                        .bias_or_null = with_bias ? bias_buffer.get() : nullptr,
-                        .N = N,
-                        .C = C,
-                        .eps = kEpsilon},
-                       pool);
-    return {(alias == Alias::kX ? x_buffer : out).values(), mean.values(), rstd.values()};
+  Results forward(DType type, ThreadPool& pool, bool with_bias, Alias alias) const {
+    Results results;
+    with_elements(type, [&](auto element) {
+      using T = decltype(element);
+      const GuardedBuffer<T> x_buffer(to_elements<T>(x));
+      const GuardedBuffer<T> weight_buffer(to_elements<T>(weight));
+      const GuardedBuffer<T> bias_buffer(to_elements<T>(bias));
+      const GuardedBuffer<T> out(N * C);
+      const GuardedBuffer<float> mean(N);
+      const GuardedBuffer<float> rstd(N);
+      const GuardedBuffer<T>& target = alias == Alias::kX ? x_buffer : out;
+      layer_norm_forward({.out = target.get(),
+                          .mean = mean.get(),
+                          .rstd = rstd.get(),
+                          .x = x_buffer.get(),
+                          .weight = weight_buffer.get(),
+                          .bias_or_null = with_bias ? bias_buffer.get() : nullptr,
+                          .N = N,
+                          .C = C,
+                          .eps = kEpsilon,
+                          .dtype = type},
+                         pool);
+      results = {to_float32(target.values()), mean.values(), rstd.values()};
+    });
+    return results;
   }
 
   // {dx}
-  Results backward_input(ThreadPool& pool, bool with_residual, Alias alias) const {
-    const Results saved = forward(pool, /*with_bias=*/true, Alias::kNone);
-    const GuardedBuffer<float> x_buffer(x);
-    const GuardedBuffer<float> dout_buffer(dout);
-    const GuardedBuffer<float> residual_buffer(residual);
-    const GuardedBuffer<float> weight_buffer(weight);
+  Results backward_input(DType type, ThreadPool& pool, bool with_residual, Alias alias) const {
+    const Results saved = forward(type, pool, /*with_bias=*/true, Alias::kNone);
     const GuardedBuffer<float> mean(saved[1]);
     const GuardedBuffer<float> rstd(saved[2]);
-    const GuardedBuffer<float> dx(N * C);
-    const GuardedBuffer<float>& target = alias == Alias::kX          ? x_buffer
-                                         : alias == Alias::kDout     ? dout_buffer
-                                         : alias == Alias::kResidual ? residual_buffer
-                                                                     : dx;
-    layer_norm_backward_input({.dx = target.get(),
-                               .dout = dout_buffer.get(),
-                               .x = x_buffer.get(),
-                               .mean = mean.get(),
-                               .rstd = rstd.get(),
-                               .weight = weight_buffer.get(),
-                               .residual_or_null = with_residual ? residual_buffer.get() : nullptr,
-                               .N = N,
-                               .C = C},
-                              pool);
-    return {target.values()};
+    Results results;
+    with_elements(type, [&](auto element) {
+      using T = decltype(element);
+      const GuardedBuffer<T> x_buffer(to_elements<T>(x));
+      const GuardedBuffer<T> dout_buffer(to_elements<T>(dout));
+      const GuardedBuffer<T> residual_buffer(to_elements<T>(residual));
+      const GuardedBuffer<T> weight_buffer(to_elements<T>(weight));
+      const GuardedBuffer<T> dx(N * C);
+      const GuardedBuffer<T>& target = alias == Alias::kX          ? x_buffer
+                                       : alias == Alias::kDout     ? dout_buffer
+                                       : alias == Alias::kResidual ? residual_buffer
+                                                                   : dx;
+      layer_norm_backward_input(
+          {.dx = target.get(),
+           .dout = dout_buffer.get(),
+           .x = x_buffer.get(),
+           .mean = mean.get(),
+           .rstd = rstd.get(),
+           .weight = weight_buffer.get(),
+           .residual_or_null = with_residual ? residual_buffer.get() : nullptr,
+           .N = N,
+           .C = C,
+           .dtype = type},
+          pool);
+      results = {to_float32(target.values())};
+    });
+    return results;
   }
 
   // {dweight, dbias} after `times` calls on gradients that begin at `initial`.
   Results backward_weight(ThreadPool& pool, bool with_bias, float initial, int times) const {
-    const Results saved = forward(pool, /*with_bias=*/true, Alias::kNone);
-    const GuardedBuffer<float> x_buffer(x);
-    const GuardedBuffer<float> dout_buffer(dout);
+    const Results saved = forward(dtype, pool, /*with_bias=*/true, Alias::kNone);
     const GuardedBuffer<float> mean(saved[1]);
     const GuardedBuffer<float> rstd(saved[2]);
     const GuardedBuffer<float> dweight(std::vector<float>(static_cast<std::size_t>(C), initial));
     const GuardedBuffer<float> dbias(std::vector<float>(static_cast<std::size_t>(C), initial));
-    for (int i = 0; i < times; ++i) {
-      layer_norm_backward_weight({.dweight = dweight.get(),
-                                  .dbias_or_null = with_bias ? dbias.get() : nullptr,
-                                  .dout = dout_buffer.get(),
-                                  .x = x_buffer.get(),
-                                  .mean = mean.get(),
-                                  .rstd = rstd.get(),
-                                  .N = N,
-                                  .C = C},
-                                 pool);
-    }
+    with_elements(dtype, [&](auto element) {
+      using T = decltype(element);
+      const GuardedBuffer<T> x_buffer(to_elements<T>(x));
+      const GuardedBuffer<T> dout_buffer(to_elements<T>(dout));
+      for (int i = 0; i < times; ++i) {
+        layer_norm_backward_weight({.dweight = dweight.get(),
+                                    .dbias_or_null = with_bias ? dbias.get() : nullptr,
+                                    .dout = dout_buffer.get(),
+                                    .x = x_buffer.get(),
+                                    .mean = mean.get(),
+                                    .rstd = rstd.get(),
+                                    .N = N,
+                                    .C = C,
+                                    .dtype = dtype},
+                                   pool);
+      }
+    });
     return {dweight.values(), dbias.values()};
   }
 };
@@ -125,45 +152,62 @@ class LayerNorm : public ::testing::TestWithParam<std::tuple<std::int64_t, std::
 TEST_P(LayerNorm, ForwardMatchesReference) {
   const auto expected = expected_forward(/*with_bias=*/true);
   const Results actual = testing::run_with_any_threads(
-      [&](ThreadPool& pool) { return forward(pool, /*with_bias=*/true, Alias::kNone); });
-  EXPECT_TRUE(near_reference(actual[0], expected.out, kTolerance));
+      [&](ThreadPool& pool) { return forward(dtype, pool, /*with_bias=*/true, Alias::kNone); });
+  EXPECT_TRUE(near_reference(actual[0], expected.out, tolerance));
+  // Statistics are float32 whatever the type of x.
   EXPECT_TRUE(near_reference(actual[1], expected.mean, kTolerance));
   EXPECT_TRUE(near_reference(actual[2], expected.rstd, kTolerance));
 }
 
 TEST_P(LayerNorm, ForwardWithoutBiasMatchesReference) {
   ThreadPool pool(1);
-  const Results actual = forward(pool, /*with_bias=*/false, Alias::kNone);
-  EXPECT_TRUE(near_reference(actual[0], expected_forward(/*with_bias=*/false).out, kTolerance));
+  const Results actual = forward(dtype, pool, /*with_bias=*/false, Alias::kNone);
+  EXPECT_TRUE(near_reference(actual[0], expected_forward(/*with_bias=*/false).out, tolerance));
+}
+
+TEST_P(LayerNorm, RoundsTheFloat32ResultOnce) {
+  ThreadPool pool(1);
+  const Results out = forward(dtype, pool, /*with_bias=*/true, Alias::kNone);
+  const Results exact = forward(DType::kFloat32, pool, /*with_bias=*/true, Alias::kNone);
+  EXPECT_TRUE(same_bits(out[0], representable(exact[0], dtype)));
+  EXPECT_TRUE(same_bits(out[1], exact[1]));
+  EXPECT_TRUE(same_bits(out[2], exact[2]));
+
+  const Results dx = backward_input(dtype, pool, /*with_residual=*/true, Alias::kNone);
+  const Results exact_dx =
+      backward_input(DType::kFloat32, pool, /*with_residual=*/true, Alias::kNone);
+  EXPECT_TRUE(same_bits(dx[0], representable(exact_dx[0], dtype)));
 }
 
 TEST_P(LayerNorm, ForwardMayOverwriteItsInput) {
   ThreadPool pool(2);
-  EXPECT_EQ(forward(pool, /*with_bias=*/true, Alias::kX),
-            forward(pool, /*with_bias=*/true, Alias::kNone));
+  EXPECT_EQ(forward(dtype, pool, /*with_bias=*/true, Alias::kX),
+            forward(dtype, pool, /*with_bias=*/true, Alias::kNone));
 }
 
 TEST_P(LayerNorm, BackwardInputMatchesReference) {
   std::vector<double> expected = expected_backward().dx;
   const Results plain = testing::run_with_any_threads([&](ThreadPool& pool) {
-    return backward_input(pool, /*with_residual=*/false, Alias::kNone);
+    return backward_input(dtype, pool, /*with_residual=*/false, Alias::kNone);
   });
-  EXPECT_TRUE(near_reference(plain[0], expected, kTolerance));
+  EXPECT_TRUE(near_reference(plain[0], expected, tolerance));
 
   for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += residual[i];
-  const Results with_residual = testing::run_with_any_threads(
-      [&](ThreadPool& pool) { return backward_input(pool, /*with_residual=*/true, Alias::kNone); });
-  EXPECT_TRUE(near_reference(with_residual[0], expected, kTolerance));
+  const Results with_residual = testing::run_with_any_threads([&](ThreadPool& pool) {
+    return backward_input(dtype, pool, /*with_residual=*/true, Alias::kNone);
+  });
+  EXPECT_TRUE(near_reference(with_residual[0], expected, tolerance));
 }
 
 TEST_P(LayerNorm, BackwardInputMayOverwriteAnyOperand) {
   ThreadPool pool(2);
-  const Results expected = backward_input(pool, /*with_residual=*/true, Alias::kNone);
+  const Results expected = backward_input(dtype, pool, /*with_residual=*/true, Alias::kNone);
   for (const Alias alias : {Alias::kX, Alias::kDout, Alias::kResidual}) {
-    EXPECT_EQ(backward_input(pool, /*with_residual=*/true, alias), expected);
+    EXPECT_EQ(backward_input(dtype, pool, /*with_residual=*/true, alias), expected);
   }
 }
 
+// Gradients of parameters are float32 whatever the type of x and dout.
 TEST_P(LayerNorm, BackwardWeightAccumulates) {
   const auto gradients = expected_backward();
   const Results once = testing::run_with_any_threads(
@@ -179,9 +223,10 @@ TEST_P(LayerNorm, BackwardWeightAccumulates) {
   EXPECT_EQ(twice[1], std::vector<float>(static_cast<std::size_t>(C), 3.0F));
 }
 
-INSTANTIATE_TEST_SUITE_P(RowsAndWidths,
+INSTANTIATE_TEST_SUITE_P(TypesRowsAndWidths,
                          LayerNorm,
-                         ::testing::Combine(::testing::Values(1, 3, 17, 130),
+                         ::testing::Combine(::testing::Values(DType::kFloat32, DType::kBFloat16),
+                                            ::testing::Values(1, 3, 17, 130),
                                             ::testing::Values(1, 5, 16, 33, 384, 1000)));
 
 // The mean is far from zero compared with the spread: x - mean is exact but for the rounding of the

@@ -9,6 +9,7 @@
 
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cpu/thread_counts.h"
+#include "tests/kernels/element_values.h"
 #include "tests/kernels/guarded_buffer.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
@@ -68,15 +69,17 @@ class AdamW : public ::testing::TestWithParam<std::int64_t> {
                                         random_values("grad 3", count, 10.0)};
 
   // {param, m, v} after kSteps steps
-  Results run(ThreadPool& pool, const Hyperparameters& h) const {
+  Results run(ThreadPool& pool, const Hyperparameters& h, BFloat16* copy_or_null = nullptr) const {
     const GuardedBuffer<float> param_buffer(param);
     const GuardedBuffer<float> m(std::vector<float>(param.size(), 0.0F));
     const GuardedBuffer<float> v(std::vector<float>(param.size(), 0.0F));
     for (int step = 1; step <= kSteps; ++step) {
       const std::vector<float>& grad = grads[static_cast<std::size_t>(step - 1)];
       const GuardedBuffer<float> grad_buffer(grad);
-      adamw(arguments(param_buffer.get(), m.get(), v.get(), grad_buffer.get(), count, h, step),
-            pool);
+      ops::AdamW args =
+          arguments(param_buffer.get(), m.get(), v.get(), grad_buffer.get(), count, h, step);
+      args.copy_or_null = copy_or_null;
+      adamw(args, pool);
       EXPECT_TRUE(testing::same_bits(grad_buffer.values(), grad));
     }
     return {param_buffer.values(), m.values(), v.values()};
@@ -109,6 +112,19 @@ TEST_P(AdamW, ScalesGradients) {
 }
 TEST_P(AdamW, AddsEpsilonAfterTheRoot) {
   expect_reference({.epsilon = 0.5F});
+}
+
+// The copy is the parameter rounded once; nothing else is changed by it.
+TEST_P(AdamW, WritesACopyOfTheParameter) {
+  const Results plain =
+      testing::run_with_any_threads([&](ThreadPool& pool) { return run(pool, Hyperparameters{}); });
+  ThreadPool pool(2);
+  const GuardedBuffer<BFloat16> copy(count);
+  const Results with_copy = run(pool, Hyperparameters{}, copy.get());
+  EXPECT_EQ(copy.values(), testing::to_elements<BFloat16>(plain[0]));
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    EXPECT_TRUE(testing::same_bits(with_copy[i], plain[i]));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Counts, AdamW, ::testing::Values(1, 3, 17, 130, 16385, 50257));

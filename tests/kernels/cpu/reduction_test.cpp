@@ -9,6 +9,7 @@
 
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cpu/thread_counts.h"
+#include "tests/kernels/element_values.h"
 #include "tests/kernels/guarded_buffer.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
@@ -74,27 +75,32 @@ TEST_P(Accumulate, AddsElementByElement) {
 
 INSTANTIATE_TEST_SUITE_P(Counts, Accumulate, ::testing::Values(0, 1, 17, 16384, 130'000));
 
-class ColumnSum : public ::testing::TestWithParam<std::tuple<std::int64_t, std::int64_t>> {};
+class ColumnSum : public ::testing::TestWithParam<std::tuple<DType, std::int64_t, std::int64_t>> {};
 
 TEST_P(ColumnSum, Accumulates) {
-  const auto [N, C] = GetParam();
-  const auto x = random_values("x", N * C, 1.0, /*mean=*/0.5);
+  const auto [dtype, N, C] = GetParam();
+  const auto x = testing::representable(random_values("x", N * C, 1.0, /*mean=*/0.5), dtype);
   const auto dst = random_values("dst", C);
-  const Results actual = testing::run_with_any_threads([&, N = N, C = C](ThreadPool& pool) {
+  const Results actual = testing::run_with_any_threads([&, dtype = dtype, N = N,
+                                                        C = C](ThreadPool& pool) {
     const GuardedBuffer<float> dst_buffer(dst);
-    const GuardedBuffer<float> x_buffer(x);
-    column_sum({dst_buffer.get(), x_buffer.get(), N, C}, pool);
+    testing::with_elements(dtype, [&](auto element) {
+      const GuardedBuffer<decltype(element)> x_buffer(testing::to_elements<decltype(element)>(x));
+      column_sum({dst_buffer.get(), x_buffer.get(), N, C, dtype}, pool);
+    });
     return Results{dst_buffer.values()};
   });
   std::vector<double> expected = reference::column_sum(to_float64(x), C);
   for (std::size_t c = 0; c < dst.size(); ++c) expected[c] += dst[c];
-  // Up to 32 float32 additions (6e-8 each, random signs) into one partial sum.
+  // Up to 32 float32 additions (6e-8 each, random signs) into one partial sum. Sums are float32
+  // whatever the type of x.
   EXPECT_TRUE(near_reference(actual[0], expected, 5e-7));
 }
 
-INSTANTIATE_TEST_SUITE_P(RowsAndWidths,
+INSTANTIATE_TEST_SUITE_P(TypesRowsAndWidths,
                          ColumnSum,
-                         ::testing::Combine(::testing::Values(1, 3, 17, 130, 1000),
+                         ::testing::Combine(::testing::Values(DType::kFloat32, DType::kBFloat16),
+                                            ::testing::Values(1, 3, 17, 130, 1000),
                                             ::testing::Values(1, 5, 16, 33, 384, 1000)));
 
 // 100,000 additions into one float32 would be off by 2e-5 here.
@@ -107,6 +113,23 @@ TEST(ColumnSumOrder, LongColumnsKeepTheirDigits) {
   // 31 roundings of 6e-8 at most, each relative to a part of its partial sum.
   EXPECT_NEAR(dst[0] / (double{0.1F} * kN), 1.0, 1e-6);
 }
+
+class RoundToBFloat16 : public ::testing::TestWithParam<std::int64_t> {};
+
+TEST_P(RoundToBFloat16, RoundsElementByElement) {
+  const auto src = random_values("src", GetParam());
+  for (const int num_threads : {1, 2, 3}) {
+    ThreadPool pool(num_threads);
+    const GuardedBuffer<float> src_buffer(src);
+    const GuardedBuffer<BFloat16> dst(GetParam());
+    round_to_bfloat16({dst.get(), src_buffer.get(), GetParam()}, pool);
+    EXPECT_EQ(dst.values(), testing::to_elements<BFloat16>(src));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Counts,
+                         RoundToBFloat16,
+                         ::testing::Values(0, 1, 17, 16384, 16385, 130'000));
 
 }  // namespace
 }  // namespace halfpipe::cpu

@@ -115,5 +115,104 @@ TEST(OpCost, EmbeddingAndLossMoveWhatTheyTouch) {
   EXPECT_EQ(cost_of(loss).bytes, kFloat * (2 * 36 + 8));
 }
 
+// Activations and weights have 2 bytes; token ids, statistics, losses and gradients of parameters
+// keep 4.
+constexpr double kBFloat16 = 2.0;  // bytes
+
+TEST(OpCost, ProductsOfBFloat16MoveHalfTheBytes) {
+  Matmul args{};
+  args.M = 3;
+  args.N = 5;
+  args.K = 7;
+  args.bias_or_null = &some_float;
+  args.residual_or_null = &some_float;
+  args.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(args).flops, 2.0 * 3 * 5 * 7);
+  EXPECT_EQ(cost_of(args).bytes, kBFloat16 * (3 * 7 + 7 * 5 + 2 * 3 * 5 + 5));
+  Matmul sum{};
+  sum.M = 3;
+  sum.N = 5;
+  sum.K = 7;
+  sum.accumulate = true;
+  sum.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(sum).bytes, kBFloat16 * (3 * 7 + 7 * 5) + kFloat * 2 * 3 * 5);
+
+  const AttentionDims dims{.B = 2, .T = 8, .NH = 3, .HS = 4};
+  AttentionForward forward{};
+  forward.dims = dims;
+  forward.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(forward).bytes, kBFloat16 * (4 * 2 * 8 * 3 * 4) + kFloat * (2 * 3 * 8));
+  AttentionBackwardInput backward{};
+  backward.dims = dims;
+  backward.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(backward).bytes, kBFloat16 * (8 * 2 * 8 * 3 * 4) + kFloat * (2 * 3 * 8));
+}
+
+TEST(OpCost, ElementsOfBFloat16HaveTwoBytes) {
+  GeluForward gelu{};
+  gelu.count = 10;
+  gelu.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(gelu).bytes, kBFloat16 * 20);
+  GeluBackwardInput dgelu{};
+  dgelu.count = 10;
+  dgelu.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(dgelu).bytes, kBFloat16 * 30);
+  ColumnSum column{};
+  column.N = 6;
+  column.C = 5;
+  column.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(column).bytes, kBFloat16 * (6 * 5) + kFloat * (2 * 5));
+  RoundToBFloat16 round{};
+  round.count = 10;
+  EXPECT_EQ(cost_of(round).bytes, (kFloat + kBFloat16) * 10);
+  AdamW adamw{};
+  adamw.count = 10;
+  BFloat16 copy{};
+  adamw.copy_or_null = &copy;
+  EXPECT_EQ(cost_of(adamw).bytes, (kFloat * (4 + 3) + kBFloat16) * 10);
+}
+
+TEST(OpCost, NormsOfBFloat16KeepFloat32StatisticsAndGradients) {
+  LayerNormForward forward{};
+  forward.N = 6;
+  forward.C = 5;
+  forward.bias_or_null = &some_float;
+  forward.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(forward).bytes, kBFloat16 * (2 * 30 + 2 * 5) + kFloat * (2 * 6));
+  LayerNormBackwardInput input{};
+  input.N = 6;
+  input.C = 5;
+  input.residual_or_null = &some_float;
+  input.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(input).bytes, kBFloat16 * (4 * 30 + 5) + kFloat * (2 * 6));
+  LayerNormBackwardWeight weight{};
+  weight.N = 6;
+  weight.C = 5;
+  weight.dbias_or_null = &some_float;
+  weight.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(weight).bytes, kBFloat16 * (2 * 30) + kFloat * (2 * 6 + 4 * 5));
+}
+
+TEST(OpCost, EmbeddingAndLossOfBFloat16KeepFourByteTokensLossesAndGradients) {
+  EmbeddingForward forward{};
+  forward.B = 2;
+  forward.T = 3;
+  forward.C = 5;
+  forward.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(forward).bytes, kBFloat16 * (2 * 30 + 15) + kFloat * 6);
+  EmbeddingBackwardWeight weight{};
+  weight.B = 2;
+  weight.T = 3;
+  weight.C = 5;
+  weight.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(weight).bytes, kBFloat16 * 30 + kFloat * (2 * 30 + 2 * 15 + 6));
+  CrossEntropy loss{};
+  loss.N = 4;
+  loss.V = 9;
+  loss.scale = 0.5F;
+  loss.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(loss).bytes, kBFloat16 * (2 * 36) + kFloat * 8);
+}
+
 }  // namespace
 }  // namespace halfpipe::ops
