@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Includes point one way, tools -> engine -> parallel -> kernels, and the schedules know nothing but the standard library.
+# Includes point one way, tools -> engine -> parallel -> kernels, the schedules know nothing but the standard library,
+# and what a backend or a transport is made of stays in its own files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 failed=0
+sources=(--include='*.h' --include='*.cpp' --include='*.cu' --include='*.cuh')
 # forbid FOLDER PATTERN REASON: no file below FOLDER may include what PATTERN matches.
 forbid() {
-  if grep -rnE "#include [<\"]($2)" "$1" --include='*.h' --include='*.cpp'; then
+  if grep -rnE "#include [<\"]($2)" "$1" "${sources[@]}"; then
     echo "halfpipe: error: the includes above break a rule: $3" >&2
     failed=1
   fi
@@ -16,12 +18,17 @@ forbid kernels 'parallel/|engine/|tools/' 'kernels/ includes nothing above it'
 forbid parallel 'engine/|tools/' 'parallel/ includes nothing above it'
 forbid engine 'tools/' 'engine/ includes nothing above it'
 forbid parallel/schedule 'kernels/|parallel/transport|fmt/|nlohmann/' 'parallel/schedule is pure'
-if grep -rlE '#include <yaml-cpp' --include='*.h' --include='*.cpp' kernels parallel engine tools | grep -v '^engine/config/'; then
+if grep -rlE '#include <yaml-cpp' "${sources[@]}" kernels parallel engine tools | grep -v '^engine/config/'; then
   echo "halfpipe: error: only engine/config knows yaml-cpp" >&2
   failed=1
 fi
-if grep -rlE '#include <mpi.h>' --include='*.h' --include='*.cpp' kernels parallel engine tools | grep -v '/mpi_[a-z_]*\.'; then
+if grep -rlE '#include <mpi.h>' "${sources[@]}" kernels parallel engine tools | grep -v '/mpi_[a-z_]*\.'; then
   echo "halfpipe: error: MPI is included in mpi_* files only" >&2
+  failed=1
+fi
+if grep -rlE '#include <(cuda|cublas|nccl|nvtx|cooperative_groups|mma)' "${sources[@]}" kernels parallel engine tools |
+  grep -vE '^(kernels/cuda/|parallel/transport/nccl_|tools/bench/cuda_)'; then
+  echo "halfpipe: error: CUDA is included in kernels/cuda/, in nccl_* files and in benchmarks of kernels only" >&2
   failed=1
 fi
 [ "$failed" -eq 0 ] && echo "layers: clean"

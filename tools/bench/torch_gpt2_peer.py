@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Trains in PyTorch the GPT-2 that bench_cpu.sh trains with Halfpipe, and times every step.
+"""Trains in PyTorch the GPT-2 that bench_cpu.sh and gpu_check.sh train with Halfpipe, and times every step.
 
-Eager float32: forward, backward, clipping, AdamW. Prints one line per step in the format of Halfpipe's metrics.jsonl.
+A step: forward, backward, clipping, AdamW. --precision bf16 is PyTorch's autocast over float32 parameters; --compile
+runs model and loss through torch.compile. Prints one line per step in the format of Halfpipe's metrics.jsonl.
 """
 
 import argparse
+import contextlib
 import json
 import math
 import time
@@ -65,11 +67,11 @@ class Gpt2(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
-def make_optimizer(model, learning_rate):
+def make_optimizer(model, learning_rate, device):
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() == 1]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), eps=1e-8)
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), eps=1e-8, fused=True if device == "cuda" else None)
 
 
 def parse_arguments():
@@ -77,8 +79,18 @@ def parse_arguments():
     parser.add_argument("text", type=Path, help="bytes to train on")
     for name in ("layers", "hidden", "heads", "seq-len", "vocab-size", "batch", "steps", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--micro-batches", type=int, default=1, help="passes of --batch sequences per step")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
+    parser.add_argument("--compile", action="store_true")
     return parser.parse_args()
+
+
+def make_autocast(a):
+    if a.precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(a.device, dtype=torch.bfloat16)
 
 
 def main():
@@ -86,24 +98,34 @@ def main():
     torch.set_num_threads(a.threads)
     torch.manual_seed(1)
     text = torch.tensor(list(a.text.read_bytes()), dtype=torch.int64)
-    model = Gpt2(a.layers, a.hidden, a.heads, a.seq_len, a.vocab_size)
-    optimizer = make_optimizer(model, a.learning_rate)
+    model = Gpt2(a.layers, a.hidden, a.heads, a.seq_len, a.vocab_size).to(a.device)
+    optimizer = make_optimizer(model, a.learning_rate, a.device)
+    run = torch.compile(model) if a.compile else model
     for step in range(1, a.steps + 1):
-        starts = torch.randint(len(text) - a.seq_len, (a.batch,))
+        starts = torch.randint(len(text) - a.seq_len, (a.micro_batches * a.batch,))
         windows = torch.stack([text[start : start + a.seq_len + 1] for start in starts])
+        if a.device == "cuda":
+            torch.cuda.synchronize()
         begin = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        loss = model(windows[:, :-1], windows[:, 1:])
-        loss.backward()
+        loss_sum = 0.0
+        for part in windows.to(a.device).split(a.batch):
+            with make_autocast(a):
+                loss = run(part[:, :-1], part[:, 1:]) / a.micro_batches
+            loss.backward()
+            loss_sum += loss.detach()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        loss, norm = loss_sum.item(), norm.item()  # waits for the device
+        if a.device == "cuda":
+            torch.cuda.synchronize()
         seconds = time.perf_counter() - begin
         record = {
             "event": "train",
             "step": step,
-            "loss": loss.item(),
-            "grad_norm": norm.item(),
-            "tokens_per_second": a.batch * a.seq_len / seconds,
+            "loss": loss,
+            "grad_norm": norm,
+            "tokens_per_second": a.micro_batches * a.batch * a.seq_len / seconds,
         }
         print(json.dumps(record, separators=(",", ":")), flush=True)
 

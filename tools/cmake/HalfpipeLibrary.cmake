@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # halfpipe_library(NAME HEADERS ... SOURCES ... [DEPENDS public targets] [PRIVATE_DEPENDS targets])
 # halfpipe_test(NAME SOURCES ... DEPENDS ... [LABELS ...])
+# halfpipe_cuda_test(NAME SOURCES ... DEPENDS ...)
 # halfpipe_mpi_test(NAME TARGET executable RANKS n [LAUNCHER_ARGS ...] [TIMEOUT seconds])
 # One target per folder; `halfpipe::NAME` is its alias. Headers are listed, so that each is proved to compile alone
 # (target all_verify_interface_header_sets).
@@ -34,6 +35,19 @@ function(halfpipe_test name)
   endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+endfunction()
+
+# Needs a GPU and fails without one, so ctest does not know it: target cuda_tests builds all of them into
+# <build>/cuda_tests/, where a script for machines with a GPU finds them.
+function(halfpipe_cuda_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS")
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_DEPENDS} GTest::gtest GTest::gtest_main halfpipe::warnings)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/cuda_tests)
+  if(NOT TARGET cuda_tests)
+    add_custom_target(cuda_tests)
+  endif()
+  add_dependencies(cuda_tests ${name})
 endfunction()
 
 # Runs an executable on RANKS processes; Open MPI refuses more ranks than cores, and root, unless told otherwise.

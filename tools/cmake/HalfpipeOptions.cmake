@@ -18,9 +18,6 @@ foreach(option HALFPIPE_MPI HALFPIPE_CUDA)
     message(FATAL_ERROR "${option} (${${option}}) must be AUTO, ON or OFF")
   endif()
 endforeach()
-if(HALFPIPE_CUDA STREQUAL "ON")
-  message(FATAL_ERROR "HALFPIPE_CUDA=ON: this version has no CUDA backend yet; use AUTO or OFF")
-endif()
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
@@ -32,17 +29,24 @@ set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
-# Warnings and code generation, linked PRIVATE by every target of the project.
+include(HalfpipeCuda)
+
+# Warnings and code generation, linked PRIVATE by every target of the project. nvcc knows none of these options, and
+# hands on to g++ what -Xcompiler says.
 add_library(halfpipe_warnings INTERFACE)
 add_library(halfpipe::warnings ALIAS halfpipe_warnings)
-target_compile_options(halfpipe_warnings INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wswitch)
+target_compile_options(halfpipe_warnings INTERFACE
+  "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wconversion;-Wswitch>"
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall>)
 if(HALFPIPE_WERROR)
-  target_compile_options(halfpipe_warnings INTERFACE -Werror)
+  target_compile_options(halfpipe_warnings INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-Werror> $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
 endif()
 if(HALFPIPE_NATIVE)
-  target_compile_options(halfpipe_warnings INTERFACE -march=native)
+  target_compile_options(halfpipe_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=native>)
 endif()
 if(HALFPIPE_SANITIZE)
-  add_compile_options(-fsanitize=${HALFPIPE_SANITIZE} -fno-omit-frame-pointer -g)
+  add_compile_options(
+    "$<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=${HALFPIPE_SANITIZE};-fno-omit-frame-pointer;-g>")
   add_link_options(-fsanitize=${HALFPIPE_SANITIZE})
 endif()

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operations of the CUDA backend: each virtual forwards to the free function of its name in
+// this folder.
+#pragma once
+
+#include "kernels/cuda/matmul_plan.h"
+#include "kernels/ops/ops.h"
+
+namespace halfpipe::cuda {
+
+/// Of the device whose streams it is given, which are CudaStreams. What asks for bytes of scratch
+/// needs no device.
+class CudaOps final : public ops::Ops {
+ public:
+  void embedding_forward(const ops::EmbeddingForward& args, device::Stream& stream) const override;
+  void embedding_backward_weight(const ops::EmbeddingBackwardWeight& args,
+                                 device::Stream& stream) const override;
+
+  void layer_norm_forward(const ops::LayerNormForward& args, device::Stream& stream) const override;
+  void layer_norm_backward_input(const ops::LayerNormBackwardInput& args,
+                                 device::Stream& stream) const override;
+  void layer_norm_backward_weight(const ops::LayerNormBackwardWeight& args,
+                                  device::Stream& stream) const override;
+
+  void matmul(const ops::Matmul& args, device::Stream& stream) const override;
+  [[nodiscard]] std::size_t matmul_scratch_bytes(const ops::Matmul& args) const override;
+
+  void gelu_forward(const ops::GeluForward& args, device::Stream& stream) const override;
+  void gelu_backward_input(const ops::GeluBackwardInput& args,
+                           device::Stream& stream) const override;
+
+  void attention_forward(const ops::AttentionForward& args, device::Stream& stream) const override;
+  [[nodiscard]] std::size_t attention_forward_scratch_bytes(const ops::AttentionDims& dims,
+                                                            DType dtype) const override;
+  void attention_backward_input(const ops::AttentionBackwardInput& args,
+                                device::Stream& stream) const override;
+  [[nodiscard]] std::size_t attention_backward_scratch_bytes(const ops::AttentionDims& dims,
+                                                             DType dtype) const override;
+  void attention_decode(const ops::AttentionDecode& args, device::Stream& stream) const override;
+
+  void cross_entropy(const ops::CrossEntropy& args, device::Stream& stream) const override;
+
+  void adamw(const ops::AdamW& args, device::Stream& stream) const override;
+  void sum_of_squares(const ops::SumOfSquares& args, device::Stream& stream) const override;
+  [[nodiscard]] std::size_t sum_of_squares_scratch_bytes(std::int64_t count) const override;
+  void accumulate(const ops::Accumulate& args, device::Stream& stream) const override;
+  void column_sum(const ops::ColumnSum& args, device::Stream& stream) const override;
+  void round_to_bfloat16(const ops::RoundToBFloat16& args, device::Stream& stream) const override;
+
+ private:
+  mutable MatmulPlans matmul_plans_;  // a cache
+};
+
+}  // namespace halfpipe::cuda

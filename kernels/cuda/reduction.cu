@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sums with a fixed order: squares in float64 for the gradient norm, element-wise accumulation, and
+// sums over rows for bias gradients.
+#include "kernels/cuda/reduction.h"
+
+#include "kernels/core/align.h"
+#include "kernels/cuda/column_sums.cuh"
+#include "kernels/cuda/element_loop.cuh"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/warp_reduce.cuh"
+
+namespace halfpipe::cuda {
+
+namespace {
+
+constexpr int kSquareThreads = 256;
+constexpr int kSquareWidth = kPerVector<float>;
+constexpr std::int64_t kSquareStride = std::int64_t{kSquareThreads} * kSquareWidth;
+// Elements of one block of sum_of_squares: at 1.5e9 parameters there are 92,000 block sums, which
+// the final kernel adds in some 15 us.
+constexpr std::int64_t kSquaresPerBlock = 16 * kSquareStride;
+constexpr int kFinalThreads = 1024;
+
+// The sum over all threads of a block of kThreads, in every thread.
+template <int kThreads>
+__device__ __forceinline__ double block_sum_float64(double value, double* partial) {
+#pragma unroll
+  for (int offset = kWarpSize / 2; offset > 0; offset /= 2) {
+    value += __shfl_xor_sync(kAllLanes, value, offset);
+  }
+  if (threadIdx.x % kWarpSize == 0) partial[threadIdx.x / kWarpSize] = value;
+  __syncthreads();
+  double total = 0.0;
+  for (int warp = 0; warp < kThreads / kWarpSize; ++warp) total += partial[warp];
+  return total;
+}
+
+__device__ __forceinline__ double square(float x) {
+  const double value = x;
+  return value * value;
+}
+
+// A thread adds groups of four elements, kSquareStride apart, whichever way they are loaded.
+__global__ void __launch_bounds__(kSquareThreads)
+    sum_of_squares_kernel(const float* x, std::int64_t count, bool aligned, double* block_sums) {
+  __shared__ double partial[kSquareThreads / kWarpSize];
+  const std::int64_t block_begin = std::int64_t{blockIdx.x} * kSquaresPerBlock;
+  const std::int64_t begin = block_begin + std::int64_t{threadIdx.x} * kSquareWidth;
+  double total = 0.0;
+  if (aligned && block_begin + kSquaresPerBlock <= count) {
+#pragma unroll 8
+    for (std::int64_t i = 0; i < kSquaresPerBlock; i += kSquareStride) {
+      float group[kSquareWidth];
+      load_vector(group, x + begin + i);
+#pragma unroll
+      for (int k = 0; k < kSquareWidth; ++k) total += square(group[k]);
+    }
+  } else {
+    for (std::int64_t i = 0; i < kSquaresPerBlock; i += kSquareStride) {
+      for (int k = 0; k < kSquareWidth; ++k) {
+        if (begin + i + k < count) total += square(x[begin + i + k]);
+      }
+    }
+  }
+  total = block_sum_float64<kSquareThreads>(total, partial);
+  if (threadIdx.x == 0) block_sums[blockIdx.x] = total;
+}
+
+__global__ void __launch_bounds__(kFinalThreads)
+    sum_of_block_sums_kernel(const double* block_sums, std::int64_t num_blocks, double* sum) {
+  __shared__ double partial[kFinalThreads / kWarpSize];
+  double total = 0.0;
+#pragma unroll 8
+  for (std::int64_t b = threadIdx.x; b < num_blocks; b += kFinalThreads) total += block_sums[b];
+  total = block_sum_float64<kFinalThreads>(total, partial);
+  if (threadIdx.x == 0) *sum = total;
+}
+
+struct AccumulateLoop {
+  static constexpr int kWidth = kPerVector<float>;
+  static constexpr int kGroups = 2;
+  static constexpr int kInputs = 2;
+  float* dst;
+  const float* src;
+
+  template <int kCount>
+  __device__ void load(std::int64_t at, float (&operands)[2][kCount]) const {
+    load_group(operands[0], dst + at);
+    load_group(operands[1], src + at);
+  }
+  template <int kCount>
+  __device__ void store(std::int64_t at, const float (&operands)[2][kCount]) const {
+    float result[kCount];
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) result[i] = operands[0][i] + operands[1][i];
+    store_group(dst + at, result);
+  }
+};
+
+struct RoundToBFloat16Loop {
+  static constexpr int kWidth = kPerVector<BFloat16>;
+  static constexpr int kGroups = 2;
+  static constexpr int kInputs = 1;
+  BFloat16* dst;
+  const float* src;
+
+  template <int kCount>
+  __device__ void load(std::int64_t at, float (&operands)[1][kCount]) const {
+    load_group(operands[0], src + at);
+  }
+  template <int kCount>
+  __device__ void store(std::int64_t at, const float (&operands)[1][kCount]) const {
+    store_group(dst + at, operands[0]);
+  }
+};
+
+template <typename T, int kColumnsOfThread>
+struct RowTerms {
+  using Element = T;
+  static constexpr int kWidth = kColumnsOfThread;
+  static constexpr int kSums = 1;
+  struct Row {
+    float x[kWidth];
+  };
+  float* dst_or_null[kSums];
+  const T* x;
+  std::int64_t C;
+
+  __device__ __forceinline__ void load(std::int64_t n, std::int64_t c, Row& row) const {
+    load_group(row.x, x + n * C + c);
+  }
+  __device__ __forceinline__ void add(const Row& row, float (&sums)[kSums][kWidth]) const {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) sums[0][i] += row.x[i];
+  }
+};
+
+template <typename T, int kWidth>
+void column_sum_by_width(const ops::ColumnSum& args, cudaStream_t stream) {
+  const RowTerms<T, kWidth> terms{{args.dst}, static_cast<const T*>(args.x), args.C};
+  add_column_sums(terms, args.N, args.C, stream);
+}
+
+}  // namespace
+
+// -------------------------------------------------------------------------------------------------
+
+std::size_t sum_of_squares_scratch_bytes(std::int64_t count) {
+  return static_cast<std::size_t>(ceil_div(count, kSquaresPerBlock) + 1) * sizeof(double);
+}
+
+void sum_of_squares(const ops::SumOfSquares& args, cudaStream_t stream) {
+  const std::int64_t num_blocks = ceil_div(args.count, kSquaresPerBlock);
+  auto* block_sums = static_cast<double*>(args.scratch);
+  double* sum = block_sums + num_blocks;
+  if (num_blocks > 0) {
+    launch(sum_of_squares_kernel, dim3(static_cast<unsigned>(num_blocks)), dim3(kSquareThreads), 0,
+           stream, args.x, args.count, vector_aligned({args.x}), block_sums);
+  }
+  launch(sum_of_block_sums_kernel, dim3(1), dim3(kFinalThreads), 0, stream, block_sums, num_blocks,
+         sum);
+  HALFPIPE_CUDA_CHECK(
+      cudaMemcpyAsync(args.out, sum, sizeof(double), cudaMemcpyDeviceToHost, stream));
+}
+
+void accumulate(const ops::Accumulate& args, cudaStream_t stream) {
+  for_each_element(AccumulateLoop{args.dst, args.src}, args.count,
+                   vector_aligned({args.dst, args.src}), stream);
+}
+
+void column_sum(const ops::ColumnSum& args, cudaStream_t stream) {
+  with_element_type(args.dtype, [&]<typename T>() {
+    if (rows_keep_alignment<T>(args.C) && vector_aligned({args.x})) {
+      column_sum_by_width<T, kPerVector<T>>(args, stream);
+    } else {
+      column_sum_by_width<T, 1>(args, stream);
+    }
+  });
+}
+
+void round_to_bfloat16(const ops::RoundToBFloat16& args, cudaStream_t stream) {
+  for_each_element(RoundToBFloat16Loop{args.dst, args.src}, args.count,
+                   vector_aligned({args.dst, args.src}), stream);
+}
+
+}  // namespace halfpipe::cuda

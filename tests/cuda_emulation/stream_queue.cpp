@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/cuda_emulation/stream_queue.h"
+
+#include <algorithm>
+#include <deque>
+#include <mutex>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "tests/cuda_emulation/memory.h"
+#include "tests/cuda_emulation/schedule.h"
+
+namespace halfpipe::cuda_emulation {
+
+/// One stream's work; guarded by the mutex of all.
+class Queue {
+ public:
+  explicit Queue(unsigned number) : number_(number) {}
+
+  [[nodiscard]] unsigned number() const { return number_; }
+  [[nodiscard]] std::uint64_t num_enqueued() const { return num_done_ + entries_.size(); }
+  [[nodiscard]] std::uint64_t num_done() const { return num_done_; }
+
+  void push(std::string name, std::function<void()> work) {
+    entries_.push_back({std::move(name), std::move(work), {}});
+  }
+  void push_wait(const Mark& mark) { entries_.push_back({"", nullptr, mark}); }
+
+  /// Marks are of work enqueued earlier: queues that wait for each other cannot form a circle.
+  void run_until(std::uint64_t position) {
+    while (num_done_ < position) {
+      if (const Mark& before = entries_.front().wait; before.queue_or_null != nullptr) {
+        before.queue_or_null->run_until(before.position);
+      }
+      const Entry entry = std::move(entries_.front());
+      entries_.pop_front();
+      if (entry.work) {
+        entry.work();
+        check_guards(entry.name);
+      }
+      ++num_done_;
+    }
+  }
+
+ private:
+  struct Entry {
+    std::string name;
+    std::function<void()> work;
+    Mark wait;
+  };
+
+  unsigned number_;
+  std::uint64_t num_done_ = 0;
+  std::deque<Entry> entries_;
+};
+
+}  // namespace halfpipe::cuda_emulation
+
+struct CUstream_st {
+  std::shared_ptr<halfpipe::cuda_emulation::Queue> queue;
+};
+
+namespace halfpipe::cuda_emulation {
+namespace {
+
+constexpr std::uint32_t kNumPatterns = 6;  // of streams that run ahead
+
+struct Streams {
+  std::mutex mutex;
+  CUstream_st null_stream{std::make_shared<Queue>(0)};
+  std::vector<std::shared_ptr<Queue>> queues{null_stream.queue};
+  std::minstd_rand random;
+};
+
+// Never destroyed: other static objects may use streams at the process's end.
+Streams& streams() {
+  static auto* instance = new Streams;
+  return *instance;
+}
+
+Queue& queue_of(cudaStream_t stream, Streams& all) {
+  return stream == nullptr ? *all.null_stream.queue : *stream->queue;
+}
+
+bool runs_ahead(const Queue& queue, const Schedule& schedule) {
+  switch (schedule.order) {
+    case Order::kForward:
+      return false;
+    case Order::kReverse:
+      return true;
+    case Order::kShuffled:
+      break;
+  }
+  return schedule.seed < kNumPatterns &&
+         (queue.number() >> (schedule.seed / 2) & 1U) == schedule.seed % 2;
+}
+
+/// Runs what the schedule wants to have run by now.
+void run_ahead(Streams& all) {
+  const Schedule schedule = current_schedule();
+  const bool at_random = schedule.order == Order::kShuffled && schedule.seed >= kNumPatterns;
+  // A copy: work that runs may not make streams, but is not asked to prove it.
+  for (const auto& queue : std::vector(all.queues)) {
+    std::uint64_t position = queue->num_done();
+    if (runs_ahead(*queue, schedule)) position = queue->num_enqueued();
+    if (at_random) position += all.random() % (queue->num_enqueued() - position + 1);
+    queue->run_until(position);
+  }
+}
+
+}  // namespace
+
+cudaStream_t make_stream() {
+  Streams& all = streams();
+  const std::lock_guard lock(all.mutex);
+  // The lowest free number: patterns by number are then the same for every test of a process.
+  unsigned number = 0;
+  const auto is_taken = [&] {
+    return std::any_of(all.queues.begin(), all.queues.end(),
+                       [&](const auto& queue) { return queue->number() == number; });
+  };
+  while (is_taken()) ++number;
+  all.queues.push_back(std::make_shared<Queue>(number));
+  return new CUstream_st{all.queues.back()};
+}
+
+void destroy_stream(cudaStream_t stream) {
+  Streams& all = streams();
+  const std::lock_guard lock(all.mutex);
+  stream->queue->run_until(stream->queue->num_enqueued());
+  std::erase(all.queues, stream->queue);
+  delete stream;
+}
+
+void enqueue(cudaStream_t stream, std::string name, std::function<void()> work) {
+  Streams& all = streams();
+  const std::lock_guard lock(all.mutex);
+  queue_of(stream, all).push(std::move(name), std::move(work));
+  run_ahead(all);
+}
+
+void enqueue_wait(cudaStream_t stream, const Mark& mark) {
+  if (mark.queue_or_null == nullptr) return;
+  Streams& all = streams();
+  const std::lock_guard lock(all.mutex);
+  queue_of(stream, all).push_wait(mark);
+  run_ahead(all);
+}
+
+Mark mark_end(cudaStream_t stream) {
+  Streams& all = streams();
+  const std::lock_guard lock(all.mutex);
+  const auto& queue = stream == nullptr ? all.null_stream.queue : stream->queue;
+  return {queue, queue->num_enqueued()};
+}
+
+void finish(const Mark& mark) {
+  if (mark.queue_or_null == nullptr) return;
+  Streams& all = streams();
+  const std::lock_guard lock(all.mutex);
+  run_ahead(all);
+  mark.queue_or_null->run_until(mark.position);
+}
+
+void finish_all() {
+  Streams& all = streams();
+  const std::lock_guard lock(all.mutex);
+  run_ahead(all);
+  // The last stream first: enough of them in an order that nobody wrote down.
+  for (auto queue = all.queues.rbegin(); queue != all.queues.rend(); ++queue) {
+    (*queue)->run_until((*queue)->num_enqueued());
+  }
+}
+
+bool is_reached(const Mark& mark) {
+  if (mark.queue_or_null == nullptr) return true;
+  Streams& all = streams();
+  const std::lock_guard lock(all.mutex);
+  run_ahead(all);
+  Queue& queue = *mark.queue_or_null;
+  if (queue.num_done() >= mark.position) return true;
+  queue.run_until(queue.num_done() + 1);
+  return false;
+}
+
+}  // namespace halfpipe::cuda_emulation

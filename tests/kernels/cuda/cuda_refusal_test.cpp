@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a machine or a build says that cannot give the GPU asked for. Runs anywhere.
+#include "kernels/cuda/cuda_backend.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "kernels/core/error.h"
+#include "kernels/ops/ops.h"
+
+namespace halfpipe::cuda {
+namespace {
+
+TEST(CudaRefusal, SaysWhyThereIsNoSuchDevice) {
+  try {
+    (void)make_cuda_backend(1000);
+    FAIL() << "made a backend of GPU 1000";
+  } catch (const ConfigError& error) {
+    EXPECT_FALSE(cuda_available());
+    EXPECT_NE(std::string(error.what()).find("HALFPIPE_CUDA=ON"), std::string::npos);
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what()).find("there is no GPU 1000"), std::string::npos);
+  } catch (const RuntimeFailure& error) {
+    EXPECT_TRUE(cuda_available());
+    EXPECT_NE(std::string(error.what()).find("no usable NVIDIA GPU: "), std::string::npos);
+  }
+}
+
+// A plan must be possible before the machines are there.
+TEST(CudaPlanner, KnowsScratchWithoutADevice) {
+  if (!cuda_available()) {
+    EXPECT_THROW((void)make_cuda_planner(), ConfigError);
+    return;
+  }
+  const auto planner = make_cuda_planner();
+  ops::Matmul product{};
+  EXPECT_EQ(planner->ops().matmul_scratch_bytes(product), 0U);
+  product.M = product.N = product.K = 128;
+  EXPECT_GT(planner->ops().matmul_scratch_bytes(product), 0U);
+  const ops::AttentionDims dims{.B = 1, .T = 256, .NH = 2, .HS = 64};
+  EXPECT_GT(planner->ops().attention_backward_scratch_bytes(dims, DType::kBFloat16), 0U);
+  EXPECT_THROW((void)planner->allocate(1, device::MemoryKind::kDevice), InternalError);
+  EXPECT_THROW((void)planner->make_event(), InternalError);
+}
+
+}  // namespace
+}  // namespace halfpipe::cuda

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// AdamW on the GPU against the float64 reference.
+#include "kernels/cuda/optimizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <tuple>
+#include <vector>
+
+#include "tests/kernels/compare.h"
+#include "tests/kernels/cuda/device_array.h"
+#include "tests/kernels/random_values.h"
+#include "tests/kernels/reference.h"
+
+namespace halfpipe::cuda {
+namespace {
+
+using testing::DeviceArray;
+using testing::near_reference;
+using testing::random_values;
+using Values = std::vector<float>;
+
+struct Hyperparameters {
+  float learning_rate = 0.02F;
+  float beta1 = 0.9F;
+  float beta2 = 0.95F;
+  float epsilon = 1e-8F;
+  float weight_decay = 0.1F;
+  float grad_scale = 1.0F;
+};
+
+struct Arrays {
+  const DeviceArray& param;
+  const DeviceArray& m;
+  const DeviceArray& v;
+  const DeviceArray& grad;
+  const DeviceArray* copy_or_null;
+};
+
+void run_step(const Arrays& arrays, std::int64_t count, const Hyperparameters& h, int step) {
+  adamw({.param = arrays.param.as<float>(),
+         .m = arrays.m.as<float>(),
+         .v = arrays.v.as<float>(),
+         .grad = arrays.grad.as<float>(),
+         .count = count,
+         .learning_rate = h.learning_rate,
+         .beta1 = h.beta1,
+         .beta2 = h.beta2,
+         .epsilon = h.epsilon,
+         .weight_decay = h.weight_decay,
+         .grad_scale = h.grad_scale,
+         .bias_correction1 = static_cast<float>(1.0 - std::pow(double{h.beta1}, step)),
+         .bias_correction2 = static_cast<float>(1.0 - std::pow(double{h.beta2}, step)),
+         .copy_or_null =
+             arrays.copy_or_null != nullptr ? arrays.copy_or_null->as<BFloat16>() : nullptr},
+        nullptr);
+}
+
+// Count, elements past a 16-byte boundary at which the arrays begin.
+class AdamW : public ::testing::TestWithParam<std::tuple<std::int64_t, std::size_t>> {
+ protected:
+  static constexpr int kSteps = 3;
+  std::int64_t count = std::get<0>(GetParam());
+  std::size_t offset = std::get<1>(GetParam());
+  Values param = random_values("param", count);
+  std::vector<Values> grads{random_values("grad 1", count), random_values("grad 2", count, 0.1),
+                            random_values("grad 3", count, 10.0)};
+
+  // {param, m, v, copy} after kSteps steps; without a copy, that is NaN.
+  [[nodiscard]] std::vector<Values> run(const Hyperparameters& h, bool with_copy) const {
+    const Values zeros(param.size(), 0.0F);
+    const DeviceArray param_array(DType::kFloat32, param, offset);
+    const DeviceArray m(DType::kFloat32, zeros, offset);
+    const DeviceArray v(DType::kFloat32, zeros, offset);
+    const DeviceArray copy(DType::kBFloat16, count, offset);
+    for (int step = 1; step <= kSteps; ++step) {
+      const Values& grad = grads[static_cast<std::size_t>(step - 1)];
+      const DeviceArray grad_array(DType::kFloat32, grad, offset);
+      run_step({param_array, m, v, grad_array, with_copy ? &copy : nullptr}, count, h, step);
+      EXPECT_TRUE(testing::same_bits(grad_array.values(), grad));
+    }
+    return {param_array.values(), m.values(), v.values(), copy.values()};
+  }
+
+  void expect_reference(const Hyperparameters& h) const {
+    reference::AdamWState state{testing::to_float64(param), reference::Values(param.size()),
+                                reference::Values(param.size())};
+    for (int step = 1; step <= kSteps; ++step) {
+      reference::adamw(state, testing::to_float64(grads[static_cast<std::size_t>(step - 1)]),
+                       {h.learning_rate, h.beta1, h.beta2, h.epsilon, h.weight_decay, h.grad_scale},
+                       step);
+    }
+    const std::vector<Values> actual = run(h, /*with_copy=*/false);
+    // A few float32 roundings (6e-8 each) per step.
+    EXPECT_TRUE(near_reference(actual[0], state.param, 5e-7));
+    EXPECT_TRUE(near_reference(actual[1], state.m, 5e-7));
+    EXPECT_TRUE(near_reference(actual[2], state.v, 5e-7));
+  }
+};
+
+TEST_P(AdamW, MatchesReference) {
+  expect_reference({});
+}
+TEST_P(AdamW, ScalesGradients) {
+  expect_reference({.weight_decay = 0.0F, .grad_scale = 0.03125F});
+}
+TEST_P(AdamW, AddsEpsilonAfterTheRoot) {
+  expect_reference({.epsilon = 0.5F});
+}
+
+TEST_P(AdamW, CopyIsTheRoundedParameter) {
+  const std::vector<Values> plain = run({}, /*with_copy=*/false);
+  const std::vector<Values> copied = run({}, /*with_copy=*/true);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_TRUE(testing::same_bits(copied[i], plain[i]));
+  EXPECT_TRUE(testing::same_bits(copied[3], testing::rounded(DType::kBFloat16, copied[0])));
+}
+
+INSTANTIATE_TEST_SUITE_P(Counts,
+                         AdamW,
+                         ::testing::Combine(::testing::Values(1, 3, 17, 2048, 16389),
+                                            ::testing::Values(0, 1)));
+
+TEST(AdamWStep, NanGradientReachesAllThatItTouches) {
+  const DeviceArray param(DType::kFloat32, Values(9, 1.0F));
+  const DeviceArray m(DType::kFloat32, Values(9, 0.0F));
+  const DeviceArray v(DType::kFloat32, Values(9, 0.0F));
+  Values gradient(9, 1.0F);
+  gradient[2] = std::nanf("");
+  const DeviceArray grad(DType::kFloat32, gradient);
+  const DeviceArray copy(DType::kBFloat16, 9);
+  run_step({param, m, v, grad, &copy}, 9, {}, 1);
+  for (const DeviceArray* array : {&param, &m, &v, &copy}) {
+    const Values values = array->values();
+    for (std::size_t i = 0; i < values.size(); ++i) EXPECT_EQ(std::isnan(values[i]), i == 2);
+  }
+}
+
+}  // namespace
+}  // namespace halfpipe::cuda

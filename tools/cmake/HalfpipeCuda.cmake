@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+# Finds CUDA as HALFPIPE_CUDA asks: nvcc as CMake's language CUDA, and cuBLASLt. Sets HALFPIPE_CUDA_FOUND; where that is
+# true, the targets CUDA::cudart_static and CUDA::cublasLt are visible everywhere.
+set(HALFPIPE_CUDA_FOUND FALSE)
+if(HALFPIPE_CUDA STREQUAL "OFF")
+  return()
+endif()
+
+# The toolkit's own folder is often missing from PATH.
+if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+  find_program(HALFPIPE_NVCC nvcc PATHS /usr/local/cuda/bin DOC "Compiler of the CUDA backend")
+  if(HALFPIPE_NVCC)
+    set(ENV{CUDACXX} ${HALFPIPE_NVCC})
+  endif()
+endif()
+include(CheckLanguage)
+check_language(CUDA)
+
+set(cuda_absence "")
+if(CMAKE_CUDA_COMPILER)
+  # Code for A100 and H100; what is neither translates the PTX of the first when it starts.
+  set(CMAKE_CUDA_ARCHITECTURES "80;90a-real" CACHE STRING "GPUs that the CUDA backend is compiled for")
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+  if(CCACHE_PROGRAM AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  endif()
+  enable_language(CUDA)
+  # CMake 3.25 does not know that nvcc has C++20, not even in its own test programs: hence after the language.
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  endif()
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(CMAKE_CUDA_EXTENSIONS OFF)
+  find_package(CUDAToolkit QUIET)
+  if(TARGET CUDA::cublasLt)
+    set(HALFPIPE_CUDA_FOUND TRUE)
+  else()
+    set(cuda_absence "cuBLASLt is missing beside ${CMAKE_CUDA_COMPILER}")
+  endif()
+else()
+  set(cuda_absence "no working nvcc")
+endif()
+
+if(HALFPIPE_CUDA_FOUND)
+  message(STATUS "CUDA backend: on (nvcc ${CMAKE_CUDA_COMPILER_VERSION} for ${CMAKE_CUDA_ARCHITECTURES})")
+elseif(HALFPIPE_CUDA STREQUAL "ON")
+  message(FATAL_ERROR "HALFPIPE_CUDA=ON: ${cuda_absence}")
+else()
+  message(STATUS "CUDA backend: off (${cuda_absence})")
+endif()
