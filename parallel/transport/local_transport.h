@@ -27,6 +27,7 @@ class LocalTransport final : public Transport {
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int world_size() const override { return group_.num_ranks(); }
   [[nodiscard]] int ranks_on_this_host() const override { return group_.num_ranks(); }
+  [[nodiscard]] int rank_on_this_host() const override { return rank_; }
 
   [[nodiscard]] device::MemoryKind message_memory() const override {
     return device::MemoryKind::kPinned;

@@ -36,6 +36,7 @@ class ModelledTransport final : public Transport {
   [[nodiscard]] int rank() const override { return carrier_.rank(); }
   [[nodiscard]] int world_size() const override { return carrier_.world_size(); }
   [[nodiscard]] int ranks_on_this_host() const override { return carrier_.ranks_on_this_host(); }
+  [[nodiscard]] int rank_on_this_host() const override { return carrier_.rank_on_this_host(); }
 
   [[nodiscard]] device::MemoryKind message_memory() const override {
     return device::MemoryKind::kDevice;

@@ -35,6 +35,7 @@ class MpiTransport final : public Transport {
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int world_size() const override { return world_size_; }
   [[nodiscard]] int ranks_on_this_host() const override { return board_.num_slots(); }
+  [[nodiscard]] int rank_on_this_host() const override { return own_slot_; }
 
   [[nodiscard]] device::MemoryKind message_memory() const override {
     return device::MemoryKind::kPinned;

@@ -49,6 +49,8 @@ class Transport {
   [[nodiscard]] virtual int world_size() const = 0;
   /// Ranks that share this rank's machine, itself included: threads are divided among them.
   [[nodiscard]] virtual int ranks_on_this_host() const = 0;
+  /// This rank's number among those, from 0: GPUs are dealt out by it.
+  [[nodiscard]] virtual int rank_on_this_host() const = 0;
 
   /// Where the bytes of messages lie: pinned for a transport that reads and writes them from the
   /// host, device memory for one that the device drives.

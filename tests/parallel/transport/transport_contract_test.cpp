@@ -48,6 +48,7 @@ TEST_P(TransportContract, RanksKnowTheirPlace) {
   on_every_rank([](Transport& transport, device::Stream&) {
     EXPECT_EQ(transport.world_size(), GetParam());
     EXPECT_EQ(transport.ranks_on_this_host(), GetParam());
+    EXPECT_EQ(transport.rank_on_this_host(), transport.rank());
     EXPECT_GE(transport.rank(), 0);
     EXPECT_LT(transport.rank(), GetParam());
   });
