@@ -112,9 +112,10 @@ std::string to_text(const HardwareProfile& profile) {
   const auto link = [&](const HardwareLink& l) {
     return fmt::format("{} s + {}", l.latency_seconds, rate(l.bytes));
   };
-  return fmt::format("{}: {} B, {}, {}, {}, {} s, {} ranks, {}, {}", profile.name,
+  return fmt::format("{}: {} B, {}, {}, {} ({}), {} s, {} s, {} ranks, {}, {}", profile.name,
                      profile.memory_bytes, rate(profile.memory), rate(profile.float32),
-                     rate(profile.bf16), profile.op_seconds, profile.ranks_per_machine,
+                     rate(profile.bf16), profile.attention_share, profile.op_seconds,
+                     profile.product_seconds, profile.ranks_per_machine,
                      link(profile.within_machine), link(profile.between_machines));
 }
 
@@ -125,15 +126,17 @@ HardwareProfile load_hardware(const std::filesystem::path& file) {
 HardwareProfile parse_hardware(std::string_view yaml_text, std::string_view name_for_messages) {
   const YamlValue root = parse_yaml(yaml_text, {std::string(name_for_messages)});
   const Section top(root, "", name_for_messages,
-                    {"name", "memory", "memory_rate", "float32", "bf16", "op_seconds",
-                     "ranks_per_machine", "within_machine", "between_machines"});
+                    {"name", "memory", "memory_rate", "float32", "bf16", "attention", "op_seconds",
+                     "product_seconds", "ranks_per_machine", "within_machine", "between_machines"});
   HardwareProfile profile;
   profile.name = to_text(top.take("name"), "name");
   profile.memory_bytes = read_bytes(top.take("memory"), "memory");
   profile.memory = read_rate(top, "memory_rate", "bytes_per_second");
   profile.float32 = read_rate(top, "float32", "flops_per_second");
   profile.bf16 = read_rate(top, "bf16", "flops_per_second");
+  profile.attention_share = top.number("attention", kLeastEfficiency, 1.0);
   profile.op_seconds = top.number("op_seconds", 0.0, kMostSeconds);
+  profile.product_seconds = top.number("product_seconds", 0.0, kMostSeconds);
   const YamlValue& ranks = top.take("ranks_per_machine");
   const std::string rule = fmt::format("from 1 to {}", kMostRanksPerMachine);
   profile.ranks_per_machine = to_whole_number<int>(ranks, "ranks_per_machine", rule);

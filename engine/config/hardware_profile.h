@@ -28,10 +28,12 @@ struct HardwareLink {
 struct HardwareProfile {
   std::string name;
   std::int64_t memory_bytes = 0;
-  Rate memory;              // bytes
-  Rate float32;             // floating-point operations of matrix products
-  Rate bf16;                // the same
-  double op_seconds = 0.0;  // that every operation takes beside its work
+  Rate memory;                   // bytes
+  Rate float32;                  // floating-point operations of matrix products
+  Rate bf16;                     // the same
+  double attention_share = 1.0;  // of what products reach, that attention does: from 1e-6 to 1
+  double op_seconds = 0.0;       // that every operation takes beside its work
+  double product_seconds = 0.0;  // that every matrix product takes beside those
   int ranks_per_machine = 1;
   HardwareLink within_machine;
   HardwareLink between_machines;

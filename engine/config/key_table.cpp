@@ -2,6 +2,7 @@
 #include "engine/config/key_table.h"
 
 #include "engine/data/data_config.h"
+#include "engine/model/transformer_config.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/catalogue.h"
 
@@ -80,6 +81,16 @@ void add_data_keys(std::vector<Key>& keys) {
                 {"data.text"}, "data.text", from_text));
 }
 
+/// Held by the model, whose layers it shapes.
+Field<std::string> precision() {
+  return {[](const RunConfig& c) {
+            return std::string(c.model.dtype == DType::kBFloat16 ? "bf16" : "float32");
+          },
+          [](RunConfig& c, const std::string& name) {
+            c.model.dtype = name == "bf16" ? DType::kBFloat16 : DType::kFloat32;
+          }};
+}
+
 void add_train_keys(std::vector<Key>& keys) {
   const auto of = [](auto member) { return field(&RunConfig::train, member); };
   keys.push_back(whole_number<std::int64_t>("train.steps", of(&TrainConfig::steps), {1},
@@ -91,9 +102,10 @@ void add_train_keys(std::vector<Key>& keys) {
   keys.push_back(whole_number<std::uint64_t>("train.seed", of(&TrainConfig::seed), {0},
                                              "of initial weights and of the order of the data"));
   keys.push_back(choice(
-      "train.precision", of(&TrainConfig::precision), {"float32"},
-      {{"bfloat16", "mixed precision"}, {"float16", "mixed precision"}, {"fp8", "mixed precision"}},
-      "of weights, activations and gradients"));
+      "train.precision", precision(), {"float32", "bf16"},
+      {{"float16", "loss scaling"}, {"fp8", "scaling of 8-bit numbers"}},
+      "of activations, messages and the weights that passes read; master weights, gradients of "
+      "parameters, optimizer state, sums, norms, softmax and loss are float32 always"));
   keys.push_back(whole_number<std::int64_t>("train.evaluate_every",
                                             of(&TrainConfig::evaluate_every), {0},
                                             "steps between evaluations; 0: never"));
@@ -248,7 +260,7 @@ void add_layout_keys(std::vector<Key>& keys) {
 
 void add_surrounding_keys(std::vector<Key>& keys) {
   keys.push_back(choice("device.kind", field(&RunConfig::device, &DeviceConfig::kind),
-                        {"cpu", "modelled"}, {{"cuda", "the CUDA backend"}},
+                        {"cpu", "cuda", "modelled"}, {},
                         "what computes; modelled: nothing does, passes and messages take the time "
                         "that device.hardware says (for plan and bench)"));
   keys.push_back(only_with(
@@ -256,7 +268,7 @@ void add_surrounding_keys(std::vector<Key>& keys) {
                            field(&RunConfig::device, &DeviceConfig::threads_per_rank), kMostThreads,
                            "CPU threads of a rank; auto: cores of the machine / ranks on it"),
       {"device.kind"}, "device.kind cpu",
-      [](const RunConfig& c) { return !is_modelled(c.device); }));
+      [](const RunConfig& c) { return c.device.kind == "cpu"; }));
   keys.push_back(only_with(
       text_or_null("device.hardware", field(&RunConfig::device, &DeviceConfig::hardware),
                    "hardware profile of modelled devices, a file as those of configs/hardware"),

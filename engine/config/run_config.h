@@ -20,7 +20,6 @@ struct TrainConfig {
   int micro_batch_size = 4;    // sequences per micro-batch
   int global_batch_size = 32;  // sequences per optimizer step
   std::uint64_t seed = 1;
-  std::string precision = "float32";
   std::int64_t evaluate_every = 100;  // steps; 0 = never
   int evaluate_batches = 20;          // global batches of the validation split; 0 = the whole split
   std::string recompute = "none";

@@ -22,18 +22,18 @@ Block::Block(const TransformerConfig& config,
   const std::int64_t N = B * config.seq_len;
   const auto until_input = Lifetime::kForwardToBackwardInput;
   const auto until_weight = Lifetime::kForwardToBackwardWeight;
-  ids_.mean1 = layout.declare(until_input, N);
-  ids_.rstd1 = layout.declare(until_input, N);
-  ids_.mean2 = layout.declare(until_input, N);
-  ids_.rstd2 = layout.declare(until_input, N);
-  ids_.lse = layout.declare(until_input, N * NH_);
-  ids_.norm1_out = layout.declare(until_weight, N * C_);
-  ids_.qkv = layout.declare(until_weight, N * 3 * C_);
-  ids_.attention_out = layout.declare(until_weight, N * C_);
-  ids_.x2 = layout.declare(until_weight, N * C_);
-  ids_.norm2_out = layout.declare(until_weight, N * C_);
-  ids_.up_out = layout.declare(until_weight, N * F);
-  ids_.gelu_out = layout.declare(until_weight, N * F);
+  ids_.mean1 = layout.declare(until_input, N, DType::kFloat32);
+  ids_.rstd1 = layout.declare(until_input, N, DType::kFloat32);
+  ids_.mean2 = layout.declare(until_input, N, DType::kFloat32);
+  ids_.rstd2 = layout.declare(until_input, N, DType::kFloat32);
+  ids_.lse = layout.declare(until_input, N * NH_, DType::kFloat32);
+  ids_.norm1_out = layout.declare(until_weight, N * C_, config.dtype);
+  ids_.qkv = layout.declare(until_weight, N * 3 * C_, config.dtype);
+  ids_.attention_out = layout.declare(until_weight, N * C_, config.dtype);
+  ids_.x2 = layout.declare(until_weight, N * C_, config.dtype);
+  ids_.norm2_out = layout.declare(until_weight, N * C_, config.dtype);
+  ids_.up_out = layout.declare(until_weight, N * F, config.dtype);
+  ids_.gelu_out = layout.declare(until_weight, N * F, config.dtype);
 }
 
 ops::AttentionDims Block::attention_dims(const PassContext& ctx) const {
@@ -42,98 +42,109 @@ ops::AttentionDims Block::attention_dims(const PassContext& ctx) const {
 
 void Block::forward(PassContext& ctx,
                     const ParameterSet& parameters,
-                    float* y,
-                    const float* x,
+                    void* y,
+                    const void* x,
                     SavedTensors& saved) const {
-  float* norm1_out = saved.save(ids_.norm1_out);
-  norm_forward(ctx, parameters, norm1_, norm1_out, saved.save(ids_.mean1), saved.save(ids_.rstd1),
-               x);
+  std::byte* norm1_out = saved.save(ids_.norm1_out);
+  norm_forward(ctx, parameters, norm1_, norm1_out, saved.save_floats(ids_.mean1),
+               saved.save_floats(ids_.rstd1), x);
 
-  float* qkv = saved.save(ids_.qkv);
+  std::byte* qkv = saved.save(ids_.qkv);
   linear_forward(ctx, parameters, qkv_, qkv, norm1_out, nullptr);
 
-  float* attention_out = saved.save(ids_.attention_out);
+  std::byte* attention_out = saved.save(ids_.attention_out);
   {
     const device::ArenaScope scope(ctx.workspace);
     const ops::AttentionDims dims = attention_dims(ctx);
-    std::byte* scratch = ctx.workspace.take_bytes(ctx.ops.attention_forward_scratch_bytes(dims));
-    float* lse = saved.save(ids_.lse);
+    std::byte* scratch =
+        ctx.workspace.take_bytes(ctx.ops.attention_forward_scratch_bytes(dims, ctx.dtype));
+    float* lse = saved.save_floats(ids_.lse);
     if (!ctx.counting()) {
-      ctx.ops.attention_forward(
-          {.out = attention_out, .lse = lse, .qkv = qkv, .dims = dims, .scratch = scratch},
-          ctx.stream);
+      ctx.ops.attention_forward({.out = attention_out,
+                                 .lse = lse,
+                                 .qkv = qkv,
+                                 .dims = dims,
+                                 .scratch = scratch,
+                                 .dtype = ctx.dtype},
+                                ctx.stream);
     }
   }
 
-  float* x2 = saved.save(ids_.x2);
+  std::byte* x2 = saved.save(ids_.x2);
   linear_forward(ctx, parameters, proj_, x2, attention_out, x);
 
-  float* norm2_out = saved.save(ids_.norm2_out);
-  norm_forward(ctx, parameters, norm2_, norm2_out, saved.save(ids_.mean2), saved.save(ids_.rstd2),
-               x2);
+  std::byte* norm2_out = saved.save(ids_.norm2_out);
+  norm_forward(ctx, parameters, norm2_, norm2_out, saved.save_floats(ids_.mean2),
+               saved.save_floats(ids_.rstd2), x2);
 
-  float* up_out = saved.save(ids_.up_out);
+  std::byte* up_out = saved.save(ids_.up_out);
   linear_forward(ctx, parameters, up_, up_out, norm2_out, nullptr);
-  float* gelu_out = saved.save(ids_.gelu_out);
+  std::byte* gelu_out = saved.save(ids_.gelu_out);
   if (!ctx.counting()) {
-    ctx.ops.gelu_forward({.out = gelu_out, .x = up_out, .count = ctx.N() * up_.out}, ctx.stream);
+    ctx.ops.gelu_forward(
+        {.out = gelu_out, .x = up_out, .count = ctx.N() * up_.out, .dtype = ctx.dtype}, ctx.stream);
   }
   linear_forward(ctx, parameters, down_, y, gelu_out, x2);
 }
 
 void Block::backward_input(PassContext& ctx,
                            const ParameterSet& parameters,
-                           float* dx,
-                           const float* dy,
-                           const float* x,
+                           void* dx,
+                           const void* dy,
+                           const void* x,
                            SavedTensors& saved) const {
   const device::ArenaScope scope(ctx.workspace);
-  float* dnorm =
-      ctx.workspace.take<float>(ctx.N() * C_);  // gradient of a norm's output, or of attention_out
+  std::byte* dnorm = ctx.take(ctx.N() * C_);  // gradient of a norm's output, or of attention_out
 
-  float* up_out = saved.get(ids_.up_out);
+  std::byte* up_out = saved.get(ids_.up_out);
   {
     const device::ArenaScope gelu_scope(ctx.workspace);
-    float* dgelu_out = ctx.workspace.take<float>(ctx.N() * up_.out);
+    std::byte* dgelu_out = ctx.take(ctx.N() * up_.out);
     linear_backward_input(ctx, parameters, down_, dgelu_out, dy);
     if (!ctx.counting()) {
-      ctx.ops.gelu_backward_input(
-          {.dx = up_out, .dout = dgelu_out, .x = up_out, .count = ctx.N() * up_.out}, ctx.stream);
+      ctx.ops.gelu_backward_input({.dx = up_out,
+                                   .dout = dgelu_out,
+                                   .x = up_out,
+                                   .count = ctx.N() * up_.out,
+                                   .dtype = ctx.dtype},
+                                  ctx.stream);
     }
   }
   linear_backward_input(ctx, parameters, up_, dnorm, up_out);
 
-  float* x2 = saved.get(ids_.x2);
+  std::byte* x2 = saved.get(ids_.x2);
   norm_backward(ctx, parameters, norm2_, x2,
-                {dnorm, x2, saved.get(ids_.mean2), saved.get(ids_.rstd2)}, dy);
-  const float* dx2 = x2;
+                {dnorm, x2, saved.get_floats(ids_.mean2), saved.get_floats(ids_.rstd2)}, dy);
+  const void* dx2 = x2;
 
   linear_backward_input(ctx, parameters, proj_, dnorm, dx2);
-  float* qkv = saved.get(ids_.qkv);
+  std::byte* qkv = saved.get(ids_.qkv);
   {
     const device::ArenaScope attention_scope(ctx.workspace);
     const ops::AttentionDims dims = attention_dims(ctx);
-    std::byte* scratch = ctx.workspace.take_bytes(ctx.ops.attention_backward_scratch_bytes(dims));
+    std::byte* scratch =
+        ctx.workspace.take_bytes(ctx.ops.attention_backward_scratch_bytes(dims, ctx.dtype));
     if (!ctx.counting()) {
       ctx.ops.attention_backward_input({.dqkv = qkv,
                                         .dout = dnorm,
                                         .qkv = qkv,
                                         .out = saved.get(ids_.attention_out),
-                                        .lse = saved.get(ids_.lse),
+                                        .lse = saved.get_floats(ids_.lse),
                                         .dims = dims,
-                                        .scratch = scratch},
+                                        .scratch = scratch,
+                                        .dtype = ctx.dtype},
                                        ctx.stream);
     }
   }
   linear_backward_input(ctx, parameters, qkv_, dnorm, qkv);
   norm_backward(ctx, parameters, norm1_, dx,
-                {dnorm, x, saved.get(ids_.mean1), saved.get(ids_.rstd1)}, dx2);
+                {dnorm, x, saved.get_floats(ids_.mean1), saved.get_floats(ids_.rstd1)}, dx2);
   for (const int id : {ids_.mean1, ids_.rstd1, ids_.mean2, ids_.rstd2, ids_.lse}) saved.release(id);
 }
 
 void Block::backward_weight(PassContext& ctx,
                             const ParameterSet& parameters,
-                            const float* dy,
+                            const void* dy,
                             SavedTensors& saved) const {
   linear_backward_weight(ctx, parameters, down_, saved.get(ids_.gelu_out), dy);
   linear_backward_weight(ctx, parameters, up_, saved.get(ids_.norm2_out), saved.get(ids_.up_out));

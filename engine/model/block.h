@@ -27,19 +27,19 @@ class Block {
   /// y [N, C] from x [N, C]. The caller keeps x until backward_input.
   void forward(PassContext& ctx,
                const ParameterSet& parameters,
-               float* y,
-               const float* x,
+               void* y,
+               const void* x,
                SavedTensors& saved) const;
   /// dx [N, C] from dy [N, C]. dx may be x. The caller keeps dy until backward_weight.
   void backward_input(PassContext& ctx,
                       const ParameterSet& parameters,
-                      float* dx,
-                      const float* dy,
-                      const float* x,
+                      void* dx,
+                      const void* dy,
+                      const void* x,
                       SavedTensors& saved) const;
   void backward_weight(PassContext& ctx,
                        const ParameterSet& parameters,
-                       const float* dy,
+                       const void* dy,
                        SavedTensors& saved) const;
   /// Ends the life of everything that forward saved, when no backward pass will come (evaluation).
   void discard(SavedTensors& saved) const;

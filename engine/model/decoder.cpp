@@ -24,7 +24,7 @@ Decoder::Decoder(const TransformerConfig& config, device::Backend& backend)
   }
   final_norm_ = make_norm(config, model, "transformer.ln_f", parameters_);
   projection_ = config.tie_embeddings ? token_table_ : parameters_.add(model, "lm_head.weight");
-  parameters_.allocate(backend);
+  parameters_.allocate(backend, DType::kFloat32);
   const auto T = static_cast<std::size_t>(config.seq_len);
   cache_ = device::Buffer(backend, 2 * static_cast<std::size_t>(config.num_layers) * T *
                                        static_cast<std::size_t>(C) * sizeof(float));
@@ -41,7 +41,7 @@ float* Decoder::cache(std::size_t layer, std::size_t which) const {
 
 std::size_t Decoder::scratch_bytes() {
   device::Arena counting = device::Arena::counting();
-  PassContext ctx{backend_.ops(), *stream_, counting, 1, config_.seq_len};
+  PassContext ctx{backend_.ops(), *stream_, counting, 1, config_.seq_len, DType::kFloat32};
   run(ctx);
   return counting.high_water();
 }
@@ -51,7 +51,7 @@ std::span<const float> Decoder::extend(std::span<const std::int32_t> tokens) {
   HALFPIPE_CHECK(n >= 1 && n <= config_.seq_len - length_, "the cache has no room for the tokens");
   backend_.copy_async(tokens_.bytes_pointer(), tokens.data(), tokens.size_bytes(), *stream_);
   device::Arena arena(scratch_.bytes_pointer(), scratch_.bytes());
-  PassContext ctx{backend_.ops(), *stream_, arena, 1, n};
+  PassContext ctx{backend_.ops(), *stream_, arena, 1, n, DType::kFloat32};
   const float* logits = run(ctx);
   backend_.copy_async(logits_.data(), logits, logits_.size() * sizeof(float), *stream_);
   stream_->synchronize();
@@ -78,7 +78,7 @@ float* Decoder::run(PassContext& ctx) {
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) run_block(ctx, layer, x);
 
   const device::ArenaScope scope(ctx.workspace);
-  PassContext last{ctx.ops, ctx.stream, ctx.workspace, 1, 1};
+  PassContext last{ctx.ops, ctx.stream, ctx.workspace, 1, 1, DType::kFloat32};
   auto* mean = ctx.workspace.take<float>(1);
   auto* rstd = ctx.workspace.take<float>(1);
   auto* norm_out = ctx.workspace.take<float>(C);

@@ -12,23 +12,24 @@ Embedding::Embedding(const TransformerConfig& config,
 
 void Embedding::forward(PassContext& ctx,
                         const ParameterSet& parameters,
-                        float* out,
+                        void* out,
                         const std::int32_t* tokens) const {
   if (ctx.counting()) return;
   ctx.ops.embedding_forward({.out = out,
                              .tokens = tokens,
-                             .token_table = parameters[token_table_].value,
-                             .position_table = parameters[position_table_].value,
+                             .token_table = parameters[token_table_].operand(),
+                             .position_table = parameters[position_table_].operand(),
                              .B = ctx.B,
                              .T = ctx.T,
                              .C = C_,
-                             .first_position = 0},
+                             .first_position = 0,
+                             .dtype = ctx.dtype},
                             ctx.stream);
 }
 
 void Embedding::backward_input(PassContext& ctx,
                                const ParameterSet& parameters,
-                               const float* dout,
+                               const void* dout,
                                const std::int32_t* tokens) const {
   if (ctx.counting()) return;
   ctx.ops.embedding_backward_weight({.dtoken_table = parameters[token_table_].gradient,
@@ -37,7 +38,8 @@ void Embedding::backward_input(PassContext& ctx,
                                      .tokens = tokens,
                                      .B = ctx.B,
                                      .T = ctx.T,
-                                     .C = C_},
+                                     .C = C_,
+                                     .dtype = ctx.dtype},
                                     ctx.stream);
 }
 

@@ -18,13 +18,13 @@ class Embedding {
   /// out [N, C] from tokens [B, T]. Saves nothing: the tokens of a step stay where they are.
   void forward(PassContext& ctx,
                const ParameterSet& parameters,
-               float* out,
+               void* out,
                const std::int32_t* tokens) const;
   /// Accumulates the gradients of both tables. Runs within the stage's backward_input: keeping dout
   /// [N, C] until backward_weight would cost more than the sum saves.
   void backward_input(PassContext& ctx,
                       const ParameterSet& parameters,
-                      const float* dout,
+                      const void* dout,
                       const std::int32_t* tokens) const;
 
  private:

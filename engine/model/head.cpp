@@ -15,23 +15,24 @@ Head::Head(const TransformerConfig& config,
 
   const std::int64_t N = B * config.seq_len;
   const auto until_input = Lifetime::kForwardToBackwardInput;
-  ids_.mean = layout.declare(until_input, N);
-  ids_.rstd = layout.declare(until_input, N);
-  ids_.norm_out = layout.declare(until_input, N * C_);
-  ids_.logits = layout.declare(until_input, N * V_);
+  ids_.mean = layout.declare(until_input, N, DType::kFloat32);
+  ids_.rstd = layout.declare(until_input, N, DType::kFloat32);
+  ids_.norm_out = layout.declare(until_input, N * C_, config.dtype);
+  ids_.logits = layout.declare(until_input, N * V_, config.dtype);
 }
 
 void Head::forward(PassContext& ctx,
                    const ParameterSet& parameters,
-                   const float* x,
+                   const void* x,
                    const LossTargets& loss,
                    SavedTensors& saved) const {
-  float* norm_out = saved.save(ids_.norm_out);
-  norm_forward(ctx, parameters, norm_, norm_out, saved.save(ids_.mean), saved.save(ids_.rstd), x);
-  float* logits = saved.save(ids_.logits);
+  std::byte* norm_out = saved.save(ids_.norm_out);
+  norm_forward(ctx, parameters, norm_, norm_out, saved.save_floats(ids_.mean),
+               saved.save_floats(ids_.rstd), x);
+  std::byte* logits = saved.save(ids_.logits);
   run_matmul(ctx, {.c = logits,
                    .a = norm_out,
-                   .b = parameters[projection_].value,
+                   .b = parameters[projection_].operand(),
                    .bias_or_null = nullptr,
                    .residual_or_null = nullptr,
                    .M = ctx.N(),
@@ -40,25 +41,27 @@ void Head::forward(PassContext& ctx,
                    .transpose_a = false,
                    .transpose_b = true,
                    .accumulate = false,
-                   .scratch = nullptr});
+                   .scratch = nullptr,
+                   .dtype = ctx.dtype});
   if (ctx.counting()) return;
   ctx.ops.cross_entropy({.losses = loss.losses,
                          .logits = logits,
                          .targets = loss.targets,
                          .N = ctx.N(),
                          .V = V_,
-                         .scale = loss.scale},
+                         .scale = loss.scale,
+                         .dtype = ctx.dtype},
                         ctx.stream);
 }
 
 void Head::backward_input(PassContext& ctx,
                           const ParameterSet& parameters,
-                          float* dx,
-                          const float* x,
+                          void* dx,
+                          const void* x,
                           SavedTensors& saved) const {
   const device::ArenaScope scope(ctx.workspace);
   const Parameter& projection = parameters[projection_];
-  const float* dlogits = saved.get(ids_.logits);
+  const std::byte* dlogits = saved.get(ids_.logits);
   run_matmul(ctx, {.c = tied_ ? projection.head_gradient : projection.gradient,
                    .a = dlogits,
                    .b = saved.get(ids_.norm_out),
@@ -70,11 +73,12 @@ void Head::backward_input(PassContext& ctx,
                    .transpose_a = true,
                    .transpose_b = false,
                    .accumulate = true,
-                   .scratch = nullptr});
-  float* dnorm = ctx.workspace.take<float>(ctx.N() * C_);
+                   .scratch = nullptr,
+                   .dtype = ctx.dtype});
+  std::byte* dnorm = ctx.take(ctx.N() * C_);
   run_matmul(ctx, {.c = dnorm,
                    .a = dlogits,
-                   .b = projection.value,
+                   .b = projection.operand(),
                    .bias_or_null = nullptr,
                    .residual_or_null = nullptr,
                    .M = ctx.N(),
@@ -83,9 +87,10 @@ void Head::backward_input(PassContext& ctx,
                    .transpose_a = false,
                    .transpose_b = false,
                    .accumulate = false,
-                   .scratch = nullptr});
-  norm_backward(ctx, parameters, norm_, dx, {dnorm, x, saved.get(ids_.mean), saved.get(ids_.rstd)},
-                nullptr);
+                   .scratch = nullptr,
+                   .dtype = ctx.dtype});
+  norm_backward(ctx, parameters, norm_, dx,
+                {dnorm, x, saved.get_floats(ids_.mean), saved.get_floats(ids_.rstd)}, nullptr);
   discard(saved);
 }
 

@@ -29,7 +29,7 @@ class Head {
   /// backward_input.
   void forward(PassContext& ctx,
                const ParameterSet& parameters,
-               const float* x,
+               const void* x,
                const LossTargets& loss,
                SavedTensors& saved) const;
   /// dx [N, C], which may be x, and all parameter gradients: the logits' gradient [N, V] is larger
@@ -37,8 +37,8 @@ class Head {
   /// backward_weight.
   void backward_input(PassContext& ctx,
                       const ParameterSet& parameters,
-                      float* dx,
-                      const float* x,
+                      void* dx,
+                      const void* x,
                       SavedTensors& saved) const;
   void discard(SavedTensors& saved) const;
 

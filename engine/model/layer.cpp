@@ -5,8 +5,8 @@ namespace halfpipe::model {
 
 namespace {
 
-float* value_or_null(const ParameterSet& parameters, int index) {
-  return index < 0 ? nullptr : parameters[index].value;
+const void* operand_or_null(const ParameterSet& parameters, int index) {
+  return index < 0 ? nullptr : parameters[index].operand();
 }
 
 float* gradient_or_null(const ParameterSet& parameters, int index) {
@@ -50,13 +50,13 @@ void run_matmul(PassContext& ctx, ops::Matmul args) {
 void linear_forward(PassContext& ctx,
                     const ParameterSet& parameters,
                     const Linear& linear,
-                    float* y,
-                    const float* x,
-                    const float* residual_or_null) {
+                    void* y,
+                    const void* x,
+                    const void* residual_or_null) {
   run_matmul(ctx, {.c = y,
                    .a = x,
-                   .b = parameters[linear.weight].value,
-                   .bias_or_null = value_or_null(parameters, linear.bias_or_none),
+                   .b = parameters[linear.weight].operand(),
+                   .bias_or_null = operand_or_null(parameters, linear.bias_or_none),
                    .residual_or_null = residual_or_null,
                    .M = ctx.N(),
                    .N = linear.out,
@@ -64,17 +64,18 @@ void linear_forward(PassContext& ctx,
                    .transpose_a = false,
                    .transpose_b = false,
                    .accumulate = false,
-                   .scratch = nullptr});
+                   .scratch = nullptr,
+                   .dtype = ctx.dtype});
 }
 
 void linear_backward_input(PassContext& ctx,
                            const ParameterSet& parameters,
                            const Linear& linear,
-                           float* dx,
-                           const float* dy) {
+                           void* dx,
+                           const void* dy) {
   run_matmul(ctx, {.c = dx,
                    .a = dy,
-                   .b = parameters[linear.weight].value,
+                   .b = parameters[linear.weight].operand(),
                    .bias_or_null = nullptr,
                    .residual_or_null = nullptr,
                    .M = ctx.N(),
@@ -83,14 +84,15 @@ void linear_backward_input(PassContext& ctx,
                    .transpose_a = false,
                    .transpose_b = true,
                    .accumulate = false,
-                   .scratch = nullptr});
+                   .scratch = nullptr,
+                   .dtype = ctx.dtype});
 }
 
 void linear_backward_weight(PassContext& ctx,
                             const ParameterSet& parameters,
                             const Linear& linear,
-                            const float* x,
-                            const float* dy) {
+                            const void* x,
+                            const void* dy) {
   run_matmul(ctx, {.c = parameters[linear.weight].gradient,
                    .a = x,
                    .b = dy,
@@ -102,40 +104,45 @@ void linear_backward_weight(PassContext& ctx,
                    .transpose_a = true,
                    .transpose_b = false,
                    .accumulate = true,
-                   .scratch = nullptr});
+                   .scratch = nullptr,
+                   .dtype = ctx.dtype});
   if (linear.bias_or_none >= 0 && !ctx.counting()) {
-    ctx.ops.column_sum(
-        {.dst = parameters[linear.bias_or_none].gradient, .x = dy, .N = ctx.N(), .C = linear.out},
-        ctx.stream);
+    ctx.ops.column_sum({.dst = parameters[linear.bias_or_none].gradient,
+                        .x = dy,
+                        .N = ctx.N(),
+                        .C = linear.out,
+                        .dtype = ctx.dtype},
+                       ctx.stream);
   }
 }
 
 void norm_forward(PassContext& ctx,
                   const ParameterSet& parameters,
                   const Norm& norm,
-                  float* out,
+                  void* out,
                   float* mean,
                   float* rstd,
-                  const float* x) {
+                  const void* x) {
   if (ctx.counting()) return;
   ctx.ops.layer_norm_forward({.out = out,
                               .mean = mean,
                               .rstd = rstd,
                               .x = x,
-                              .weight = parameters[norm.weight].value,
-                              .bias_or_null = value_or_null(parameters, norm.bias_or_none),
+                              .weight = parameters[norm.weight].operand(),
+                              .bias_or_null = operand_or_null(parameters, norm.bias_or_none),
                               .N = ctx.N(),
                               .C = norm.C,
-                              .eps = TransformerConfig::kNormEpsilon},
+                              .eps = TransformerConfig::kNormEpsilon,
+                              .dtype = ctx.dtype},
                              ctx.stream);
 }
 
 void norm_backward(PassContext& ctx,
                    const ParameterSet& parameters,
                    const Norm& norm,
-                   float* dx,
+                   void* dx,
                    const NormGradientInputs& inputs,
-                   const float* residual_or_null) {
+                   const void* residual_or_null) {
   if (ctx.counting()) return;
   ctx.ops.layer_norm_backward_weight(
       {.dweight = parameters[norm.weight].gradient,
@@ -145,17 +152,19 @@ void norm_backward(PassContext& ctx,
        .mean = inputs.mean,
        .rstd = inputs.rstd,
        .N = ctx.N(),
-       .C = norm.C},
+       .C = norm.C,
+       .dtype = ctx.dtype},
       ctx.stream);
   ctx.ops.layer_norm_backward_input({.dx = dx,
                                      .dout = inputs.dout,
                                      .x = inputs.x,
                                      .mean = inputs.mean,
                                      .rstd = inputs.rstd,
-                                     .weight = parameters[norm.weight].value,
+                                     .weight = parameters[norm.weight].operand(),
                                      .residual_or_null = residual_or_null,
                                      .N = ctx.N(),
-                                     .C = norm.C},
+                                     .C = norm.C,
+                                     .dtype = ctx.dtype},
                                     ctx.stream);
 }
 

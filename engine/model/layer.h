@@ -30,10 +30,15 @@ struct PassContext {
   device::Arena& workspace;  // scratch, free again when the pass ends
   std::int64_t B;            // sequences in the micro-batch
   std::int64_t T;            // tokens in each, at most the model's seq_len
+  DType dtype;               // of activations and of the weights that passes read
 
   [[nodiscard]] std::int64_t N() const { return B * T; }
   /// A counting workspace means that only sizes are wanted: no kernel runs.
   [[nodiscard]] bool counting() const { return workspace.is_counting(); }
+  /// Scratch for `count` elements of dtype.
+  [[nodiscard]] std::byte* take(std::int64_t count) const {
+    return workspace.take_bytes(static_cast<std::size_t>(count) * size_of(dtype));
+  }
 };
 
 /// A weight matrix [in, out] and its optional bias, by index into the rank's parameters.
@@ -56,21 +61,21 @@ struct Linear {
 void linear_forward(PassContext& ctx,
                     const ParameterSet& parameters,
                     const Linear& linear,
-                    float* y,
-                    const float* x,
-                    const float* residual_or_null);
+                    void* y,
+                    const void* x,
+                    const void* residual_or_null);
 /// dx = dy W^T. Overwrites dx.
 void linear_backward_input(PassContext& ctx,
                            const ParameterSet& parameters,
                            const Linear& linear,
-                           float* dx,
-                           const float* dy);
+                           void* dx,
+                           const void* dy);
 /// dW += x^T dy;  db += column sums of dy.
 void linear_backward_weight(PassContext& ctx,
                             const ParameterSet& parameters,
                             const Linear& linear,
-                            const float* x,
-                            const float* dy);
+                            const void* x,
+                            const void* dy);
 /// Runs a matrix product with scratch from the workspace.
 void run_matmul(PassContext& ctx, ops::Matmul args);
 
@@ -90,14 +95,14 @@ struct Norm {
 void norm_forward(PassContext& ctx,
                   const ParameterSet& parameters,
                   const Norm& norm,
-                  float* out,
+                  void* out,
                   float* mean,
                   float* rstd,
-                  const float* x);
+                  const void* x);
 /// What both gradients of a norm read.
 struct NormGradientInputs {
-  const float* dout;
-  const float* x;
+  const void* dout;
+  const void* x;
   const float* mean;
   const float* rstd;
 };
@@ -106,8 +111,8 @@ struct NormGradientInputs {
 void norm_backward(PassContext& ctx,
                    const ParameterSet& parameters,
                    const Norm& norm,
-                   float* dx,
+                   void* dx,
                    const NormGradientInputs& inputs,
-                   const float* residual_or_null);
+                   const void* residual_or_null);
 
 }  // namespace halfpipe::model

@@ -10,9 +10,10 @@ LossEvaluator::LossEvaluator(const TransformerConfig& config,
                              device::Backend& backend,
                              std::int64_t B)
     : config_(config), backend_(backend), B_(B), stream_(backend.make_stream("evaluation")) {
+  HALFPIPE_CHECK(config.dtype == DType::kFloat32, "losses are evaluated in float32");
   const StageLayers all{0, 0, config.num_layers, true, true};
   stage_ = std::make_unique<Stage>(config, all_parameters(config), all, B, parameters_);
-  parameters_.allocate(backend);
+  parameters_.allocate(backend, config.dtype);
   const SavedLayout& layout = stage_->layout();
   saved_ = device::Buffer(backend, layout.bytes(Lifetime::kForwardToBackwardInput) +
                                        layout.bytes(Lifetime::kForwardToBackwardWeight));
@@ -32,7 +33,7 @@ double LossEvaluator::sum_of_losses(std::span<const std::int32_t> inputs,
   backend_.copy_async(tokens_.bytes_pointer(), inputs.data(), inputs.size_bytes(), *stream_);
   backend_.copy_async(targets_.bytes_pointer(), targets.data(), targets.size_bytes(), *stream_);
   device::Arena workspace(workspace_.bytes_pointer(), workspace_.bytes());
-  PassContext ctx{backend_.ops(), *stream_, workspace, B_, config_.seq_len};
+  PassContext ctx{backend_.ops(), *stream_, workspace, B_, config_.seq_len, config_.dtype};
   std::byte* base = saved_.bytes_pointer();
   SavedTensors saved(
       stage_->layout(),

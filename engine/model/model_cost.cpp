@@ -50,7 +50,7 @@ std::vector<int> balanced_blocks_per_stage(const TransformerConfig& config,
 }
 
 std::int64_t message_bytes(const TransformerConfig& config, std::int64_t B) {
-  return B * config.seq_len * config.hidden_size * static_cast<std::int64_t>(sizeof(float));
+  return B * config.seq_len * config.hidden_size * static_cast<std::int64_t>(size_of(config.dtype));
 }
 
 schedule::CostModel estimate_costs(const TransformerConfig& config,

@@ -2,11 +2,14 @@
 #include "engine/model/parameter.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <thread>
 
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
 #include "kernels/core/philox.h"
+#include "kernels/ops/ops.h"
 
 namespace halfpipe::model {
 
@@ -91,28 +94,43 @@ int ParameterSet::add(const std::vector<ParameterSpec>& model, const std::string
   return index->second;
 }
 
-ParameterBytes parameter_bytes(const std::vector<Parameter>& parameters) {
-  ParameterBytes bytes{0, 0};
+namespace {
+
+std::size_t bytes_of(const Parameter& parameter, DType dtype) {
+  return padded_bytes(static_cast<std::size_t>(parameter.count()) * size_of(dtype));
+}
+
+}  // namespace
+
+ParameterBytes parameter_bytes(const std::vector<Parameter>& parameters, DType dtype) {
+  ParameterBytes bytes{0, 0, 0};
   for (const Parameter& parameter : parameters) {
-    const std::size_t padded =
-        padded_bytes(static_cast<std::size_t>(parameter.count()) * sizeof(float));
+    const std::size_t padded = bytes_of(parameter, DType::kFloat32);
     bytes.values += padded;
+    if (dtype == DType::kBFloat16) bytes.copies += bytes_of(parameter, dtype);
     bytes.gradients += parameter.has_head_gradient ? 2 * padded : padded;
   }
   return bytes;
 }
 
-void ParameterSet::allocate(device::Backend& backend) {
-  const ParameterBytes bytes = parameter_bytes(parameters_);
+void ParameterSet::allocate(device::Backend& backend, DType dtype) {
+  HALFPIPE_CHECK(dtype == DType::kFloat32 || dtype == DType::kBFloat16,
+                 "passes read float32 or bfloat16");
+  const ParameterBytes bytes = parameter_bytes(parameters_, dtype);
   values_ = device::Buffer(backend, bytes.values);
+  copies_ = device::Buffer(backend, bytes.copies);
   gradients_ = device::Buffer(backend, bytes.gradients);
   std::byte* value = values_.bytes_pointer();
+  std::byte* copy = copies_.bytes_pointer();
   std::byte* gradient = gradients_.bytes_pointer();
   for (Parameter& parameter : parameters_) {
-    const std::size_t padded =
-        padded_bytes(static_cast<std::size_t>(parameter.count()) * sizeof(float));
+    const std::size_t padded = bytes_of(parameter, DType::kFloat32);
     parameter.value = reinterpret_cast<float*>(value);
     value += padded;
+    if (copy != nullptr) {
+      parameter.copy = reinterpret_cast<BFloat16*>(copy);
+      copy += bytes_of(parameter, dtype);
+    }
     parameter.gradient = reinterpret_cast<float*>(gradient);
     gradient += padded;
     if (parameter.has_head_gradient) {
@@ -122,12 +140,41 @@ void ParameterSet::allocate(device::Backend& backend) {
   }
 }
 
+void ParameterSet::round_copies(const device::Backend& backend, device::Stream& stream) {
+  for (const Parameter& parameter : parameters_) {
+    if (parameter.copy == nullptr) continue;
+    backend.ops().round_to_bfloat16(
+        {.dst = parameter.copy, .src = parameter.value, .count = parameter.count()}, stream);
+  }
+}
+
 Parameter* ParameterSet::find(const std::string& name) {
   const auto index = indices_.find(name);
   return index == indices_.end() ? nullptr : &(*this)[index->second];
 }
 
-void initialise(const ParameterSpec& spec, std::uint64_t seed, float* out) {
+namespace {
+
+/// Values first .. last - 1 of a normal parameter; first is even.
+void initialise_normal(const ParameterSpec& spec,
+                       std::uint64_t seed,
+                       std::int64_t first,
+                       std::int64_t last,
+                       float* out) {
+  const std::uint64_t stream = hash_name(spec.name);
+  const double deviation = spec.standard_deviation;
+  for (std::int64_t i = first; i < last; i += 2) {
+    const auto words = philox(seed, static_cast<std::uint64_t>(i / 2), stream);
+    out[i] = static_cast<float>(deviation * standard_normal(words[0], words[1]));
+    if (i + 1 < last) {
+      out[i + 1] = static_cast<float>(deviation * standard_normal(words[2], words[3]));
+    }
+  }
+}
+
+}  // namespace
+
+void initialise(const ParameterSpec& spec, std::uint64_t seed, float* out, int num_threads) {
   const std::int64_t count = spec.shape.num_elements();
   switch (spec.initialisation) {
     case Initialisation::kZero:
@@ -139,15 +186,19 @@ void initialise(const ParameterSpec& spec, std::uint64_t seed, float* out) {
     case Initialisation::kNormal:
       break;
   }
-  const std::uint64_t stream = hash_name(spec.name);
-  for (std::int64_t i = 0; i < count; i += 2) {
-    const auto words = philox(seed, static_cast<std::uint64_t>(i / 2), stream);
-    const double deviation = spec.standard_deviation;
-    out[i] = static_cast<float>(deviation * standard_normal(words[0], words[1]));
-    if (i + 1 < count) {
-      out[i + 1] = static_cast<float>(deviation * standard_normal(words[2], words[3]));
+  // Every value has a number of its own in the generator, so that parts can be made at once.
+  constexpr std::int64_t kPart = std::int64_t{1} << 20;  // even: values come in pairs
+  const std::int64_t num_parts = ceil_div(count, kPart);
+  std::atomic<std::int64_t> next_part = 0;
+  const auto make_parts = [&] {
+    for (std::int64_t part = next_part++; part < num_parts; part = next_part++) {
+      initialise_normal(spec, seed, part * kPart, std::min(count, (part + 1) * kPart), out);
     }
-  }
+  };
+  std::vector<std::jthread> helpers;
+  for (std::int64_t i = 1; i < std::min<std::int64_t>(num_threads, num_parts); ++i)
+    helpers.emplace_back(make_parts);
+  make_parts();
 }
 
 }  // namespace halfpipe::model

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "engine/model/transformer_config.h"
+#include "kernels/core/bfloat16.h"
+#include "kernels/core/dtype.h"
 #include "kernels/core/tensor.h"
 #include "kernels/device/buffer.h"
 
@@ -45,6 +47,7 @@ struct Parameter {
   bool owned =
       true;  // false for the copy of a tied embedding on the last rank of a linear placement
   float* value = nullptr;     // [spec.shape]
+  BFloat16* copy = nullptr;   // value rounded, which passes read instead of it; null in float32
   float* gradient = nullptr;  // float32 accumulator over the micro-batches of a step
   // A tied embedding is used twice and accumulates each use apart, so that the sum of both has the
   // same bits wherever the two uses run: gradient is the embedding's use, head_gradient the head's.
@@ -52,17 +55,24 @@ struct Parameter {
   float* head_gradient = nullptr;
 
   [[nodiscard]] std::int64_t count() const { return spec.shape.num_elements(); }
+  /// What passes read: value, or its copy.
+  [[nodiscard]] const void* operand() const {
+    return copy == nullptr ? static_cast<const void*>(value) : copy;
+  }
 };
 
-/// Owns the memory of all parameters of a rank and of their gradients.
+/// Owns the memory of all parameters of a rank, of their bfloat16 copies and of their gradients.
 class ParameterSet {
  public:
   /// Adds a parameter of the model by name; returns its index in this set. Adding a name twice
   /// returns the first.
   int add(const std::vector<ParameterSpec>& model, const std::string& name);
   /// Takes the memory; nothing may be added afterwards. Contents are undefined until initialise or
-  /// a load.
-  void allocate(device::Backend& backend);
+  /// a load. dtype: what passes read; bfloat16 takes copies beside the float32 values.
+  void allocate(device::Backend& backend, DType dtype);
+  /// Makes every copy anew, after values were set by anything but the optimizer. Ordered by the
+  /// stream.
+  void round_copies(const device::Backend& backend, device::Stream& stream);
 
   [[nodiscard]] Parameter& operator[](int index) {
     return parameters_[static_cast<std::size_t>(index)];
@@ -75,6 +85,7 @@ class ParameterSet {
   [[nodiscard]] Parameter* find(const std::string& name);
 
   [[nodiscard]] std::size_t value_bytes() const { return values_.bytes(); }
+  [[nodiscard]] std::size_t copy_bytes() const { return copies_.bytes(); }
   [[nodiscard]] std::size_t gradient_bytes() const { return gradients_.bytes(); }
   /// All gradient accumulators at once, to be cleared before a step.
   [[nodiscard]] device::Buffer& gradients() { return gradients_; }
@@ -84,18 +95,20 @@ class ParameterSet {
   std::unordered_map<std::string, int> indices_;  // into parameters_, by name
   std::ptrdiff_t last_found_ = 0;                 // in the model, by add
   device::Buffer values_;
+  device::Buffer copies_;
   device::Buffer gradients_;
 };
 
 /// Bytes that ParameterSet::allocate would take for parameters of these counts.
 struct ParameterBytes {
   std::size_t values;
+  std::size_t copies;
   std::size_t gradients;
 };
-[[nodiscard]] ParameterBytes parameter_bytes(const std::vector<Parameter>& parameters);
+[[nodiscard]] ParameterBytes parameter_bytes(const std::vector<Parameter>& parameters, DType dtype);
 
-/// Fills host memory with the initial values of a parameter. They depend on (seed, name, element)
-/// alone.
-void initialise(const ParameterSpec& spec, std::uint64_t seed, float* out);
+/// Fills host memory with the initial values of a parameter, by num_threads threads. They depend on
+/// (seed, name, element) alone.
+void initialise(const ParameterSpec& spec, std::uint64_t seed, float* out, int num_threads = 1);
 
 }  // namespace halfpipe::model

@@ -5,9 +5,9 @@
 
 namespace halfpipe::model {
 
-int SavedLayout::declare(Lifetime lifetime, std::int64_t count) {
+int SavedLayout::declare(Lifetime lifetime, std::int64_t count, DType dtype) {
   std::size_t& total = totals_[static_cast<std::size_t>(lifetime)];
-  const std::size_t bytes = padded_bytes(static_cast<std::size_t>(count) * sizeof(float));
+  const std::size_t bytes = padded_bytes(static_cast<std::size_t>(count) * size_of(dtype));
   entries_.push_back({lifetime, total, bytes});
   total += bytes;
   return static_cast<int>(entries_.size()) - 1;
@@ -18,7 +18,7 @@ void LiveBytes::subtract(std::size_t bytes) {
   current_ -= bytes;
 }
 
-float* SavedTensors::save(int id) {
+std::byte* SavedTensors::save(int id) {
   live_->add(layout_->entry(id).bytes);
   return get(id);
 }

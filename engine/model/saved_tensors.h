@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/core/align.h"
+#include "kernels/core/dtype.h"
 
 namespace halfpipe::model {
 
@@ -24,8 +25,8 @@ inline constexpr std::size_t kNumLifetimes = 3;
 /// Sizes and places of the saved tensors of one stage, built once by the layers that need them.
 class SavedLayout {
  public:
-  /// Declares float32 tensor of `count` elements; returns its id.
-  int declare(Lifetime lifetime, std::int64_t count);
+  /// Declares a tensor of `count` elements; returns its id.
+  int declare(Lifetime lifetime, std::int64_t count, DType dtype);
 
   [[nodiscard]] std::size_t bytes(Lifetime lifetime) const {
     return totals_[static_cast<std::size_t>(lifetime)];
@@ -71,13 +72,16 @@ class SavedTensors {
       : layout_(&layout), bases_(bases), live_(&live) {}
 
   /// Starts the life of a tensor; its contents are undefined.
-  [[nodiscard]] float* save(int id);
+  [[nodiscard]] std::byte* save(int id);
   /// A tensor that is alive; null when the base of its lifetime is null (only sizes are wanted).
-  [[nodiscard]] float* get(int id) const {
+  [[nodiscard]] std::byte* get(int id) const {
     const SavedLayout::Entry& entry = layout_->entry(id);
     std::byte* base = bases_[static_cast<std::size_t>(entry.lifetime)];
-    return base == nullptr ? nullptr : reinterpret_cast<float*>(base + entry.offset);
+    return base == nullptr ? nullptr : base + entry.offset;
   }
+  /// The same of a float32 tensor: statistics.
+  [[nodiscard]] float* save_floats(int id) { return reinterpret_cast<float*>(save(id)); }
+  [[nodiscard]] float* get_floats(int id) const { return reinterpret_cast<float*>(get(id)); }
   /// Ends its life.
   void release(int id) { live_->subtract(layout_->entry(id).bytes); }
 

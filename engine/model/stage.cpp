@@ -18,21 +18,22 @@ Stage::Stage(const TransformerConfig& config,
              const StageLayers& layers,
              std::int64_t B,
              ParameterSet& parameters)
-    : layers_(layers), C_(config.hidden_size), T_(config.seq_len) {
+    : layers_(layers), C_(config.hidden_size), T_(config.seq_len), dtype_(config.dtype) {
   const std::int64_t count = B * config.seq_len * C_;
   if (layers.has_embedding) embedding_.emplace(config, model, parameters);
   for (int i = 0; i < layers.num_blocks; ++i) {
-    block_inputs_.push_back(layout_.declare(Lifetime::kForwardToBackwardWeight, count));
+    block_inputs_.push_back(
+        layout_.declare(Lifetime::kForwardToBackwardWeight, count, config.dtype));
     blocks_.emplace_back(config, model, layers.first_block + i, B, parameters, layout_);
   }
   if (layers.has_head) {
-    head_input_ = layout_.declare(Lifetime::kForwardToBackwardInput, count);
+    head_input_ = layout_.declare(Lifetime::kForwardToBackwardInput, count, config.dtype);
     head_.emplace(config, model, B, parameters, layout_);
   }
 }
 
 std::size_t Stage::activation_bytes(const PassContext& ctx) const {
-  return static_cast<std::size_t>(ctx.N() * C_) * sizeof(float);
+  return static_cast<std::size_t>(ctx.N() * C_) * size_of(ctx.dtype);
 }
 
 void Stage::forward(PassContext& ctx,
@@ -41,18 +42,18 @@ void Stage::forward(PassContext& ctx,
                     SavedTensors& saved,
                     device::Backend& backend) const {
   // Each layer writes straight into the place where the next one keeps its input.
-  float* x = !blocks_.empty() ? saved.save(block_inputs_[0])
-             : head_          ? saved.save(head_input_)
-                              : io.output;
+  void* x = !blocks_.empty() ? saved.save(block_inputs_[0])
+            : head_          ? saved.save(head_input_)
+                             : io.output;
   if (embedding_) {
     embedding_->forward(ctx, parameters, x, io.tokens);
   } else if (!ctx.counting()) {
     backend.copy_async(x, io.input, activation_bytes(ctx), ctx.stream);
   }
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    float* y = i + 1 < blocks_.size() ? saved.save(block_inputs_[i + 1])
-               : head_                ? saved.save(head_input_)
-                                      : io.output;
+    void* y = i + 1 < blocks_.size() ? saved.save(block_inputs_[i + 1])
+              : head_                ? saved.save(head_input_)
+                                     : io.output;
     blocks_[i].forward(ctx, parameters, y, x, saved);
     x = y;
   }
@@ -65,18 +66,18 @@ void Stage::backward_input(PassContext& ctx,
                            SavedTensors& saved,
                            device::Backend& backend) const {
   const device::ArenaScope scope(ctx.workspace);
-  const float* output_gradient = io.input;
-  float* input_gradient = embedding_ ? ctx.workspace.take<float>(ctx.N() * C_) : io.output;
+  const void* output_gradient = io.input;
+  void* input_gradient = embedding_ ? ctx.take(ctx.N() * C_) : io.output;
   if (head_) {
-    float* dx = blocks_.empty() ? input_gradient : ctx.workspace.take<float>(ctx.N() * C_);
+    void* dx = blocks_.empty() ? input_gradient : ctx.take(ctx.N() * C_);
     head_->backward_input(ctx, parameters, dx, saved.get(head_input_), saved);
     saved.release(head_input_);
     output_gradient = dx;
   }
-  const float* dy = output_gradient;
+  const void* dy = output_gradient;
   for (std::size_t i = blocks_.size(); i-- > 0;) {
-    const float* x = saved.get(block_inputs_[i]);
-    float* dx = i == 0 ? input_gradient : saved.get(block_inputs_[i]);
+    const std::byte* x = saved.get(block_inputs_[i]);
+    void* dx = i == 0 ? input_gradient : saved.get(block_inputs_[i]);
     blocks_[i].backward_input(ctx, parameters, dx, dy, x, saved);
     dy = dx;
   }
@@ -90,7 +91,7 @@ void Stage::backward_input(PassContext& ctx,
   }
 }
 
-const float* Stage::saved_gradient(std::size_t index, const SavedTensors& saved) const {
+const std::byte* Stage::saved_gradient(std::size_t index, const SavedTensors& saved) const {
   return saved.get(block_inputs_[index + 1 < blocks_.size() ? index + 1 : 0]);
 }
 
@@ -117,7 +118,7 @@ std::size_t Stage::workspace_bytes(device::Backend& backend,
                                    std::int64_t B) const {
   const std::unique_ptr<device::Stream> stream = backend.make_stream("counting");
   device::Arena counting = device::Arena::counting();
-  PassContext ctx{backend.ops(), *stream, counting, B, T_};
+  PassContext ctx{backend.ops(), *stream, counting, B, T_, dtype_};
   LiveBytes live;
   SavedTensors saved(layout_, kNoMemory, live);
   const StageIo io{};

@@ -16,9 +16,9 @@ namespace halfpipe::model {
 /// What a stage's passes read and write outside their saved tensors; members that a stage has no
 /// use for are null.
 struct StageIo {
-  const float* input;  // forward: activation [N, C] of the stage before; backward_input: gradient
-                       // of the output
-  float* output;       // forward: activation [N, C]; backward_input: gradient of the input
+  const void* input;  // forward: activation [N, C] of the stage before; backward_input: gradient
+                      // of the output
+  void* output;       // forward: activation [N, C]; backward_input: gradient of the input
   const std::int32_t* tokens;  // [B, T] of the micro-batch, first stage
   LossTargets loss;            // last stage
 };
@@ -56,11 +56,12 @@ class Stage {
  private:
   [[nodiscard]] std::size_t activation_bytes(const PassContext& ctx) const;
   /// The gradient of block `index`'s output, as backward_weight finds it.
-  [[nodiscard]] const float* saved_gradient(std::size_t index, const SavedTensors& saved) const;
+  [[nodiscard]] const std::byte* saved_gradient(std::size_t index, const SavedTensors& saved) const;
 
   StageLayers layers_;
   std::int64_t C_;
   std::int64_t T_;
+  DType dtype_;
   SavedLayout layout_;
   std::optional<Embedding> embedding_;
   std::vector<Block> blocks_;

@@ -55,7 +55,8 @@ void AdamW::step(std::int64_t step,
          .weight_decay = parameter.spec.decay ? static_cast<float>(config_.weight_decay) : 0.0F,
          .grad_scale = static_cast<float>(grad_scale),
          .bias_correction1 = static_cast<float>(correction1),
-         .bias_correction2 = static_cast<float>(correction2)},
+         .bias_correction2 = static_cast<float>(correction2),
+         .copy_or_null = parameter.copy},
         stream);
   }
 }
@@ -64,7 +65,7 @@ void gradient_squares(const model::ParameterSet& parameters,
                       device::Backend& backend,
                       device::Arena& workspace,
                       device::Stream& stream,
-                      std::vector<double>& sums) {
+                      std::span<double> sums) {
   for (const model::Parameter& parameter : parameters.all()) {
     if (!parameter.owned) continue;
     const device::ArenaScope scope(workspace);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/model/parameter.h"
@@ -41,12 +42,13 @@ class AdamW {
 };
 
 /// sums[global_index] = sum of squares of the gradient of each parameter that this rank owns; the
-/// other entries stay. Valid when the stream has been synchronized.
+/// other entries stay. Valid when the stream has been synchronized. Where sums is pinned memory,
+/// the host does not wait for each of them.
 void gradient_squares(const model::ParameterSet& parameters,
                       device::Backend& backend,
                       device::Arena& workspace,
                       device::Stream& stream,
-                      std::vector<double>& sums);
+                      std::span<double> sums);
 
 /// Factor that scales gradients of this global norm to at most clip_grad_norm; 1 when clipping is
 /// off. As torch.nn.utils.clip_grad_norm_: clip / (norm + 1e-6), never above 1.

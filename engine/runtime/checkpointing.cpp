@@ -188,6 +188,7 @@ void load_checkpoint(const std::filesystem::path& directory, PipelineTrainer& tr
     loader.load(moments, checkpoint::exp_avg_sq_name(spec.name), spec.shape,
                 trainer.optimizer().second_moment(i));
   }
+  trainer.parameters_changed();
 }
 
 namespace {
@@ -244,6 +245,7 @@ void load_initial_parameters(const std::filesystem::path& directory,
       loader.load_finite(reader.tensors, spec.name, spec.shape, parameter.value);
     }
   }
+  trainer.parameters_changed();
 }
 
 }  // namespace halfpipe::runtime

@@ -133,7 +133,7 @@ void Executor::run_pass(const schedule::Instruction& instruction,
   const bool first = stage.layers().has_embedding;
   const bool last = stage.layers().has_head;
   const device::ArenaScope scope(workspace_);
-  model::PassContext ctx{backend_.ops(), stream_, workspace_, B, T};
+  model::PassContext ctx{backend_.ops(), stream_, workspace_, B, T, job_.config.model.dtype};
   model::SavedTensors saved = saved_tensors(instruction, program);
   const model::StageIo io{.input = links_.buffer(instruction.input_buffer),
                           .output = links_.buffer(instruction.output_buffer),

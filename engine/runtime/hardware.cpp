@@ -19,7 +19,7 @@ const config::HardwareProfile& profile_of(const config::RunConfig& config) {
 
 const config::Rate& flops_of(const config::RunConfig& config) {
   const config::HardwareProfile& profile = profile_of(config);
-  return config.train.precision == "bf16" ? profile.bf16 : profile.float32;
+  return config.model.dtype == DType::kBFloat16 ? profile.bf16 : profile.float32;
 }
 
 }  // namespace
@@ -28,7 +28,9 @@ modelled::DeviceModel device_model_of(const config::RunConfig& config) {
   const config::HardwareProfile& profile = profile_of(config);
   return {.flops_per_second = flops_of(config).reached(),
           .bytes_per_second = profile.memory.reached(),
+          .attention_share = profile.attention_share,
           .op_seconds = profile.op_seconds,
+          .product_seconds = profile.product_seconds,
           .memory_bytes = profile.memory_bytes};
 }
 

@@ -109,13 +109,14 @@ std::vector<RankMemory> plan_memory(const Job& job, device::Backend& backend) {
   const int p = job.placement.num_pipeline_ranks();
   for (int rank = 0; rank < p; ++rank) {
     RankModel model(job, rank);
-    const model::ParameterBytes bytes = model::parameter_bytes(model.parameters().all());
+    const model::ParameterBytes bytes =
+        model::parameter_bytes(model.parameters().all(), job.config.model.dtype);
     const schedule::RankPlan& training = job.training.ranks[static_cast<std::size_t>(rank)];
     const schedule::RankPlan& evaluation = job.evaluation.ranks[static_cast<std::size_t>(rank)];
     RankMemory memory;
-    memory.parameters = static_cast<std::int64_t>(bytes.values);
+    memory.parameters = static_cast<std::int64_t>(bytes.values + bytes.copies);
     memory.gradients = static_cast<std::int64_t>(bytes.gradients);
-    memory.optimizer = 2 * memory.parameters;
+    memory.optimizer = static_cast<std::int64_t>(2 * bytes.values);
     memory.activations = training.peak_activation_bytes;
     memory.activations_arena = std::max(training.arena_bytes, evaluation.arena_bytes);
     const int buffers = std::max(training.num_message_buffers, evaluation.num_message_buffers);

@@ -25,8 +25,8 @@ void MessageLinks::prepare(const schedule::Plan& plan) {
   requests_.resize(std::max(requests_.size(), plan.messages.size()));
 }
 
-float* MessageLinks::buffer(int index) const {
-  return index == schedule::kNone ? nullptr : reinterpret_cast<float*>(bytes_of(index));
+std::byte* MessageLinks::buffer(int index) const {
+  return index == schedule::kNone ? nullptr : bytes_of(index);
 }
 
 void MessageLinks::post_recv(const schedule::Plan& plan, const schedule::Instruction& instruction) {

@@ -25,7 +25,7 @@ class MessageLinks {
   void prepare(const schedule::Plan& plan);
 
   /// kNone gives null.
-  [[nodiscard]] float* buffer(int index) const;
+  [[nodiscard]] std::byte* buffer(int index) const;
   [[nodiscard]] std::size_t bytes() const { return memory_.bytes(); }
 
   void post_recv(const schedule::Plan& plan, const schedule::Instruction& instruction);

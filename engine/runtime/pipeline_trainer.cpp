@@ -91,6 +91,8 @@ PipelineTrainer::PipelineTrainer(const Job& job,
   const ReductionLayout layout{model::all_parameters(job.config.model).size(),
                                static_cast<std::size_t>(transport.world_size())};
   reduction_.resize(layout.size());
+  squares_ =
+      device::Buffer(backend, layout.num_parameters * sizeof(double), device::MemoryKind::kPinned);
 }
 
 void PipelineTrainer::take_new_plan() {
@@ -100,14 +102,20 @@ void PipelineTrainer::take_new_plan() {
       std::make_unique<Executor>(job_, transport_.rank(), model_, backend_, transport_, *stream_);
 }
 
-void PipelineTrainer::initialise_parameters(std::uint64_t seed) {
+void PipelineTrainer::initialise_parameters(std::uint64_t seed, int num_threads) {
   std::vector<float> host;
   for (model::Parameter& parameter : model_.parameters().all()) {
     host.resize(static_cast<std::size_t>(parameter.count()));
-    model::initialise(parameter.spec, seed, host.data());
+    model::initialise(parameter.spec, seed, host.data(), num_threads);
     backend_.copy_async(parameter.value, host.data(), host.size() * sizeof(float), *stream_);
     stream_->synchronize();
   }
+  parameters_changed();
+}
+
+void PipelineTrainer::parameters_changed() {
+  model_.parameters().round_copies(backend_, *stream_);
+  stream_->synchronize();
 }
 
 void PipelineTrainer::load_batch(const HostBatch& batch) {
@@ -155,11 +163,14 @@ StepResult PipelineTrainer::step(std::int64_t step,
       reduction_.size() - 2 - 2 * static_cast<std::size_t>(transport_.world_size()),
       static_cast<std::size_t>(transport_.world_size())};
   std::fill(reduction_.begin(), reduction_.end(), 0.0);
+  const std::span sums(squares_.as<double>(), layout.num_parameters);
+  std::ranges::fill(sums, 0.0);
   optimizer::gradient_squares(model_.parameters(), backend_, executor_->workspace(), *stream_,
-                              reduction_);
+                              sums);
   reduction_[layout.loss()] = sum_of_losses(model_.tokens_per_step());
   reduction_[layout.stop()] = stop_requested ? 1.0 : 0.0;
   stream_->synchronize();
+  std::ranges::copy(sums, reduction_.begin());
   executor_->read_times(*step_begin_);
   const SpanAndWork measured = measure(job_.training.ranks[rank].instructions, executor_->times());
   reduction_[layout.span(rank)] = measured.span;
@@ -243,7 +254,8 @@ std::string PipelineTrainer::parameter_hash() {
 
 RankMemory PipelineTrainer::measured_memory() const {
   RankMemory memory;
-  memory.parameters = static_cast<std::int64_t>(model_.parameters().value_bytes());
+  memory.parameters = static_cast<std::int64_t>(model_.parameters().value_bytes() +
+                                                model_.parameters().copy_bytes());
   memory.gradients = static_cast<std::int64_t>(model_.parameters().gradient_bytes());
   memory.optimizer = static_cast<std::int64_t>(optimizer_->bytes());
   memory.activations = measured_activations_;

@@ -46,7 +46,10 @@ class PipelineTrainer {
   /// in place of what the one before did. Parameters and optimizer state stay.
   void take_new_plan();
 
-  void initialise_parameters(std::uint64_t seed);
+  /// num_threads: that make the values; they are the same for any number.
+  void initialise_parameters(std::uint64_t seed, int num_threads);
+  /// To be called when anything but a step has set values of parameters().
+  void parameters_changed();
 
   /// One optimizer step on a global batch. `step` counts from 0 and decides the learning rate and
   /// Adam's bias correction. Collective. stop_requested is passed on to every rank. Throws
@@ -100,6 +103,7 @@ class PipelineTrainer {
   device::Buffer tokens_, targets_, losses_;  // [m, B, T]
   std::vector<float> host_losses_;
   std::vector<double> reduction_;
+  device::Buffer squares_;  // [parameters of the model], pinned: sums that the device writes
   std::int64_t measured_activations_ = 0;
 };
 

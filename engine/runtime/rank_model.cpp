@@ -10,6 +10,7 @@ namespace halfpipe::runtime {
 
 RankModel::RankModel(const Job& job, int pipeline_rank)
     : B_(job.config.train.micro_batch_size),
+      dtype_(job.config.model.dtype),
       tokens_per_step_(B_ * job.config.num_micro_batches() * job.config.model.seq_len) {
   const schedule::Placement& placement = job.placement;
   const std::vector<model::ParameterSpec> specs = model::all_parameters(job.config.model);

@@ -16,7 +16,7 @@ class RankModel {
  public:
   /// No memory is taken before allocate().
   RankModel(const Job& job, int pipeline_rank);
-  void allocate(device::Backend& backend) { parameters_.allocate(backend); }
+  void allocate(device::Backend& backend) { parameters_.allocate(backend, dtype_); }
 
   [[nodiscard]] model::ParameterSet& parameters() { return parameters_; }
   [[nodiscard]] const model::ParameterSet& parameters() const { return parameters_; }
@@ -39,6 +39,7 @@ class RankModel {
   model::ParameterSet parameters_;
   std::vector<model::Stage> stages_;  // [num_chunks]
   std::int64_t B_;
+  DType dtype_;
   std::int64_t tokens_per_step_;
   bool has_first_stage_;
   bool has_last_stage_;

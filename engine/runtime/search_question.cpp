@@ -75,6 +75,11 @@ std::int64_t share_of_machine(const config::RunConfig& config) {
     return static_cast<std::int64_t>(kShare *
                                      static_cast<double>(config.device.profile->memory_bytes));
   }
+  if (config.device.kind == "cuda") {
+    throw ConfigError(
+        "schedule.memory_limit is missing: with device.kind cuda and schedule.name auto name what "
+        "the activations of a rank may take, as 40 GiB; what a GPU has left is not asked yet");
+  }
   const int num_ranks = ranks_on_this_machine(config.parallel.pipeline);
   return static_cast<std::int64_t>(kShare * static_cast<double>(memory_of_machine()) / num_ranks);
 }
@@ -112,7 +117,7 @@ std::vector<std::int64_t> limits_for(const config::RunConfig& config) {
   return std::vector<std::int64_t>(static_cast<std::size_t>(config.parallel.pipeline), each);
 }
 
-/// Parameters with gradients and two moments each.
+/// Parameters with their copies, gradients and two moments each.
 std::int64_t resident_bytes(const config::RunConfig& config,
                             const std::vector<model::StageLayers>& layers) {
   model::ParameterSet parameters;
@@ -123,8 +128,8 @@ std::int64_t resident_bytes(const config::RunConfig& config,
   // Each rank that holds a tied table holds the gradients of both its uses.
   model::Parameter* const table = parameters.find(model::kTokenEmbeddingName);
   if (config.model.tie_embeddings && table != nullptr) table->has_head_gradient = true;
-  const model::ParameterBytes bytes = model::parameter_bytes(parameters.all());
-  return static_cast<std::int64_t>(3 * bytes.values + bytes.gradients);
+  const model::ParameterBytes bytes = model::parameter_bytes(parameters.all(), config.model.dtype);
+  return static_cast<std::int64_t>(3 * bytes.values + bytes.copies + bytes.gradients);
 }
 
 /// Tokens, targets or losses of all micro-batches of a step: each takes as much.

@@ -37,7 +37,7 @@ void PassClock::time(const model::StageLayers& layers, schedule::StageCost& cost
   const std::int64_t T = config_.model.seq_len;
   model::ParameterSet parameters;
   const model::Stage stage(config_.model, model_, layers, B, parameters);
-  parameters.allocate(*backend_);
+  parameters.allocate(*backend_, config_.model.dtype);
 
   const device::Buffer scratch(*backend_, stage.workspace_bytes(*backend_, parameters, B));
   device::Arena workspace(scratch.bytes_pointer(), scratch.bytes());
@@ -50,15 +50,16 @@ void PassClock::time(const model::StageLayers& layers, schedule::StageCost& cost
   const auto tokens = static_cast<std::size_t>(B * T);
   const device::Buffer ids(*backend_, tokens * sizeof(std::int32_t));
   const device::Buffer activation(
-      *backend_, tokens * static_cast<std::size_t>(config_.model.hidden_size) * sizeof(float));
+      *backend_,
+      tokens * static_cast<std::size_t>(config_.model.hidden_size) * size_of(config_.model.dtype));
   const model::StageIo io{
-      .input = activation.as<float>(),
-      .output = activation.as<float>(),
+      .input = activation.bytes_pointer(),
+      .output = activation.bytes_pointer(),
       .tokens = ids.as<std::int32_t>(),
       .loss = {.targets = ids.as<std::int32_t>(), .losses = ids.as<float>(), .scale = 1.0F}};
 
   modelled::ModelledStream stream;
-  model::PassContext ctx{backend_->ops(), stream, workspace, B, T};
+  model::PassContext ctx{backend_->ops(), stream, workspace, B, T, config_.model.dtype};
   model::LiveBytes live;
   model::SavedTensors saved(stage.layout(), bases, live);
   stage.forward(ctx, parameters, io, saved, *backend_);

@@ -124,6 +124,7 @@ std::string memory_lines(const Job& job, const std::vector<RankMemory>& memory) 
 
 std::string device_line(const config::DeviceConfig& device, int threads_per_rank) {
   if (is_modelled(device)) return fmt::format("device      modelled: {}\n", device.profile->name);
+  if (device.kind != "cpu") return fmt::format("device      {}\n", device.kind);
   return fmt::format("device      {}, {} threads per rank\n", device.kind, threads_per_rank);
 }
 

@@ -9,6 +9,7 @@
 
 #include "engine/runtime/activity.h"
 #include "engine/runtime/pipeline_trainer.h"
+#include "engine/runtime/training_run.h"
 #include "kernels/core/philox.h"
 
 namespace halfpipe::runtime {
@@ -118,7 +119,11 @@ StepBenchmark benchmark_steps(const Job& job,
                               device::Backend& backend,
                               transport::Transport& transport) {
   PipelineTrainer trainer(job, backend, transport);
-  if (!is_modelled(job.config.device)) trainer.initialise_parameters(job.config.train.seed);
+  if (!is_modelled(job.config.device)) {
+    trainer.initialise_parameters(
+        job.config.train.seed,
+        resolve_threads_per_rank(job.config.device, transport.ranks_on_this_host()));
+  }
   const HostBatch batch = random_batch(job, trainer);
 
   StepBenchmark result;

@@ -25,6 +25,7 @@
 #include "engine/runtime/training_inputs.h"
 #include "engine/runtime/training_loop.h"
 #include "engine/trace/run_log.h"
+#include "parallel/transport/staged_transport.h"
 
 namespace halfpipe::runtime {
 
@@ -145,7 +146,9 @@ void load_parameters(const TrainingInputs& inputs,
     } else if (!initial_model.empty()) {
       load_initial_parameters(initial_model, config.model, trainer);
     } else {
-      trainer.initialise_parameters(config.train.seed);
+      trainer.initialise_parameters(
+          config.train.seed,
+          resolve_threads_per_rank(config.device, transport.ranks_on_this_host()));
     }
   });
   if (!inputs.resume_from) return;
@@ -163,7 +166,8 @@ void load_parameters(const TrainingInputs& inputs,
 
 int resolve_threads_per_rank(const config::DeviceConfig& device, int ranks_on_this_host) {
   if (device.threads_per_rank > 0) return device.threads_per_rank;
-  const char* const variable = std::getenv("OMP_NUM_THREADS");
+  const bool computes_here = device.kind == "cpu";
+  const char* const variable = computes_here ? std::getenv("OMP_NUM_THREADS") : nullptr;
   if (const std::string_view text = variable == nullptr ? "" : variable; !text.empty()) {
     int threads = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), threads);
@@ -192,13 +196,16 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   end_if_stopped(transport);
   starting(transport, "allocating memory");
   std::unique_ptr<device::Backend> backend;
+  std::unique_ptr<transport::Transport> staging_or_null;
   std::unique_ptr<PipelineTrainer> trainer;
   int threads = 1;
   const int ranks_on_this_host = transport.ranks_on_this_host();
   agree(transport, [&] {
     threads = resolve_threads_per_rank(inputs.config.device, ranks_on_this_host);
-    backend = request.make_backend(inputs.config, threads);
-    trainer = std::make_unique<PipelineTrainer>(*job, *backend, transport);
+    backend = request.make_backend(inputs.config, threads, transport.rank_on_this_host());
+    staging_or_null = transport::make_staging_if_needed(transport, *backend);
+    trainer = std::make_unique<PipelineTrainer>(*job, *backend,
+                                                staging_or_null ? *staging_or_null : transport);
   });
   end_if_stopped(transport);
   load_parameters(inputs, initial_model, *trainer, transport);

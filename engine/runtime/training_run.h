@@ -18,8 +18,10 @@ struct TrainingRequest {
   std::function<config::RunConfig()> load_config;
   /// "auto", a checkpoint's path, or absent: start anew.
   std::optional<std::string> resume;
-  /// The device that `device.kind` names, for a rank with this many threads.
-  std::function<std::unique_ptr<device::Backend>(const config::RunConfig&, int threads_per_rank)>
+  /// The device that `device.kind` names, for a rank with this many threads that has this number
+  /// among those of its machine.
+  std::function<std::unique_ptr<device::Backend>(
+      const config::RunConfig&, int threads_per_rank, int rank_on_this_host)>
       make_backend;
 };
 
@@ -29,7 +31,8 @@ struct TrainingRequest {
 void run_training(const TrainingRequest& request, transport::Transport& transport);
 
 /// device.threads_per_rank, or for auto: OMP_NUM_THREADS if set (ConfigError when it is no number
-/// from 1 to config::kMostThreads), else the cores of this host divided among its ranks.
+/// from 1 to config::kMostThreads), else the cores of this host divided among its ranks. Devices
+/// other than the CPU leave all of those to the host's own work, whatever OMP_NUM_THREADS says.
 [[nodiscard]] int resolve_threads_per_rank(const config::DeviceConfig& device,
                                            int ranks_on_this_host);
 

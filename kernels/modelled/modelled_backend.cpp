@@ -23,6 +23,7 @@ class ModelledWork : public device::Backend {
   explicit ModelledWork(const DeviceModel& device) : device_(device), ops_(device) {}
 
   [[nodiscard]] std::string_view name() const override { return "modelled"; }
+  [[nodiscard]] bool host_reaches_memory() const override { return true; }  // nothing is read
   void copy_async(void* /*dst*/,
                   const void* /*src*/,
                   std::size_t bytes,
@@ -80,8 +81,9 @@ void* ModelledBackend::allocate(std::size_t bytes, device::MemoryKind kind) {
         static_cast<double>(model().memory_bytes) / kGibibyte,
         static_cast<double>(allocated_) / kGibibyte));
   }
-  void* const pointer =
-      ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, /*fd=*/-1, 0);
+  // Nobody may touch what the device is said to hold; pinned memory is the host's own.
+  void* const pointer = ::mmap(nullptr, bytes, on_device ? PROT_NONE : PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, /*fd=*/-1, 0);
   if (pointer == MAP_FAILED) {
     throw RuntimeFailure(
         fmt::format("out of address space: cannot map {} bytes for the modelled device", bytes));

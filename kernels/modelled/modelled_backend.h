@@ -11,8 +11,8 @@
 namespace halfpipe::modelled {
 
 /// Its memory is address space alone, as much as device.memory_bytes: whoever reads or writes it
-/// crashes. Copies take the time of their bytes and move none of them, so what the host copies back
-/// keeps the values that it had.
+/// crashes. Pinned memory is the host's own, and counts for nothing. Copies take the time of their
+/// bytes and move none of them, so what the host copies back keeps the values that it had.
 [[nodiscard]] std::unique_ptr<device::Backend> make_modelled_backend(const DeviceModel& device);
 
 /// The same without limit and without address space, for those who only want to know what work

@@ -12,6 +12,11 @@ void take_time(const DeviceModel& device, const Args& args, device::Stream& stre
   static_cast<ModelledStream&>(stream).enqueue(device.seconds(ops::cost_of(args)));
 }
 
+template <typename Args>
+void take_time_of_attention(const DeviceModel& device, const Args& args, device::Stream& stream) {
+  static_cast<ModelledStream&>(stream).enqueue(device.seconds_of_attention(ops::cost_of(args)));
+}
+
 }  // namespace
 
 void ModelledOps::embedding_forward(const ops::EmbeddingForward& args,
@@ -37,7 +42,7 @@ void ModelledOps::layer_norm_backward_weight(const ops::LayerNormBackwardWeight&
 }
 
 void ModelledOps::matmul(const ops::Matmul& args, device::Stream& stream) const {
-  take_time(device_, args, stream);
+  static_cast<ModelledStream&>(stream).enqueue(device_.seconds_of_product(ops::cost_of(args)));
 }
 std::size_t ModelledOps::matmul_scratch_bytes(const ops::Matmul& /*args*/) const {
   return 0;
@@ -53,21 +58,22 @@ void ModelledOps::gelu_backward_input(const ops::GeluBackwardInput& args,
 
 void ModelledOps::attention_forward(const ops::AttentionForward& args,
                                     device::Stream& stream) const {
-  take_time(device_, args, stream);
+  take_time_of_attention(device_, args, stream);
 }
-std::size_t ModelledOps::attention_forward_scratch_bytes(const ops::AttentionDims& /*dims*/) const {
+std::size_t ModelledOps::attention_forward_scratch_bytes(const ops::AttentionDims& /*dims*/,
+                                                         DType /*dtype*/) const {
   return 0;
 }
 void ModelledOps::attention_backward_input(const ops::AttentionBackwardInput& args,
                                            device::Stream& stream) const {
-  take_time(device_, args, stream);
+  take_time_of_attention(device_, args, stream);
 }
-std::size_t ModelledOps::attention_backward_scratch_bytes(
-    const ops::AttentionDims& /*dims*/) const {
+std::size_t ModelledOps::attention_backward_scratch_bytes(const ops::AttentionDims& /*dims*/,
+                                                          DType /*dtype*/) const {
   return 0;
 }
 void ModelledOps::attention_decode(const ops::AttentionDecode& args, device::Stream& stream) const {
-  take_time(device_, args, stream);
+  take_time_of_attention(device_, args, stream);
 }
 
 void ModelledOps::cross_entropy(const ops::CrossEntropy& args, device::Stream& stream) const {
@@ -88,6 +94,11 @@ void ModelledOps::accumulate(const ops::Accumulate& args, device::Stream& stream
   take_time(device_, args, stream);
 }
 void ModelledOps::column_sum(const ops::ColumnSum& args, device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+
+void ModelledOps::round_to_bfloat16(const ops::RoundToBFloat16& args,
+                                    device::Stream& stream) const {
   take_time(device_, args, stream);
 }
 

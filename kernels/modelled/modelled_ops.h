@@ -30,12 +30,12 @@ class ModelledOps final : public ops::Ops {
                            device::Stream& stream) const override;
 
   void attention_forward(const ops::AttentionForward& args, device::Stream& stream) const override;
-  [[nodiscard]] std::size_t attention_forward_scratch_bytes(
-      const ops::AttentionDims& dims) const override;
+  [[nodiscard]] std::size_t attention_forward_scratch_bytes(const ops::AttentionDims& dims,
+                                                            DType dtype) const override;
   void attention_backward_input(const ops::AttentionBackwardInput& args,
                                 device::Stream& stream) const override;
-  [[nodiscard]] std::size_t attention_backward_scratch_bytes(
-      const ops::AttentionDims& dims) const override;
+  [[nodiscard]] std::size_t attention_backward_scratch_bytes(const ops::AttentionDims& dims,
+                                                             DType dtype) const override;
   void attention_decode(const ops::AttentionDecode& args, device::Stream& stream) const override;
 
   void cross_entropy(const ops::CrossEntropy& args, device::Stream& stream) const override;
@@ -46,6 +46,7 @@ class ModelledOps final : public ops::Ops {
   [[nodiscard]] std::size_t sum_of_squares_scratch_bytes(std::int64_t count) const override;
   void accumulate(const ops::Accumulate& args, device::Stream& stream) const override;
   void column_sum(const ops::ColumnSum& args, device::Stream& stream) const override;
+  void round_to_bfloat16(const ops::RoundToBFloat16& args, device::Stream& stream) const override;
 
  private:
   DeviceModel device_;

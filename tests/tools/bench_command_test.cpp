@@ -25,7 +25,7 @@ class BenchCommand : public CommandTest {
            "\nmemory_rate: {bytes_per_second: 1.0e9, efficiency: 0.5}\n"
            "float32: {flops_per_second: 4.0e9, efficiency: 0.25}\n"
            "bf16: {flops_per_second: 8.0e9, efficiency: 0.25}\n"
-           "op_seconds: 1.0e-6\nranks_per_machine: 8\n"
+           "attention: 1\nop_seconds: 1.0e-6\nproduct_seconds: 0\nranks_per_machine: 8\n"
            "within_machine: {latency_seconds: 1.0e-4, bytes_per_second: 1.0e8, efficiency: 1}\n"
            "between_machines: {latency_seconds: 1.0e-4, bytes_per_second: 1.0e8, efficiency: 1}\n";
   }

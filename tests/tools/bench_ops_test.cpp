@@ -98,6 +98,7 @@ TEST_F(BenchOps, MeasuresEveryOperationOfAStepOnce) {
   const json report = json::parse(result.out);
   EXPECT_EQ(report.at("device").at("threads"), 1);
   EXPECT_EQ(report.at("model").at("V"), 256);
+  EXPECT_EQ(report.at("model").at("dtype"), "float32");
   std::vector<std::pair<std::string, std::string>> found;
   for (const json& op : report.at("operations")) {
     found.emplace_back(op.at("operation"), op.at("family"));
@@ -164,7 +165,7 @@ TEST_F(BenchOps, ThePlainCommandPrintsATableOfADocumentedShape) {
   const CommandResult result = run({"bench", "ops", "--seconds", "0", "--threads", "2"});
   ASSERT_TRUE(succeeded(result));
   for (const std::string part :
-       {"B 8, T 256, C 384, NH 6, V 256, 10.84 M parameters; cpu, 2 threads", "operation ",
+       {"B 8, T 256, C 384, NH 6, V 256, 10.84 M parameters, float32; cpu, 2 threads", "operation ",
         "  GB/s  GFLOP/s  share  of\n", "c_attn forward ", "2048 x 1152 x 384",
         "\n  copy: ", "\n  product: ", "\n  after the last operation: copy ",
         "fit in the caches may exceed the copy's bandwidth"}) {
@@ -188,7 +189,8 @@ TEST_F(BenchOps, RefusesWhatItCannotMean) {
   write("toy.yaml",
         "name: A toy\nmemory: 64 MiB\nmemory_rate: {bytes_per_second: 1.0e9, efficiency: 0.5}\n"
         "float32: {flops_per_second: 4.0e9, efficiency: 0.25}\n"
-        "bf16: {flops_per_second: 8.0e9, efficiency: 0.25}\nop_seconds: 1.0e-6\n"
+        "bf16: {flops_per_second: 8.0e9, efficiency: 0.25}\nattention: 1\n"
+        "op_seconds: 1.0e-6\nproduct_seconds: 0\n"
         "ranks_per_machine: 8\n"
         "within_machine: {latency_seconds: 1.0e-4, bytes_per_second: 1.0e8, efficiency: 1}\n"
         "between_machines: {latency_seconds: 1.0e-4, bytes_per_second: 1.0e8, efficiency: 1}\n");

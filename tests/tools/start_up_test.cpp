@@ -52,7 +52,7 @@ TEST_F(StartUp, TakesLongerThanTheTimeout) {
       .load_config = [&] { return config::load_config(path("run.yaml"), settings); },
       .resume = std::nullopt,
       .make_backend =
-          [&](const config::RunConfig&, int threads) {
+          [&](const config::RunConfig&, int threads, int /*rank*/) {
             // One rank takes its time, as with a large model or a slow disk.
             if (num_started++ == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1500));
             return cpu::make_cpu_backend(threads);
@@ -120,7 +120,7 @@ TEST_F(StartUp, OfALaunchedJobEndsByASignalAtTheNextPhase) {
         .load_config = [&] { return config::load_config(path("run.yaml"), settings); },
         .resume = std::nullopt,
         .make_backend =
-            [](const config::RunConfig&, int threads) {
+            [](const config::RunConfig&, int threads, int /*rank*/) {
               ::raise(SIGTERM);
               return cpu::make_cpu_backend(threads);
             }};

@@ -69,22 +69,31 @@ ops_bench::ModelShape shape_of(const config::RunConfig& config) {
           .V = model.vocab_size,
           .num_parameters = model::num_parameters(model),
           .bias = model.bias,
-          .tied = model.tie_embeddings};
+          .tied = model.tie_embeddings,
+          .dtype = model.dtype};
 }
 
 OpsReport measure(const Options& options, config::RunConfig config) {
   constexpr int kRanks = 1;
+  if (options.threads && config.device.kind != "cpu") {
+    throw ConfigError(
+        fmt::format("--threads ({}) has a meaning with device.kind cpu only; "
+                    "device.kind is {}",
+                    *options.threads, config.device.kind));
+  }
   if (options.threads) config.device.threads_per_rank = *options.threads;
   const int threads = runtime::resolve_threads_per_rank(config.device, kRanks);
-  const std::unique_ptr<device::Backend> backend = make_backend(config, threads);
+  const std::unique_ptr<device::Backend> backend = make_backend(config, threads, 0);
   const std::unique_ptr<device::Stream> stream = backend->make_stream("operations");
   OpsReport report{shape_of(config), config.device.kind, threads, options.seconds, {}, {}, {}};
-  report.ceilings = ops_bench::measure_ceilings(*backend, *stream, options.seconds);
+  report.ceilings =
+      ops_bench::measure_ceilings(*backend, *stream, report.model.dtype, options.seconds);
   fmt::print(stderr, "bench ops: {}\n", ceilings_text(report.ceilings));
   for (const ops_bench::OpCase& op : ops_bench::step_cases(report.model)) {
     report.ops.push_back(ops_bench::measure_op(op, *backend, *stream, options.seconds));
   }
-  report.ceilings_after = ops_bench::measure_ceilings(*backend, *stream, options.seconds);
+  report.ceilings_after =
+      ops_bench::measure_ceilings(*backend, *stream, report.model.dtype, options.seconds);
   return report;
 }
 

@@ -15,7 +15,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using ops_bench::Ceiling;
 using ops_bench::kCopiedBytes;
-using ops_bench::kProductSize;
 using ops_bench::MeasuredOp;
 using ops_bench::ModelShape;
 using ops_bench::Timing;
@@ -27,9 +26,11 @@ const char* name_of(Ceiling ceiling) {
 std::string title_of(const OpsReport& report) {
   const ModelShape& m = report.model;
   return fmt::format(
-      "operations of a GPT, B {}, T {}, C {}, NH {}, V {}, {:.4g} M parameters; {}, {} thread{}",
-      m.B, m.T, m.C, m.NH, m.V, 1e-6 * static_cast<double>(m.num_parameters), report.device,
-      report.threads, report.threads == 1 ? "" : "s");
+      "operations of a GPT, B {}, T {}, C {}, NH {}, V {}, {:.4g} M parameters, {}; {}", m.B, m.T,
+      m.C, m.NH, m.V, 1e-6 * static_cast<double>(m.num_parameters), name_of(m.dtype),
+      report.device == "cpu"
+          ? fmt::format("cpu, {} thread{}", report.threads, report.threads == 1 ? "" : "s")
+          : report.device);
 }
 
 std::vector<std::string> row_of(const MeasuredOp& op, const ops_bench::Ceilings& ceilings) {
@@ -58,9 +59,10 @@ std::vector<std::string> notes_of(const OpsReport& report) {
       fmt::format("copy: {:.1f} GB/s, read and written, of a copy of {:.0f} MiB ({:.3f} ms)",
                   1e-9 * ceilings.bytes_per_second(), static_cast<double>(kCopiedBytes) / kMebibyte,
                   1e3 * ceilings.copy.seconds));
-  notes.push_back(fmt::format("product: {:.1f} GFLOP/s, of {} x {} x {} ({:.3f} ms)",
-                              1e-9 * ceilings.flops_per_second(), kProductSize, kProductSize,
-                              kProductSize, 1e3 * ceilings.product.seconds));
+  notes.push_back(fmt::format("product: {:.1f} GFLOP/s, of {} x {} x {} in {} ({:.3f} ms)",
+                              1e-9 * ceilings.flops_per_second(), ceilings.product_size,
+                              ceilings.product_size, ceilings.product_size,
+                              name_of(report.model.dtype), 1e3 * ceilings.product.seconds));
   notes.push_back("after the last operation: " + ceilings_text(report.ceilings_after) +
                   "; where that is far off, the machine had other work and shares mean little");
   notes.push_back(
@@ -78,7 +80,8 @@ Json ceilings_json(const ops_bench::Ceilings& ceilings) {
   Json copy = {{"bytes", 2 * kCopiedBytes}};
   copy.update(timing_json(ceilings.copy));
   copy["bytes_per_second"] = ceilings.bytes_per_second();
-  Json product = {{"M", kProductSize}, {"N", kProductSize}, {"K", kProductSize}};
+  Json product = {
+      {"M", ceilings.product_size}, {"N", ceilings.product_size}, {"K", ceilings.product_size}};
   product.update(timing_json(ceilings.product));
   product["flops_per_second"] = ceilings.flops_per_second();
   return {{"copy", std::move(copy)}, {"product", std::move(product)}};
@@ -130,7 +133,8 @@ std::string ops_json(const OpsReport& report) {
                        {"V", m.V},
                        {"num_parameters", m.num_parameters},
                        {"bias", m.bias},
-                       {"tie_embeddings", m.tied}}},
+                       {"tie_embeddings", m.tied},
+                       {"dtype", name_of(m.dtype)}}},
                      {"seconds_per_operation", report.seconds_per_op},
                      {"ceilings", ceilings_json(report.ceilings)},
                      {"ceilings_after", ceilings_json(report.ceilings_after)},

@@ -18,6 +18,7 @@
 #include "engine/runtime/training_run.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/catalogue.h"
+#include "parallel/transport/staged_transport.h"
 #include "tools/halfpipe/devices.h"
 
 namespace halfpipe::tools {
@@ -105,7 +106,7 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
     runtime::agree(transport, [&] {
       const int threads =
           runtime::resolve_threads_per_rank(config.device, transport.ranks_on_this_host());
-      backend = make_backend(config, threads);
+      backend = make_backend(config, threads, transport.rank_on_this_host());
       result.planned_memory = runtime::plan_memory(*result.job, *backend);
     });
   } catch (const runtime::AgreedError& error) {
@@ -123,7 +124,9 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
     if (!result.problem.empty()) return result;
   }
   transport.set_timeout(config.debug.timeout_seconds);
-  result.measured = runtime::benchmark_steps(*result.job, steps, *backend, transport);
+  const auto staging_or_null = transport::make_staging_if_needed(transport, *backend);
+  result.measured = runtime::benchmark_steps(*result.job, steps, *backend,
+                                             staging_or_null ? *staging_or_null : transport);
   return result;
 }
 

@@ -4,17 +4,29 @@
 #include "engine/runtime/hardware.h"
 #include "kernels/core/error.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "kernels/modelled/modelled_backend.h"
 
 namespace halfpipe::tools {
 
-std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config, int num_threads) {
+std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
+                                              int num_threads,
+                                              int rank_on_this_host) {
   if (is_modelled(config.device)) {
     return modelled::make_modelled_backend(runtime::device_model_of(config));
+  }
+  if (config.device.kind == "cuda") {
+    return cuda::make_cuda_backend(rank_on_this_host % cuda::num_devices());
   }
   // The configuration was validated: other kinds are refused there, by name.
   HALFPIPE_CHECK(config.device.kind == "cpu", "no backend for device.kind " + config.device.kind);
   return cpu::make_cpu_backend(num_threads);
+}
+
+std::unique_ptr<device::Backend> make_planning_backend(const config::RunConfig& config,
+                                                       int num_threads) {
+  if (config.device.kind == "cuda") return cuda::make_cuda_planner();
+  return make_backend(config, num_threads, /*rank_on_this_host=*/0);
 }
 
 }  // namespace halfpipe::tools

@@ -9,8 +9,14 @@
 
 namespace halfpipe::tools {
 
-/// The device that device.kind names, for a rank with num_threads threads.
+/// The device that device.kind names, for a rank with num_threads threads. GPUs are dealt out to
+/// the ranks of a machine in turn; where there are fewer, ranks share them.
 [[nodiscard]] std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
-                                                            int num_threads);
+                                                            int num_threads,
+                                                            int rank_on_this_host);
+
+/// What a plan asks for bytes: the same device, or what knows it where it is not there.
+[[nodiscard]] std::unique_ptr<device::Backend> make_planning_backend(
+    const config::RunConfig& config, int num_threads);
 
 }  // namespace halfpipe::tools

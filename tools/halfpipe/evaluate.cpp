@@ -43,7 +43,7 @@ void evaluate(const Options& options) {
 
   config::RunConfig run;
   run.device.threads_per_rank = options.threads;
-  const auto backend = make_backend(run, runtime::resolve_threads_per_rank(run.device, 1));
+  const auto backend = make_backend(run, runtime::resolve_threads_per_rank(run.device, 1), 0);
   model::LossEvaluator evaluator(model.config, *backend, kWindowsAtOnce);
   model.load_into(evaluator.parameters());
 

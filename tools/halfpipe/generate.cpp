@@ -64,7 +64,7 @@ void generate(const Options& options) {
 
   config::RunConfig run;
   run.device.threads_per_rank = options.threads;
-  const auto backend = make_backend(run, runtime::resolve_threads_per_rank(run.device, 1));
+  const auto backend = make_backend(run, runtime::resolve_threads_per_rank(run.device, 1), 0);
   model::Decoder decoder(model.config, *backend);
   model.load_into(decoder.parameters());
 

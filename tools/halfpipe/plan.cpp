@@ -70,7 +70,7 @@ void show_step(const Options& options, const config::RunConfig& config) {
   }
   runtime::Job job = runtime::make_job(config);
   const int threads = runtime::resolve_threads_per_rank(config.device, config.parallel.pipeline);
-  const auto backend = make_backend(config, threads);
+  const auto backend = make_planning_backend(config, threads);
   std::vector<runtime::RankMemory> memory = runtime::plan_memory(job, *backend);
   const PlannedStep step =
       plan_step(std::move(job), std::move(memory), threads, options.flops_per_second);

@@ -18,7 +18,9 @@ memory: 3 MiB
 memory_rate: {bytes_per_second: 1.0e9, efficiency: 0.5}
 float32: {flops_per_second: 2.0e9, efficiency: 0.25}
 bf16: {flops_per_second: 4.0e9, efficiency: 1}
+attention: 0.3
 op_seconds: 0
+product_seconds: 2
 ranks_per_machine: 2
 within_machine: {latency_seconds: 1.0e-6, bytes_per_second: 3.0e8, efficiency: 0.9}
 between_machines: {latency_seconds: 0, bytes_per_second: 1.0e8, efficiency: 0.8}
@@ -38,7 +40,9 @@ TEST(HardwareProfile, ReadsEveryKey) {
   EXPECT_EQ(profile.float32, (Rate{2e9, 0.25}));
   EXPECT_EQ(profile.float32.reached(), 0.5e9);
   EXPECT_EQ(profile.bf16, (Rate{4e9, 1.0}));
+  EXPECT_EQ(profile.attention_share, 0.3);
   EXPECT_EQ(profile.op_seconds, 0.0);
+  EXPECT_EQ(profile.product_seconds, 2.0);
   EXPECT_EQ(profile.ranks_per_machine, 2);
   EXPECT_EQ(profile.within_machine, (HardwareLink{1e-6, {3e8, 0.9}}));
   EXPECT_EQ(profile.between_machines, (HardwareLink{0.0, {1e8, 0.8}}));
@@ -53,7 +57,9 @@ TEST(HardwareProfile, TextsTellProfilesApart) {
            {"0.5", "0.6"},
            {"2.0e9", "2.1e9"},
            {"4.0e9", "4.1e9"},
+           {"attention: 0.3", "attention: 0.4"},
            {"op_seconds: 0", "op_seconds: 1"},
+           {"product_seconds: 2", "product_seconds: 3"},
            {"ranks_per_machine: 2", "ranks_per_machine: 3"},
            {"1.0e-6", "1.1e-6"},
            {"efficiency: 0.8", "efficiency: 0.7"}}) {
@@ -67,27 +73,30 @@ TEST(HardwareProfile, RefusesWithPlaceKeyAndRule) {
       {with("memory: 3 MiB", "memory: 0.3 B"), {"toy.yaml:2", "memory (0.3 B)"}},
       {with("flops_per_second: 2.0e9", "flops_per_second: 1e300"),
        {"toy.yaml:4", "float32.flops_per_second (1e300)"}},
-      {with("op_seconds: 0", "op_seconds: 1e300"), {"toy.yaml:6", "op_seconds (1e300)"}},
+      {with("op_seconds: 0", "op_seconds: 1e300"), {"toy.yaml:7", "op_seconds (1e300)"}},
       {with("memory: 3 MiB", "memory: lots"), {"toy.yaml:2", "memory (lots)"}},
       {with("efficiency: 0.5", "efficiency: 1.5"),
        {"toy.yaml:3", "memory_rate.efficiency (1.5)", "from 1e-06 to 1"}},
       {with("efficiency: 0.25", "efficiency: 0"), {"toy.yaml:4", "float32.efficiency (0)"}},
       {with("flops_per_second: 4.0e9", "flops_per_second: -1"),
        {"toy.yaml:5", "bf16.flops_per_second (-1)", "from 1 to 1e+21"}},
-      {with("op_seconds: 0", "op_seconds: -1e-9"), {"toy.yaml:6", "op_seconds", "from 0 to 3600"}},
+      {with("op_seconds: 0", "op_seconds: -1e-9"), {"toy.yaml:7", "op_seconds", "from 0 to 3600"}},
+      {with("attention: 0.3", "attention: 1.1"), {"toy.yaml:6", "attention (1.1)", "to 1"}},
+      {with("product_seconds: 2", "product_seconds: -2"),
+       {"toy.yaml:8", "product_seconds (-2)", "from 0 to 3600"}},
       {with("ranks_per_machine: 2", "ranks_per_machine: 0"),
-       {"toy.yaml:7", "ranks_per_machine (0)", "from 1"}},
+       {"toy.yaml:9", "ranks_per_machine (0)", "from 1"}},
       {with("ranks_per_machine: 2", "ranks_per_machine: 1.5"), {"ranks_per_machine (1.5)"}},
       {with("latency_seconds: 1.0e-6", "latency_seconds: -1"),
-       {"toy.yaml:8", "within_machine.latency_seconds (-1)", "from 0 to 3600"}},
+       {"toy.yaml:10", "within_machine.latency_seconds (-1)", "from 0 to 3600"}},
       {with("latency_seconds: 1.0e-6, ", ""),
-       {"toy.yaml:8", "within_machine.latency_seconds", "missing"}},
+       {"toy.yaml:10", "within_machine.latency_seconds", "missing"}},
       {with("op_seconds: 0\n", ""), {"toy.yaml", "op_seconds is missing"}},
       {with("op_seconds: 0", "op_second: 0"),
-       {"toy.yaml:6", "op_second: ", "did you mean op_seconds?"}},
-      {kGood + "op_second: 0\n", {"toy.yaml:10", "op_second:", "did you mean op_seconds?"}},
+       {"toy.yaml:7", "op_second: ", "did you mean op_seconds?"}},
+      {kGood + "op_second: 0\n", {"toy.yaml:12", "op_second:", "did you mean op_seconds?"}},
       {with("efficiency: 0.9", "efficiency: 0.9, width: 3"),
-       {"toy.yaml:8", "within_machine.width", "no such key"}},
+       {"toy.yaml:10", "within_machine.width", "no such key"}},
       {with("{flops_per_second: 2.0e9, efficiency: 0.25}", "2.0e9"),
        {"toy.yaml:4", "float32 (2.0e9)", "a map"}},
       {"", {"toy.yaml", "a map of keys and values"}},

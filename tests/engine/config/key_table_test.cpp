@@ -58,6 +58,7 @@ const std::map<std::string, Sample>& samples() {
       {"train.steps", {"5", {}}},
       {"train.micro_batch_size", {"8", {}}},
       {"train.global_batch_size", {"64", {}}},
+      {"train.precision", {"bf16", {}}},
       {"train.seed", {"0", {}}},
       {"train.evaluate_every", {"20", {}}},
       {"train.evaluate_batches", {"0", {}}},
@@ -98,7 +99,6 @@ const std::map<std::string, Sample>& samples() {
 const std::map<std::string, std::pair<std::string, std::string>>& refused() {
   static const std::map<std::string, std::pair<std::string, std::string>> table{
       {"model.family", {"llama", "must be gpt2"}},
-      {"train.precision", {"bfloat16", "mixed precision does not exist"}},
       {"train.recompute", {"full", "activation recomputation does not exist"}},
       {"optimizer.name", {"muon", "another optimizer does not exist"}},
       {"optimizer.zero_stage", {"1", "an optimizer sharded over replicas does not exist"}},

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <set>
 
+#include "kernels/cpu/cpu_backend.h"
+
 namespace halfpipe::model {
 namespace {
 
@@ -120,11 +122,44 @@ TEST(ParameterSet, GivesATiedTableTwoGradients) {
   ParameterSet set;
   const int table = set.add(all_parameters(small()), kTokenEmbeddingName);
   EXPECT_EQ(set.add(all_parameters(small()), kTokenEmbeddingName), table);
-  const ParameterBytes once = parameter_bytes(set.all());
+  const ParameterBytes once = parameter_bytes(set.all(), DType::kFloat32);
   EXPECT_EQ(once.gradients, once.values);
   set[table].has_head_gradient = true;
-  const ParameterBytes twice = parameter_bytes(set.all());
+  const ParameterBytes twice = parameter_bytes(set.all(), DType::kFloat32);
   EXPECT_EQ(twice.gradients, 2 * twice.values);
+}
+
+TEST(ParameterSet, KeepsRoundedCopiesForBfloat16Only) {
+  const auto backend = cpu::make_cpu_backend(1);
+  const auto stream = backend->make_stream("test");
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    ParameterSet set;
+    const int bias = set.add(all_parameters(small()), "transformer.h.0.ln_1.bias");
+    set.add(all_parameters(small()), kTokenEmbeddingName);
+    const ParameterBytes planned = parameter_bytes(set.all(), dtype);
+    set.allocate(*backend, dtype);
+    EXPECT_EQ(set.value_bytes(), planned.values);
+    EXPECT_EQ(set.copy_bytes(), planned.copies);
+    EXPECT_EQ(planned.copies > 0, dtype == DType::kBFloat16);
+    for (const Parameter& parameter : set.all()) {
+      initialise(parameter.spec, 1, parameter.value);
+    }
+    set[bias].value[0] = 1.0F + 0x1p-8F + 0x1p-12F;  // beyond the middle of two bfloat16
+    set.round_copies(*backend, *stream);
+    for (const Parameter& parameter : set.all()) {
+      if (dtype == DType::kFloat32) {
+        EXPECT_EQ(parameter.operand(), parameter.value);
+        continue;
+      }
+      ASSERT_EQ(parameter.operand(), parameter.copy);
+      for (std::int64_t i = 0; i < parameter.count(); ++i) {
+        ASSERT_EQ(parameter.copy[i], to_bfloat16(parameter.value[i])) << parameter.spec.name;
+      }
+    }
+    if (dtype == DType::kBFloat16) {
+      EXPECT_EQ(to_float(set[bias].copy[0]), 1.0F + 0x1p-7F);
+    }
+  }
 }
 
 }  // namespace

@@ -10,15 +10,23 @@ namespace {
 
 TEST(SavedLayout, PlacesTensorsOfOneLifetimeSideBySide) {
   SavedLayout layout;
-  const int a = layout.declare(Lifetime::kForwardToBackwardInput, 3);
-  const int b = layout.declare(Lifetime::kForwardToBackwardWeight, 16);
-  const int c = layout.declare(Lifetime::kForwardToBackwardInput, 17);
+  const int a = layout.declare(Lifetime::kForwardToBackwardInput, 3, DType::kFloat32);
+  const int b = layout.declare(Lifetime::kForwardToBackwardWeight, 16, DType::kFloat32);
+  const int c = layout.declare(Lifetime::kForwardToBackwardInput, 17, DType::kFloat32);
   EXPECT_EQ(layout.entry(a).offset, 0U);
   EXPECT_EQ(layout.entry(b).offset, 0U);
   EXPECT_EQ(layout.entry(c).offset, 64U);
   EXPECT_EQ(layout.bytes(Lifetime::kForwardToBackwardInput), 64U + 128U);
   EXPECT_EQ(layout.bytes(Lifetime::kForwardToBackwardWeight), 64U);
   EXPECT_EQ(layout.bytes(Lifetime::kBackwardInputToBackwardWeight), 0U);
+}
+
+TEST(SavedLayout, CountsTheBytesOfAnElement) {
+  SavedLayout layout;
+  layout.declare(Lifetime::kForwardToBackwardInput, 64, DType::kBFloat16);
+  layout.declare(Lifetime::kForwardToBackwardWeight, 64, DType::kFloat32);
+  EXPECT_EQ(layout.bytes(Lifetime::kForwardToBackwardInput), 128U);
+  EXPECT_EQ(layout.bytes(Lifetime::kForwardToBackwardWeight), 256U);
 }
 
 TEST(LiveBytes, RemembersItsPeak) {
@@ -36,7 +44,7 @@ TEST(LiveBytes, RemembersItsPeak) {
 
 TEST(SavedTensors, CountWhatIsAlive) {
   SavedLayout layout;
-  const int id = layout.declare(Lifetime::kForwardToBackwardWeight, 4);
+  const int id = layout.declare(Lifetime::kForwardToBackwardWeight, 4, DType::kFloat32);
   alignas(64) std::byte memory[64];
   LiveBytes live;
   SavedTensors saved(layout, {nullptr, memory, nullptr}, live);

@@ -29,7 +29,7 @@ class OnePair : public ::testing::Test {
     const auto specs = model::all_parameters(config);
     matrix_ = parameters_.add(specs, model::kTokenEmbeddingName);
     bias_ = parameters_.add(specs, "transformer.ln_f.bias");
-    parameters_.allocate(*backend_);
+    parameters_.allocate(*backend_, DType::kFloat32);
     for (int i = 0; i < 4; ++i) {
       parameters_[matrix_].value[i] = 1.0F;
       parameters_[matrix_].gradient[i] = 0.5F;

@@ -197,7 +197,7 @@ TEST(Replanner, ChangesThePlanOnceAndNoBitOfTheResult) {
         Job job = make_job(textbook);
         job.config = config;
         PipelineTrainer trainer(job, *backend, *transport);
-        trainer.initialise_parameters(config.train.seed);
+        trainer.initialise_parameters(config.train.seed, 1);
         Replanner replanner(job, trainer, *transport);
         for (int step = 0; step < 6; ++step) {
           const StepResult result =

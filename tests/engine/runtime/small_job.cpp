@@ -52,7 +52,7 @@ RunRecord run_locally(const config::RunConfig& config, int steps, int threads, B
     transport->set_timeout(60.0);
     const auto backend = cpu::make_cpu_backend(threads);
     PipelineTrainer trainer(job, *backend, *transport);
-    trainer.initialise_parameters(config.train.seed);
+    trainer.initialise_parameters(config.train.seed, 1);
     for (std::int64_t step = 0; step < steps; ++step) {
       const StepResult result =
           trainer.step(step, config.optimizer.learning_rate,

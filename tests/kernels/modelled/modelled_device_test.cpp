@@ -18,8 +18,12 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr DeviceModel kDevice{
-    .flops_per_second = 1e6, .bytes_per_second = 1e3, .op_seconds = 0.25, .memory_bytes = 1 << 20};
+constexpr DeviceModel kDevice{.flops_per_second = 1e6,
+                              .bytes_per_second = 1e3,
+                              .attention_share = 0.5,
+                              .op_seconds = 0.25,
+                              .product_seconds = 0.5,
+                              .memory_bytes = 1 << 20};
 
 ops::Matmul product(std::int64_t size) {
   ops::Matmul args{};
@@ -30,6 +34,9 @@ ops::Matmul product(std::int64_t size) {
 TEST(DeviceModel, TakesTheLongerOfProductsAndTrafficAndTheStart) {
   EXPECT_DOUBLE_EQ(kDevice.seconds({2e6, 1e3}), 0.25 + 2.0);
   EXPECT_DOUBLE_EQ(kDevice.seconds({2e6, 5e3}), 0.25 + 5.0);
+  EXPECT_DOUBLE_EQ(kDevice.seconds_of_product({2e6, 1e3}), 0.5 + 0.25 + 2.0);
+  EXPECT_DOUBLE_EQ(kDevice.seconds_of_attention({2e6, 1e3}), 0.25 + 4.0);
+  EXPECT_DOUBLE_EQ(kDevice.seconds_of_attention({2e6, 5e3}), 0.25 + 5.0);
 }
 
 TEST(ModelledStream, RunsItsWorkInOrderWithoutTheHost) {
@@ -54,7 +61,7 @@ TEST(ModelledStream, MarksCountTheTimeBetweenThem) {
   stream->record(*begin);
   backend->ops().matmul(product(100), *stream);
   stream->record(*end);
-  EXPECT_DOUBLE_EQ(end->seconds_since(*begin), kDevice.seconds({2e6, 4.0 * 3e4}));
+  EXPECT_DOUBLE_EQ(end->seconds_since(*begin), kDevice.seconds_of_product({2e6, 4.0 * 3e4}));
 }
 
 TEST(ModelledStream, WaitsForAMarkOfAnotherStream) {
@@ -97,6 +104,7 @@ TEST(ModelledBackend, HandsOutAsMuchMemoryAsTheDeviceHas) {
   const device::Buffer quarter(*backend, 1 << 18);
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(half.bytes_pointer()) % 64, 0U);
   const device::Buffer pinned(*backend, 1 << 21, device::MemoryKind::kPinned);  // of the host
+  pinned.bytes_pointer()[(1 << 21) - 1] = std::byte{1};
   try {
     const device::Buffer too_much(*backend, (1 << 18) + 1);
     FAIL() << "more than there is";
