@@ -2,24 +2,31 @@
 # SPDX-License-Identifier: Apache-2.0
 # Trains one GPT-2 with Halfpipe and with PyTorch on all cores, in turns, and prints tokens per second of both.
 #
-# Usage: tools/bench_cpu.sh [--install] [--repetitions N] [--steps N] [--vocab-sizes "V ..."] [--halfpipe FILE]
-#   --install        install what PyTorch needs (Debian's python3-torch and libopenblas0-openmp) where missing
-#   --repetitions N  runs of each program per vocabulary, alternating (default 3)
-#   --steps N        timed steps per run, after 2 that are not counted (default 6)
+# Usage: tools/bench_cpu.sh [--install] [--repetitions N] [--steps N] [--vocab-sizes "V ..."] [--precisions "P ..."]
+#                           [--modes "M ..."] [--python FILE] [--halfpipe FILE]
+#   --install        make build/torch, a virtual environment with the newest PyTorch of PyPI, where it is missing
+#   --repetitions N  runs of each program per vocabulary, alternating (default 5)
+#   --steps N        timed steps per run, after 3 that are not counted (default 6)
 #   --vocab-sizes    default "256 50304"
+#   --precisions     of float32 and bf16 (default both)
+#   --modes          of PyTorch: eager, compiled (torch.compile) (default both)
+#   --python FILE    a Python with PyTorch (default build/torch/bin/python)
 #   --halfpipe FILE  the command to measure (default build/halfpipe)
 #
-# The model: 6 blocks, width 384, 6 heads, context 256, batch 8, biases, tied head, float32. Halfpipe runs one pipeline
-# rank (1f1b, one micro-batch); PyTorch runs eagerly, on the OpenMP build of OpenBLAS where it is installed, with kernels
-# for this processor, which is its fastest. Both run whole training steps: forward, backward, clipping, AdamW.
+# The model: 6 blocks, width 384, 6 heads, context 256, batch 8, biases, tied head. Halfpipe runs one pipeline rank on all
+# cores (1f1b, one micro-batch) and, to show what a pipeline costs, two ranks on one core each (v-zb, 8 micro-batches of
+# one sequence). bf16 of PyTorch is its autocast. All run whole training steps: forward, backward, clipping, AdamW.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly layers=6 hidden=384 heads=6 seq_len=256 batch=8 warmup=2
+readonly layers=6 hidden=384 heads=6 seq_len=256 batch=8 warmup=3
 install=no
-repetitions=3
+repetitions=5
 steps=6
 vocab_sizes="256 50304"
+precisions="float32 bf16"
+modes="eager compiled"
+python=build/torch/bin/python
 halfpipe=build/halfpipe
 
 fail() {
@@ -30,16 +37,19 @@ fail() {
 while [ $# -gt 0 ]; do
   case "$1" in
     -h | --help)
-      sed -n '3,14s/^# \{0,1\}//p' "$0"
+      sed -n '3,20s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     --install) install=yes ;;
-    --repetitions | --steps | --vocab-sizes | --halfpipe)
+    --repetitions | --steps | --vocab-sizes | --precisions | --modes | --python | --halfpipe)
       [ $# -ge 2 ] || fail "$1 wants a value"
       case "$1" in
         --repetitions) repetitions=$2 ;;
         --steps) steps=$2 ;;
         --vocab-sizes) vocab_sizes=$2 ;;
+        --precisions) precisions=$2 ;;
+        --modes) modes=$2 ;;
+        --python) python=$2 ;;
         --halfpipe) halfpipe=$2 ;;
       esac
       shift
@@ -52,23 +62,21 @@ for number in "$repetitions" "$steps" $vocab_sizes; do
   [[ "$number" =~ ^[1-9][0-9]*$ ]] || fail "'$number' must be a whole number of at least 1"
 done
 
-[ "$install" = no ] || tools/install_packages.sh python3-torch libopenblas0-openmp
-[ -x "$halfpipe" ] || fail "$halfpipe does not exist; build it with tools/build.sh halfpipe"
-# Debian's own Python: another one on the path would not see Debian's PyTorch.
-python=/usr/bin/python3
-torch_version=$("$python" -c 'import torch; print(torch.__version__)' 2>/dev/null) ||
-  fail "$python has no PyTorch; --install installs it"
-blas=$(echo /usr/lib/*-linux-gnu/openblas-openmp)
-# OpenBLAS falls back to SSE3 kernels, four times slower, on processors newer than itself (Debian 12's 0.3.21 on Intel
-# family 6 model 207), so it is told which vectors the machine has.
-if [ -z "${OPENBLAS_CORETYPE:-}" ]; then
-  if grep -qw avx512vl /proc/cpuinfo; then
-    export OPENBLAS_CORETYPE=SkylakeX
-  elif grep -qw avx2 /proc/cpuinfo; then
-    export OPENBLAS_CORETYPE=Haswell
-  fi
+for precision in $precisions; do
+  [[ "$precision" =~ ^(float32|bf16)$ ]] || fail "--precisions: '$precision' must be float32 or bf16"
+done
+for mode in $modes; do
+  [[ "$mode" =~ ^(eager|compiled)$ ]] || fail "--modes: '$mode' must be eager or compiled"
+done
+
+if [ "$install" = yes ] && [ ! -x build/torch/bin/python ]; then
+  tools/install_packages.sh python3-venv python3-dev
+  python3 -m venv build/torch
+  build/torch/bin/pip install --quiet torch numpy setuptools
 fi
-[ -d "$blas" ] || echo "warning: without libopenblas0-openmp PyTorch is not at its fastest; --install installs it" >&2
+[ -x "$halfpipe" ] || fail "$halfpipe does not exist; build it with tools/build.sh halfpipe"
+torch_version=$("$python" -c 'import torch; print(torch.__version__)' 2>/dev/null) ||
+  fail "$python has no PyTorch; --install makes build/torch"
 
 cores=$(nproc)
 load=$(cut -d ' ' -f 1 /proc/loadavg)
@@ -82,30 +90,42 @@ head -c 1000000 /dev/urandom >"$work/text"
 # Records of the counted steps of a run, one JSON object per line on standard output.
 counted_steps() { grep '"event":"train"' | tail -n +$((warmup + 1)); }
 
-run_halfpipe() {
+# VOCABULARY PRECISION RANKS SCHEDULE MICRO_BATCH
+train_halfpipe() {
   rm -rf "$work/run"
   cat >"$work/run.yaml" <<YAML
 model: {num_layers: $layers, num_heads: $heads, hidden_size: $hidden, seq_len: $seq_len, vocab_size: $1, bias: true, tie_embeddings: true}
 data: {text: $work/text, vocabulary: bytes, validation_fraction: 0}
-train: {steps: $((steps + warmup)), micro_batch_size: $batch, global_batch_size: $batch, evaluate_every: 0}
+train: {steps: $((steps + warmup)), micro_batch_size: $5, global_batch_size: $batch, evaluate_every: 0, precision: $2}
 optimizer: {learning_rate: 1.0e-3, schedule: constant}
-parallel: {pipeline: 1}
-schedule: {name: 1f1b}
-device: {kind: cpu, threads_per_rank: $cores}
+parallel: {pipeline: $3}
+schedule: {name: $4}
+device: {kind: cpu, threads_per_rank: $((cores > $3 ? cores / $3 : 1))}
 output: {dir: $work/run}
 YAML
-  "$halfpipe" train "$work/run.yaml" >"$work/log" 2>&1 || {
+  "$halfpipe" train "$work/run.yaml" --local-ranks "$3" >"$work/log" 2>&1 || {
     cat "$work/log" >&2
     fail "halfpipe train failed (its output is above)"
   }
   counted_steps <"$work/run/metrics.jsonl"
 }
+run_halfpipe() { train_halfpipe "$1" "$2" 1 1f1b "$batch"; }
+run_halfpipe-2-ranks() { train_halfpipe "$1" "$2" 2 v-zb 1; }
 
-run_pytorch() {
-  LD_LIBRARY_PATH=$blas OMP_NUM_THREADS=$cores "$python" tools/bench/torch_gpt2_peer.py "$work/text" \
-    --layers $layers --hidden $hidden --heads $heads --seq-len $seq_len --vocab-size "$1" --batch $batch \
-    --steps $((steps + warmup)) --threads "$cores" | counted_steps
+# VOCABULARY PRECISION [argument of the peer]
+train_pytorch() {
+  local vocab_size=$1 precision=$2
+  shift 2
+  OMP_NUM_THREADS=$cores "$python" tools/bench/torch_gpt2_peer.py "$work/text" --layers $layers --hidden $hidden --heads $heads \
+    --seq-len $seq_len --vocab-size "$vocab_size" --batch $batch --steps $((steps + warmup)) --threads "$cores" \
+    --precision "$precision" "$@" >"$work/peer" 2>"$work/log" || {
+    cat "$work/log" >&2
+    fail "PyTorch failed (its output is above)"
+  }
+  counted_steps <"$work/peer"
 }
+run_eager() { train_pytorch "$1" "$2"; }
+run_compiled() { train_pytorch "$1" "$2" --compile; }
 
 # Median tokens per second of the records in a file.
 median() {
@@ -113,27 +133,30 @@ median() {
     awk '{ x[NR] = $1 } END { printf "%.0f", (x[int((NR + 1) / 2)] + x[int((NR + 2) / 2)]) / 2 }'
 }
 
-echo "model: $layers blocks, width $hidden, $heads heads, context $seq_len, batch $batch, float32, $cores threads;" \
-  "PyTorch $torch_version, OpenBLAS for ${OPENBLAS_CORETYPE:-the processor it finds}"
+echo "model: $layers blocks, width $hidden, $heads heads, context $seq_len, batch $batch, $cores threads; PyTorch $torch_version"
 table=()
 for vocab_size in $vocab_sizes; do
-  rm -f "$work"/*.steps
-  for repetition in $(seq "$repetitions"); do
-    for program in halfpipe pytorch; do
-      "run_$program" "$vocab_size" >"$work/this"
-      cat "$work/this" >>"$work/$program.steps"
-      echo "vocabulary $vocab_size, repetition $repetition, $program: $(median "$work/this") tokens/s"
+  for precision in $precisions; do
+    rm -f "$work"/*.steps
+    for repetition in $(seq "$repetitions"); do
+      for program in halfpipe halfpipe-2-ranks $modes; do
+        "run_$program" "$vocab_size" "$precision" >"$work/this"
+        cat "$work/this" >>"$work/$program.steps"
+        echo "vocabulary $vocab_size, $precision, repetition $repetition, $program: $(median "$work/this") tokens/s"
+      done
+    done
+    ours=$(median "$work/halfpipe.steps")
+    for program in halfpipe halfpipe-2-ranks $modes; do
+      rate=$(median "$work/$program.steps")
+      table+=("$vocab_size $precision $program $rate $(awk "BEGIN { printf \"%.2f\", $ours / $rate }")")
     done
   done
-  ours=$(median "$work/halfpipe.steps")
-  theirs=$(median "$work/pytorch.steps")
-  table+=("$vocab_size $ours $theirs $(awk "BEGIN { printf \"%.2f\", $ours / $theirs }")")
 done
 
 echo
-printf '%10s  %17s  %16s  %5s\n' vocabulary "Halfpipe tokens/s" "PyTorch tokens/s" ratio
+printf '%10s  %9s  %16s  %8s  %22s\n' vocabulary precision program tokens/s "Halfpipe (1 rank) / it"
 for row in "${table[@]}"; do
-  # shellcheck disable=SC2086  # a row is four words
-  printf '%10s  %17s  %16s  %5s\n' $row
+  # shellcheck disable=SC2086  # a row is five words
+  printf '%10s  %9s  %16s  %8s  %22s\n' $row
 done
 echo "(median of $((steps * repetitions)) steps each)"
