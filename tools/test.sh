@@ -16,5 +16,7 @@ esac
 tools/install_packages.sh chromium
 tools/build.sh --tests
 . tools/mpi_environment.sh
+# Two at a time; tests that start processes say that they need two cores, and run alone.
+export CTEST_PARALLEL_LEVEL=${CTEST_PARALLEL_LEVEL:-2}
 echo "test: ctest --test-dir build $*"
 exec ctest --test-dir build --output-on-failure "$@"
