@@ -15,8 +15,8 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/attention_block.h"
 #include "kernels/cpu/block_product.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/vector_math.h"
-#include "kernels/cpu/widen.h"
 
 namespace halfpipe::cpu {
 namespace {
@@ -179,8 +179,8 @@ void backward_head(const ops::AttentionBackwardInput& args, const HeadLayout& he
   }
   for (std::int64_t t = 0; t < dims.T; ++t) {
     T* const dk = static_cast<T*>(args.dqkv) + head.q + head.part + t * head.qkv_stride;
-    store_row(dk, s.dk + t * s.row, dims.HS);
-    store_row(dk + head.part, s.dv + t * s.row, dims.HS);
+    convert(s.dk + t * s.row, dims.HS, dk);
+    convert(s.dv + t * s.row, dims.HS, dk + head.part);
   }
 }
 

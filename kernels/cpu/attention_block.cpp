@@ -42,7 +42,7 @@ void write_row(BFloat16* row,
                float factor,
                float* unrounded) {
   write_row(unrounded, transposed, l, HS, factor, nullptr);
-  round(row, unrounded, HS);
+  convert(unrounded, HS, row);
 }
 
 void transpose_block(float* transposed,

@@ -5,7 +5,7 @@
 
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
-#include "kernels/cpu/widen.h"
+#include "kernels/cpu/lanes.h"
 
 namespace halfpipe::cpu {
 namespace {
@@ -39,7 +39,7 @@ void store_tile_as(const ops::Matmul& args, const Tile& tile, float* sums) {
     const std::int64_t offset = (tile.row + i) * args.N + tile.column;
     if (bias != nullptr) add_row(row, bias + tile.column, tile.columns);
     if (residual != nullptr) add_row(row, residual + offset, tile.columns);
-    store_row(static_cast<T*>(args.c) + offset, row, tile.columns);
+    convert(row, tile.columns, static_cast<T*>(args.c) + offset);
   }
 }
 

@@ -129,6 +129,17 @@ TEST(ParameterSet, GivesATiedTableTwoGradients) {
   EXPECT_EQ(twice.gradients, 2 * twice.values);
 }
 
+TEST(Initialisation, HasTheSameValuesForAnyNumberOfThreads) {
+  ParameterSpec spec{"table", {3, (1 << 20) + 1}, Initialisation::kNormal};  // more than one part
+  spec.standard_deviation = 0.02F;
+  const auto count = static_cast<std::size_t>(spec.shape.num_elements());
+  std::vector<float> one(count);
+  std::vector<float> three(count);
+  initialise(spec, 5, one.data(), 1);
+  initialise(spec, 5, three.data(), 3);
+  EXPECT_EQ(one, three);
+}
+
 TEST(ParameterSet, KeepsRoundedCopiesForBfloat16Only) {
   const auto backend = cpu::make_cpu_backend(1);
   const auto stream = backend->make_stream("test");
