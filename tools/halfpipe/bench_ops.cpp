@@ -121,15 +121,16 @@ CLI::App* add_bench_ops(CLI::App& bench) {
   const auto options = std::make_shared<Options>();
   CLI::Option* const config = command->add_option(
       "config", options->config,
-      "YAML file: model, train.micro_batch_size and device.threads_per_rank of it count (default: "
+      "YAML file: model, train.micro_batch_size, train.precision and device of it count (default: "
       "6 blocks, width 384, 6 heads, 256 tokens, 8 sequences, vocabulary of 256)");
   config->check(not_empty());
   command->add_option("--set", options->settings, "section.key=value; may be repeated")
       ->allow_extra_args(false)
       ->needs(config);
   command
-      ->add_option("--threads", options->threads,
-                   "Threads; 0: all cores, or OMP_NUM_THREADS (default: those of the file)")
+      ->add_option(
+          "--threads", options->threads,
+          "Threads of the CPU; 0: all cores, or OMP_NUM_THREADS (default: those of the file)")
       ->check(CLI::Range(0, config::kMostThreads));
   command
       ->add_option("--seconds", options->seconds,
