@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Causal attention on a GPU. Contracts: kernels/ops/attention.h. Two runs give the same bits.
+//
+// Measured on an H100 in bfloat16, causal FLOPs at half: head size 128, T 4096: 372 TFLOP/s
+// forward, 271 backward; head size 64, T 1024: 188 and 138 (docs/results/2026-11-27-h100.md).
 #pragma once
 
 #include <cuda_runtime.h>

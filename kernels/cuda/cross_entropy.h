@@ -6,6 +6,7 @@
 // accesses whatever V; two exponentials per logit take half of the time that its bytes take in
 // bfloat16. What does not fit is read again, from the second-level cache while the rows in flight,
 // one per SM, fit there: V = 256,000 in bfloat16 moves up to 2.5 instead of 2 times its bytes.
+// Measured, [8192, 50304] in bfloat16: 93 % (docs/results/2026-11-27-h100.md).
 #pragma once
 
 #include <cuda_runtime.h>

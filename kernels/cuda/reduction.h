@@ -8,7 +8,9 @@
 // Expected on an H100, as a share of the bandwidth of a device copy: 90 % for accumulate,
 // round_to_bfloat16 and sum_of_squares (16-byte accesses, each array moved once; one float64
 // multiply-add per 4 bytes is a tenth of what the GPU can do); 85 % for column_sum from C = 1600 in
-// bfloat16 and C = 800 in float32 on (see column_sums.cuh).
+// bfloat16 and C = 800 in float32 on (see column_sums.cuh). Measured in bfloat16: 102 % for
+// accumulate, 90 % for sum_of_squares, only 62 to 66 % for column_sum of 8192 rows of 1600 to 6400
+// (docs/results/2026-11-27-h100.md).
 #pragma once
 
 #include <cuda_runtime.h>
