@@ -77,7 +77,7 @@ struct BackwardScratch {
 
 /// padded[l, 0 .. row) = scale * rows[l, 0 .. HS), then zeros, which the products over lanes need.
 void copy_rows(
-    float* padded, const HeadRows& source, std::int64_t num_rows, std::int64_t HS, float scale) {
+    float* padded, const FloatRows& source, std::int64_t num_rows, std::int64_t HS, float scale) {
   const std::int64_t row = row_floats(HS);
   const auto [rows, row_stride] = source;
   for (std::int64_t l = 0; l < num_rows; ++l) {
@@ -96,15 +96,15 @@ void load_queries(const ops::AttentionBackwardInput& args,
   const std::int64_t HS = args.dims.HS;
   const float scale = 1.0F / std::sqrt(static_cast<float>(HS));
   const std::int64_t first_out = head.out + first_query * head.part;
-  const HeadRows q =
-      read_rows(static_cast<const T*>(args.qkv) + head.q + first_query * head.qkv_stride,
-                head.qkv_stride, num_queries, HS, s.k);
+  const FloatRows q =
+      as_float_rows(static_cast<const T*>(args.qkv) + head.q + first_query * head.qkv_stride,
+                    head.qkv_stride, num_queries, HS, s.k);
   copy_rows(s.q, q, num_queries, HS, scale);
-  const HeadRows dout =
-      read_rows(static_cast<const T*>(args.dout) + first_out, head.part, num_queries, HS, s.k);
+  const FloatRows dout =
+      as_float_rows(static_cast<const T*>(args.dout) + first_out, head.part, num_queries, HS, s.k);
   copy_rows(s.dout, dout, num_queries, HS, 1.0F);
-  const HeadRows out =
-      read_rows(static_cast<const T*>(args.out) + first_out, head.part, num_queries, HS, s.v);
+  const FloatRows out =
+      as_float_rows(static_cast<const T*>(args.out) + first_out, head.part, num_queries, HS, s.v);
   transpose_block(s.q_t, s.q, s.row, kQueryBlock, HS, 1.0F);
   transpose_block(s.dout_t, s.dout, s.row, kQueryBlock, HS, 1.0F);
   // Lanes without a query get probability exp(-inf) = 0.
@@ -143,8 +143,8 @@ void visit_keys(const ops::AttentionBackwardInput& args,
     const std::int64_t num_keys = std::min(kKeyBlock, end_key - first_key);
     const T* const key =
         static_cast<const T*>(args.qkv) + head.q + head.part + first_key * head.qkv_stride;
-    const HeadRows k = read_rows(key, head.qkv_stride, num_keys, HS, s.k);
-    const HeadRows v = read_rows(key + head.part, head.qkv_stride, num_keys, HS, s.v);
+    const FloatRows k = as_float_rows(key, head.qkv_stride, num_keys, HS, s.k);
+    const FloatRows v = as_float_rows(key + head.part, head.qkv_stride, num_keys, HS, s.v);
     block_product({s.p, kQueryBlock, k.rows, k.stride, 1, s.q_t, kQueryBlock, num_keys, kQueryBlock,
                    HS, /*accumulate=*/false});
     mask_future_keys(s.p, first_key, num_keys, first_query);

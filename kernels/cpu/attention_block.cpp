@@ -5,26 +5,9 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernels/cpu/widen.h"
+#include "kernels/cpu/lanes.h"
 
 namespace halfpipe::cpu {
-
-HeadRows read_rows(const float* rows,
-                   std::int64_t stride,
-                   std::int64_t /*num_rows*/,
-                   std::int64_t /*HS*/,
-                   float* /*widened*/) {
-  return {rows, stride};
-}
-
-HeadRows read_rows(const BFloat16* rows,
-                   std::int64_t stride,
-                   std::int64_t num_rows,
-                   std::int64_t HS,
-                   float* widened) {
-  widen_rows(widened, rows, stride, num_rows, HS);
-  return {widened, HS};
-}
 
 void write_row(float* row,
                const float* transposed,

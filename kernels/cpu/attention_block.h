@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "kernels/core/bfloat16.h"
+#include "kernels/cpu/widen.h"
 #include "kernels/ops/attention.h"
 
 namespace halfpipe::cpu {
@@ -36,21 +37,6 @@ struct HeadLayout {
         out(b * dims.T * part + h * dims.HS),
         lse((b * dims.NH + h) * dims.T) {}
 };
-
-/// Rows of one head in float32.
-struct HeadRows {
-  const float* rows;  // [num_rows, HS]
-  std::int64_t stride;
-};
-
-/// float32 is read where it lies, bfloat16 is widened into `widened`, [num_rows, HS].
-[[nodiscard]] HeadRows read_rows(
-    const float* rows, std::int64_t stride, std::int64_t num_rows, std::int64_t HS, float* widened);
-[[nodiscard]] HeadRows read_rows(const BFloat16* rows,
-                                 std::int64_t stride,
-                                 std::int64_t num_rows,
-                                 std::int64_t HS,
-                                 float* widened);
 
 /// row[d] = factor * transposed[d, l], [HS, kQueryBlock]; `unrounded`, [HS], is for bfloat16 alone.
 void write_row(float* row,

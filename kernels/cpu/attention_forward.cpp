@@ -79,13 +79,13 @@ void visit_keys(const ops::AttentionForward& args,
     const std::int64_t num_keys = std::min(kKeyBlock, end_key - first_key);
     const T* const key =
         static_cast<const T*>(args.qkv) + head.q + head.part + first_key * head.qkv_stride;
-    const HeadRows k = read_rows(key, head.qkv_stride, num_keys, HS, block.rows);
+    const FloatRows k = as_float_rows(key, head.qkv_stride, num_keys, HS, block.rows);
     // scores[j, l] = sum_d k[j, d] q[l, d]
     block_product({block.scores, kQueryBlock, k.rows, k.stride, 1, block.q, kQueryBlock, num_keys,
                    kQueryBlock, HS, /*accumulate=*/false});
     mask_future_keys(block.scores, first_key, num_keys, first_query);
     update_softmax(block, num_keys, first_key == 0 ? 0 : HS);
-    const HeadRows v = read_rows(key + head.part, head.qkv_stride, num_keys, HS, block.rows);
+    const FloatRows v = as_float_rows(key + head.part, head.qkv_stride, num_keys, HS, block.rows);
     // out[d, l] (+)= sum_j v[j, d] scores[j, l]
     block_product({block.out, kQueryBlock, v.rows, 1, v.stride, block.scores, kQueryBlock, HS,
                    kQueryBlock, num_keys, /*accumulate=*/first_key != 0});
@@ -100,9 +100,9 @@ void forward_block(const ops::AttentionForward& args,
   const std::int64_t HS = args.dims.HS;
   const std::int64_t num_queries = std::min(kQueryBlock, args.dims.T - first_query);
   QueryBlock block(scratch, HS);
-  const HeadRows q =
-      read_rows(static_cast<const T*>(args.qkv) + head.q + first_query * head.qkv_stride,
-                head.qkv_stride, num_queries, HS, block.rows);
+  const FloatRows q =
+      as_float_rows(static_cast<const T*>(args.qkv) + head.q + first_query * head.qkv_stride,
+                    head.qkv_stride, num_queries, HS, block.rows);
   transpose_block(block.q, q.rows, q.stride, num_queries, HS,
                   1.0F / std::sqrt(static_cast<float>(HS)));
   visit_keys<T>(args, head, first_query, block);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of bfloat16 as float32, for kernels whose inner part computes in float32.
+// Rows of float or bfloat16 as float32, for kernels whose inner part computes in float32.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +9,29 @@
 
 namespace halfpipe::cpu {
 
-/// Rows of `width` elements that lie `src_stride` apart, into rows side by side.
-inline void widen_rows(float* dst,  // [num_rows, width]
-                       const BFloat16* src,
-                       std::int64_t src_stride,
-                       std::int64_t num_rows,
-                       std::int64_t width) {
+struct FloatRows {
+  const float* rows;
+  std::int64_t stride;
+};
+
+/// num_rows rows of `width` elements that lie `stride` apart: float32 is read where it lies,
+/// bfloat16 is widened into `widened`, [num_rows, width].
+[[nodiscard]] inline FloatRows as_float_rows(const float* rows,
+                                             std::int64_t stride,
+                                             std::int64_t /*num_rows*/,
+                                             std::int64_t /*width*/,
+                                             float* /*widened*/) {
+  return {rows, stride};
+}
+[[nodiscard]] inline FloatRows as_float_rows(const BFloat16* rows,
+                                             std::int64_t stride,
+                                             std::int64_t num_rows,
+                                             std::int64_t width,
+                                             float* widened) {
   for (std::int64_t row = 0; row < num_rows; ++row) {
-    convert(src + row * src_stride, width, dst + row * width);
+    convert(rows + row * stride, width, widened + row * width);
   }
+  return {widened, width};
 }
 
 }  // namespace halfpipe::cpu

@@ -96,7 +96,8 @@ TEST(CpuBackend, RunsOperations) {
   std::vector<float> y(4);
   ops::Matmul product{y.data(), x.data(), x.data(), nullptr, nullptr, 2,
                       2,        2,        false,    false,   false,   nullptr};
-  EXPECT_EQ(ops.matmul_scratch_bytes(product), 0U);
+  std::vector<std::byte> product_scratch(ops.matmul_scratch_bytes(product));
+  product.scratch = product_scratch.data();
   ops.matmul(product, *stream);
   EXPECT_EQ(y, (std::vector<float>{7.0F, 10.0F, 15.0F, 22.0F}));
   ops.accumulate({y.data(), x.data(), 4}, *stream);

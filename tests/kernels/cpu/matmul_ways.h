@@ -9,9 +9,9 @@
 #include <ostream>
 #include <vector>
 
-#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/matmul_blocked.h"
+#include "kernels/cpu/matmul_library.h"
 #include "kernels/cpu/matmul_primitive.h"
-#include "kernels/cpu/matmul_widened.h"
 #include "kernels/cpu/product_primitive.h"
 #include "tests/kernels/guarded_buffer.h"
 
@@ -43,13 +43,16 @@ inline std::ostream& operator<<(std::ostream& stream, const MatmulWay& way) {
 // The primitive in float32 is here because it exists on every CPU: all of matmul_primitive but the
 // element type is tested where bfloat16 is not.
 inline constexpr std::array kMatmulWays{
-    MatmulWay{"float32", DType::kFloat32, cpu::matmul, cpu::matmul_scratch_bytes, false},
-    MatmulWay{"bfloat16_widened", DType::kBFloat16, cpu::matmul_widened,
-              cpu::matmul_widened_scratch_bytes, false},
+    MatmulWay{"float32_blocked", DType::kFloat32, cpu::matmul_blocked,
+              cpu::matmul_blocked_scratch_bytes, false},
+    MatmulWay{"bfloat16_blocked", DType::kBFloat16, cpu::matmul_blocked,
+              cpu::matmul_blocked_scratch_bytes, false},
     MatmulWay{"bfloat16_primitive", DType::kBFloat16, cpu::matmul_primitive,
               cpu::matmul_primitive_scratch_bytes, true},
     MatmulWay{"float32_primitive", DType::kFloat32, cpu::matmul_primitive,
-              cpu::matmul_primitive_scratch_bytes, true}};
+              cpu::matmul_primitive_scratch_bytes, true},
+    MatmulWay{"float32_library", DType::kFloat32, cpu::matmul_library,
+              cpu::matmul_library_scratch_bytes, false}};
 
 inline constexpr const char* kWayIsMissing = "this oneDNN multiplies no bfloat16 on this CPU";
 

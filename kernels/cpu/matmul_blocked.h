@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products of bfloat16 by float32 arithmetic, for CPUs that have no other.
+// Matrix products by float32 arithmetic of our own: of float32, and of bfloat16 on CPUs that do not
+// multiply it.
 #pragma once
 
 #include <cstddef>
@@ -9,9 +10,9 @@
 
 namespace halfpipe::cpu {
 
-void matmul_widened(const ops::Matmul& args, ThreadPool& pool);
+void matmul_blocked(const ops::Matmul& args, ThreadPool& pool);
 /// A buffer per thread of the pool, which does not grow beyond a fixed size.
-[[nodiscard]] std::size_t matmul_widened_scratch_bytes(const ops::Matmul& args,
+[[nodiscard]] std::size_t matmul_blocked_scratch_bytes(const ops::Matmul& args,
                                                        const ThreadPool& pool);
 
 }  // namespace halfpipe::cpu
