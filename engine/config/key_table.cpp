@@ -264,11 +264,17 @@ void add_surrounding_keys(std::vector<Key>& keys) {
                         "what computes; modelled: nothing does, passes and messages take the time "
                         "that device.hardware says (for plan and bench)"));
   keys.push_back(only_with(
-      whole_number_or_auto("device.threads_per_rank",
-                           field(&RunConfig::device, &DeviceConfig::threads_per_rank), kMostThreads,
-                           "CPU threads of a rank; auto: cores of the machine / ranks on it"),
+      whole_number_or_auto(
+          "device.threads_per_rank", field(&RunConfig::device, &DeviceConfig::threads_per_rank),
+          kMostThreads,
+          "CPU threads of a rank; auto: CPUs that it may use / ranks that may use the same"),
       {"device.kind"}, "device.kind cpu",
       [](const RunConfig& c) { return c.device.kind == "cpu"; }));
+  keys.push_back(
+      only_with(flag("device.pin_threads", field(&RunConfig::device, &DeviceConfig::pin_threads),
+                     "keep each thread on a CPU of its own, which no other rank's threads use"),
+                {"device.kind"}, "device.kind cpu",
+                [](const RunConfig& c) { return c.device.kind == "cpu"; }));
   keys.push_back(only_with(
       text_or_null("device.hardware", field(&RunConfig::device, &DeviceConfig::hardware),
                    "hardware profile of modelled devices, a file as those of configs/hardware"),

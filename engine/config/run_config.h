@@ -60,7 +60,8 @@ inline constexpr int kMostThreads = 1024;
 
 struct DeviceConfig {
   std::string kind = "cpu";                // cpu | modelled
-  int threads_per_rank = 0;                // 0 = auto: cores of the machine / ranks on it
+  int threads_per_rank = 0;                // 0 = auto: CPUs that the rank may use / ranks on them
+  bool pin_threads = false;                // keep each thread on a CPU of its own
   std::string hardware;                    // of modelled devices: path of a hardware profile
   std::optional<HardwareProfile> profile;  // what that file says, once it is read
 

@@ -9,6 +9,7 @@
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
 #include "kernels/core/philox.h"
+#include "kernels/core/pinning.h"
 #include "kernels/ops/ops.h"
 
 namespace halfpipe::model {
@@ -195,6 +196,7 @@ void initialise(const ParameterSpec& spec, std::uint64_t seed, float* out, int n
       initialise_normal(spec, seed, part * kPart, std::min(count, (part + 1) * kPart), out);
     }
   };
+  const UnpinnedScope spread_out;
   std::vector<std::jthread> helpers;
   for (std::int64_t i = 1; i < std::min<std::int64_t>(num_threads, num_parts); ++i)
     helpers.emplace_back(make_parts);

@@ -11,6 +11,7 @@
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/arena_fit.h"
 #include "engine/runtime/search_question.h"
+#include "kernels/core/pinning.h"
 #include "kernels/core/stopwatch.h"
 #include "parallel/schedule/build_plan.h"
 #include "parallel/schedule/search/search.h"
@@ -52,6 +53,7 @@ std::optional<schedule::Plan> search_better(const Job& job, const schedule::Cost
   for (const schedule::SearchBudget& part : {budget_of_first(budget), budget_of_repeat(budget)}) {
     std::optional<schedule::SearchResult> found;
     try {
+      const UnpinnedScope spread_out;  // the search has threads of its own
       found = schedule::search_schedule({problem}, part);
     } catch (const schedule::MemoryLimitError&) {
       return std::nullopt;  // of a limit that was narrowed for an arena

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/runtime/host_cores.h"
 #include "engine/runtime/job.h"
 
 namespace halfpipe::runtime {
@@ -13,6 +14,6 @@ namespace halfpipe::runtime {
 /// by kind and rank.
 [[nodiscard]] std::string start_report(const Job& job,
                                        const std::vector<RankMemory>& memory,
-                                       int threads_per_rank);
+                                       const RankThreads& threads);
 
 }  // namespace halfpipe::runtime

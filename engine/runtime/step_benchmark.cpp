@@ -9,7 +9,6 @@
 
 #include "engine/runtime/activity.h"
 #include "engine/runtime/pipeline_trainer.h"
-#include "engine/runtime/training_run.h"
 #include "kernels/core/philox.h"
 
 namespace halfpipe::runtime {
@@ -116,13 +115,12 @@ const MeasuredStep& StepBenchmark::median() const {
 
 StepBenchmark benchmark_steps(const Job& job,
                               const BenchmarkSteps& steps,
+                              int num_threads,
                               device::Backend& backend,
                               transport::Transport& transport) {
   PipelineTrainer trainer(job, backend, transport);
   if (!is_modelled(job.config.device)) {
-    trainer.initialise_parameters(
-        job.config.train.seed,
-        resolve_threads_per_rank(job.config.device, transport.ranks_on_this_host()));
+    trainer.initialise_parameters(job.config.train.seed, num_threads);
   }
   const HostBatch batch = random_batch(job, trainer);
 

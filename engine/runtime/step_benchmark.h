@@ -42,6 +42,7 @@ struct StepBenchmark {
 /// transport are those of training.
 [[nodiscard]] StepBenchmark benchmark_steps(const Job& job,
                                             const BenchmarkSteps& steps,
+                                            int num_threads,
                                             device::Backend& backend,
                                             transport::Transport& transport);
 

@@ -136,6 +136,7 @@ std::filesystem::path find_initial_model(const TrainingInputs& inputs,
 
 void load_parameters(const TrainingInputs& inputs,
                      const std::filesystem::path& initial_model,
+                     int num_threads,
                      PipelineTrainer& trainer,
                      transport::Transport& transport) {
   const config::RunConfig& config = inputs.config;
@@ -146,9 +147,7 @@ void load_parameters(const TrainingInputs& inputs,
     } else if (!initial_model.empty()) {
       load_initial_parameters(initial_model, config.model, trainer);
     } else {
-      trainer.initialise_parameters(
-          config.train.seed,
-          resolve_threads_per_rank(config.device, transport.ranks_on_this_host()));
+      trainer.initialise_parameters(config.train.seed, num_threads);
     }
   });
   if (!inputs.resume_from) return;
@@ -164,26 +163,6 @@ void load_parameters(const TrainingInputs& inputs,
 
 }  // namespace
 
-int resolve_threads_per_rank(const config::DeviceConfig& device, int ranks_on_this_host) {
-  if (device.threads_per_rank > 0) return device.threads_per_rank;
-  const bool computes_here = device.kind == "cpu";
-  const char* const variable = computes_here ? std::getenv("OMP_NUM_THREADS") : nullptr;
-  if (const std::string_view text = variable == nullptr ? "" : variable; !text.empty()) {
-    int threads = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), threads);
-    if (error == std::errc{} && end == text.data() + text.size() && threads >= 1 &&
-        threads <= config::kMostThreads) {
-      return threads;
-    }
-    throw ConfigError(
-        fmt::format("OMP_NUM_THREADS ({}) must be a whole number from 1 to {}, or not set; "
-                    "device.threads_per_rank goes before it",
-                    text, config::kMostThreads));
-  }
-  const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  return std::max(1, cores / ranks_on_this_host);
-}
-
 void run_training(const TrainingRequest& request, transport::Transport& transport) {
   TrainingInputs inputs = read_inputs(request, transport);
   const std::unique_ptr<files::FileLock> lock = prepare_output(inputs, request, transport);
@@ -198,17 +177,17 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   std::unique_ptr<device::Backend> backend;
   std::unique_ptr<transport::Transport> staging_or_null;
   std::unique_ptr<PipelineTrainer> trainer;
-  int threads = 1;
-  const int ranks_on_this_host = transport.ranks_on_this_host();
+  RankThreads threads;
+  const HostCores cores = find_host_cores(transport);
   agree(transport, [&] {
-    threads = resolve_threads_per_rank(inputs.config.device, ranks_on_this_host);
+    threads = resolve_threads(inputs.config.device, cores);
     backend = request.make_backend(inputs.config, threads, transport.rank_on_this_host());
     staging_or_null = transport::make_staging_if_needed(transport, *backend);
     trainer = std::make_unique<PipelineTrainer>(*job, *backend,
                                                 staging_or_null ? *staging_or_null : transport);
   });
   end_if_stopped(transport);
-  load_parameters(inputs, initial_model, *trainer, transport);
+  load_parameters(inputs, initial_model, threads.count, *trainer, transport);
   end_if_stopped(transport);
   // Only now: until here ranks wait for one another without moving a byte, for as long as a disk or
   // a plan takes. A rank that dies is noticed all the same.

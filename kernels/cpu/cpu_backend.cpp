@@ -27,7 +27,7 @@ constexpr std::int64_t kCopyBlockBytes = std::int64_t{1} << 20;
 
 class CpuBackend final : public device::Backend {
  public:
-  explicit CpuBackend(int num_threads) : pool_(num_threads), ops_(pool_) {}
+  CpuBackend(int num_threads, std::span<const int> cpus) : pool_(num_threads, cpus), ops_(pool_) {}
 
   [[nodiscard]] std::string_view name() const override { return "cpu"; }
   [[nodiscard]] bool host_reaches_memory() const override { return true; }
@@ -90,8 +90,8 @@ void CpuBackend::fill_async(void* dst,
 
 }  // namespace
 
-std::unique_ptr<device::Backend> make_cpu_backend(int num_threads) {
-  return std::make_unique<CpuBackend>(num_threads);
+std::unique_ptr<device::Backend> make_cpu_backend(int num_threads, std::span<const int> cpus) {
+  return std::make_unique<CpuBackend>(num_threads, cpus);
 }
 
 }  // namespace halfpipe::cpu

@@ -8,12 +8,14 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 #include "kernels/core/error.h"
+#include "kernels/core/pinning.h"
 #include "kernels/core/signal_block.h"
 
 namespace halfpipe::cpu {
@@ -73,6 +75,7 @@ struct ThreadPool::State {
 
   const int num_threads;
   std::vector<std::thread> workers;
+  std::optional<PinnedThread> pinned_caller;
 
   alignas(64) std::atomic<std::uint64_t> claim{0};
   std::atomic<std::int64_t> num_tasks{0};
@@ -155,9 +158,12 @@ void ThreadPool::State::wait_for_tasks() {
   caller_waits = false;
 }
 
-ThreadPool::ThreadPool(int num_threads) {
+ThreadPool::ThreadPool(int num_threads, std::span<const int> cpus) {
   HALFPIPE_CHECK(num_threads >= 1, "a thread pool needs at least one thread");
+  HALFPIPE_CHECK(cpus.empty() || cpus.size() == static_cast<std::size_t>(num_threads),
+                 "a CPU for each thread, or none");
   state_ = std::make_unique<State>(num_threads);
+  if (!cpus.empty()) state_->pinned_caller.emplace(cpus[0]);
   const SignalBlock workers_take_no_signals;
   for (int i = 1; i < num_threads; ++i) {
     try {
@@ -166,6 +172,7 @@ ThreadPool::ThreadPool(int num_threads) {
       throw RuntimeFailure("cannot start thread " + std::to_string(i) + " of " +
                            std::to_string(num_threads) + ": " + error.what());
     }
+    if (!cpus.empty()) keep_on_cpu(state_->workers.back(), cpus[static_cast<std::size_t>(i)]);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 namespace halfpipe::cpu {
 
@@ -24,10 +25,13 @@ class TaskRef {
 };
 
 /// num_threads counts the calling thread: a pool of one starts no thread. Used by one thread at a
-/// time. Signal handlers never run on the threads that it starts.
+/// time. Signal handlers never run on the threads that it starts. cpus: empty, or for each thread,
+/// the calling one first, the logical CPU on which it stays while the pool lives; the pool is then
+/// made and destroyed by that thread. Throws RuntimeFailure when the system refuses a thread or a
+/// CPU.
 class ThreadPool {
  public:
-  explicit ThreadPool(int num_threads);
+  explicit ThreadPool(int num_threads, std::span<const int> cpus = {});
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

@@ -209,6 +209,8 @@ std::vector<Effect> layout_and_surroundings() {
       {"schedule.search_evaluations", "500", time_of_search, "short", kHardSearch},
       {"schedule.replan_after", "1", printed(R"(replan after (\d+) steps)"), "1"},
       {"device.threads_per_rank", "2", printed(R"((\d+) threads per rank)"), "2"},
+      {"device.pin_threads", "true", printed(R"(threads per rank, each on (a CPU) of its own)"),
+       "a CPU"},
       {"output.dir", "elsewhere",
        [](const Outcome& outcome) {
          return fs::exists(outcome.folder.parent_path() / "elsewhere") ? "made" : "not made";

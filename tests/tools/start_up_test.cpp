@@ -52,10 +52,10 @@ TEST_F(StartUp, TakesLongerThanTheTimeout) {
       .load_config = [&] { return config::load_config(path("run.yaml"), settings); },
       .resume = std::nullopt,
       .make_backend =
-          [&](const config::RunConfig&, int threads, int /*rank*/) {
+          [&](const config::RunConfig&, const runtime::RankThreads& threads, int /*rank*/) {
             // One rank takes its time, as with a large model or a slow disk.
             if (num_started++ == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1500));
-            return cpu::make_cpu_backend(threads);
+            return cpu::make_cpu_backend(threads.count);
           }};
   transport::LocalGroup group(2);
   {
@@ -120,9 +120,9 @@ TEST_F(StartUp, OfALaunchedJobEndsByASignalAtTheNextPhase) {
         .load_config = [&] { return config::load_config(path("run.yaml"), settings); },
         .resume = std::nullopt,
         .make_backend =
-            [](const config::RunConfig&, int threads, int /*rank*/) {
+            [](const config::RunConfig&, const runtime::RankThreads& threads, int /*rank*/) {
               ::raise(SIGTERM);
-              return cpu::make_cpu_backend(threads);
+              return cpu::make_cpu_backend(threads.count);
             }};
     transport::LocalGroup group(1);
     try {

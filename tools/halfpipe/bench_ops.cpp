@@ -12,8 +12,8 @@
 
 #include "engine/config/load_config.h"
 #include "engine/model/model_cost.h"
+#include "engine/runtime/host_cores.h"
 #include "engine/runtime/training_inputs.h"
-#include "engine/runtime/training_run.h"
 #include "kernels/core/error.h"
 #include "tools/halfpipe/bench_ops_report.h"
 #include "tools/halfpipe/devices.h"
@@ -74,7 +74,6 @@ ops_bench::ModelShape shape_of(const config::RunConfig& config) {
 }
 
 OpsReport measure(const Options& options, config::RunConfig config) {
-  constexpr int kRanks = 1;
   if (options.threads && config.device.kind != "cpu") {
     throw ConfigError(
         fmt::format("--threads ({}) has a meaning with device.kind cpu only; "
@@ -82,10 +81,12 @@ OpsReport measure(const Options& options, config::RunConfig config) {
                     *options.threads, config.device.kind));
   }
   if (options.threads) config.device.threads_per_rank = *options.threads;
-  const int threads = runtime::resolve_threads_per_rank(config.device, kRanks);
+  const runtime::RankThreads threads =
+      runtime::resolve_threads(config.device, runtime::own_cores());
   const std::unique_ptr<device::Backend> backend = make_backend(config, threads, 0);
   const std::unique_ptr<device::Stream> stream = backend->make_stream("operations");
-  OpsReport report{shape_of(config), config.device.kind, threads, options.seconds, {}, {}, {}};
+  OpsReport report{
+      shape_of(config), config.device.kind, threads.count, options.seconds, {}, {}, {}};
   report.ceilings =
       ops_bench::measure_ceilings(*backend, *stream, report.model.dtype, options.seconds);
   fmt::print(stderr, "bench ops: {}\n", ceilings_text(report.ceilings));

@@ -14,8 +14,8 @@
 #include "engine/config/validate_config.h"
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/hardware.h"
+#include "engine/runtime/host_cores.h"
 #include "engine/runtime/stage_costs.h"
-#include "engine/runtime/training_run.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/catalogue.h"
 #include "parallel/transport/staged_transport.h"
@@ -100,12 +100,13 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
   transport.set_timeout(0.0);  // a search may take long
   const config::RunConfig config = with_schedule(base, choice);
   std::unique_ptr<device::Backend> backend;
+  runtime::RankThreads threads;
+  const runtime::HostCores cores = runtime::find_host_cores(transport);
   try {
     runtime::agree(transport, [&] { config::validate(config); });
     result.job.emplace(runtime::agree_on_job(config, transport));
     runtime::agree(transport, [&] {
-      const int threads =
-          runtime::resolve_threads_per_rank(config.device, transport.ranks_on_this_host());
+      threads = runtime::resolve_threads(config.device, cores);
       backend = make_backend(config, threads, transport.rank_on_this_host());
       result.planned_memory = runtime::plan_memory(*result.job, *backend);
     });
@@ -125,7 +126,7 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
   }
   transport.set_timeout(config.debug.timeout_seconds);
   const auto staging_or_null = transport::make_staging_if_needed(transport, *backend);
-  result.measured = runtime::benchmark_steps(*result.job, steps, *backend,
+  result.measured = runtime::benchmark_steps(*result.job, steps, threads.count, *backend,
                                              staging_or_null ? *staging_or_null : transport);
   return result;
 }

@@ -10,7 +10,7 @@
 namespace halfpipe::tools {
 
 std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
-                                              int num_threads,
+                                              const runtime::RankThreads& threads,
                                               int rank_on_this_host) {
   if (is_modelled(config.device)) {
     return modelled::make_modelled_backend(runtime::device_model_of(config));
@@ -20,13 +20,13 @@ std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
   }
   // The configuration was validated: other kinds are refused there, by name.
   HALFPIPE_CHECK(config.device.kind == "cpu", "no backend for device.kind " + config.device.kind);
-  return cpu::make_cpu_backend(num_threads);
+  return cpu::make_cpu_backend(threads.count, threads.pinned_cpus);
 }
 
 std::unique_ptr<device::Backend> make_planning_backend(const config::RunConfig& config,
-                                                       int num_threads) {
+                                                       const runtime::RankThreads& threads) {
   if (config.device.kind == "cuda") return cuda::make_cuda_planner();
-  return make_backend(config, num_threads, /*rank_on_this_host=*/0);
+  return make_backend(config, threads, /*rank_on_this_host=*/0);
 }
 
 }  // namespace halfpipe::tools

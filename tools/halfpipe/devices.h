@@ -5,18 +5,19 @@
 #include <memory>
 
 #include "engine/config/run_config.h"
+#include "engine/runtime/host_cores.h"
 #include "kernels/device/backend.h"
 
 namespace halfpipe::tools {
 
-/// The device that device.kind names, for a rank with num_threads threads. GPUs are dealt out to
+/// The device that device.kind names, for a rank with these threads. GPUs are dealt out to
 /// the ranks of a machine in turn; where there are fewer, ranks share them.
 [[nodiscard]] std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
-                                                            int num_threads,
+                                                            const runtime::RankThreads& threads,
                                                             int rank_on_this_host);
 
 /// What a plan asks for bytes: the same device, or what knows it where it is not there.
 [[nodiscard]] std::unique_ptr<device::Backend> make_planning_backend(
-    const config::RunConfig& config, int num_threads);
+    const config::RunConfig& config, const runtime::RankThreads& threads);
 
 }  // namespace halfpipe::tools

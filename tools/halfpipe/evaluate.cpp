@@ -11,7 +11,7 @@
 #include "engine/data/dataset.h"
 #include "engine/data/sampler.h"
 #include "engine/model/loss_evaluator.h"
-#include "engine/runtime/training_run.h"
+#include "engine/runtime/host_cores.h"
 #include "kernels/core/error.h"
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/devices.h"
@@ -43,7 +43,8 @@ void evaluate(const Options& options) {
 
   config::RunConfig run;
   run.device.threads_per_rank = options.threads;
-  const auto backend = make_backend(run, runtime::resolve_threads_per_rank(run.device, 1), 0);
+  const auto backend =
+      make_backend(run, runtime::resolve_threads(run.device, runtime::own_cores()), 0);
   model::LossEvaluator evaluator(model.config, *backend, kWindowsAtOnce);
   model.load_into(evaluator.parameters());
 

@@ -10,7 +10,7 @@
 
 #include "engine/model/decoder.h"
 #include "engine/model/sample_token.h"
-#include "engine/runtime/training_run.h"
+#include "engine/runtime/host_cores.h"
 #include "kernels/core/error.h"
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/devices.h"
@@ -64,7 +64,8 @@ void generate(const Options& options) {
 
   config::RunConfig run;
   run.device.threads_per_rank = options.threads;
-  const auto backend = make_backend(run, runtime::resolve_threads_per_rank(run.device, 1), 0);
+  const auto backend =
+      make_backend(run, runtime::resolve_threads(run.device, runtime::own_cores()), 0);
   model::Decoder decoder(model.config, *backend);
   model.load_into(decoder.parameters());
 

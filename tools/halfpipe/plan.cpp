@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "engine/config/load_config.h"
+#include "engine/runtime/host_cores.h"
 #include "engine/runtime/job.h"
 #include "engine/runtime/training_inputs.h"
-#include "engine/runtime/training_run.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/render_svg.h"
 #include "tools/halfpipe/commands.h"
@@ -64,16 +64,26 @@ std::string page_of(const PlannedStep& step) {
   return page::render_timeline_page(page);
 }
 
+/// Threads of a rank when all of them run on this machine. Whether its CPUs suffice to keep each on
+/// one of its own is asked where the job runs.
+int planned_threads(const config::RunConfig& config) {
+  config::DeviceConfig device = config.device;
+  device.pin_threads = false;
+  runtime::HostCores cores = runtime::own_cores();
+  cores.num_sharers = config.parallel.pipeline;
+  return runtime::resolve_threads(device, cores).count;
+}
+
 void show_step(const Options& options, const config::RunConfig& config) {
   if (options.flops_per_second && is_modelled(config.device)) {
     throw ConfigError("--flops-per-second: device.kind modelled has its rates in device.hardware");
   }
   runtime::Job job = runtime::make_job(config);
-  const int threads = runtime::resolve_threads_per_rank(config.device, config.parallel.pipeline);
+  const runtime::RankThreads threads{planned_threads(config), {}};
   const auto backend = make_planning_backend(config, threads);
   std::vector<runtime::RankMemory> memory = runtime::plan_memory(job, *backend);
   const PlannedStep step =
-      plan_step(std::move(job), std::move(memory), threads, options.flops_per_second);
+      plan_step(std::move(job), std::move(memory), threads.count, options.flops_per_second);
   const std::string json = options.json.empty() ? "" : planned_step_json(step);
   print_answer(options, planned_step_text(step), json);
   if (!options.svg.empty()) {

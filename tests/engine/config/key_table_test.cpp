@@ -85,6 +85,7 @@ const std::map<std::string, Sample>& samples() {
       {"schedule.replan_after", {"10", {}}},
       {"device.kind", {"modelled", {std::string("device.hardware=") + kHardware}}},
       {"device.threads_per_rank", {"2", {}}},
+      {"device.pin_threads", {"true", {}}},
       {"device.hardware", {kHardware, {"device.kind=modelled"}}},
       {"output.dir", {"elsewhere", {}}},
       {"output.checkpoint_every", {"10", {}}},

@@ -9,10 +9,12 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "kernels/core/error.h"
+#include "kernels/core/pinning.h"
 
 namespace halfpipe::cpu {
 namespace {
@@ -54,6 +56,49 @@ TEST_P(ThreadPoolOf, WakesSleepingWorkers) {
     pool.parallel_for(16, [&](std::int64_t) { ++runs; });
     EXPECT_EQ(runs, 16);
   }
+}
+
+TEST(PinnedThreadPool, KeepsEachThreadOnItsCpu) {
+  const std::vector<int> before = usable_cpus();
+  // One CPU for two threads where the machine has no more; their order is not that of the system.
+  const std::vector<int> cpus{before.back(), before.front()};
+  {
+    ThreadPool pool(2, cpus);
+    std::vector<std::vector<int>> seen(2);
+    std::atomic<int> num_started{0};
+    pool.parallel_for(2, [&](std::int64_t) {
+      seen[static_cast<std::size_t>(ThreadPool::thread_index())] = usable_cpus();
+      ++num_started;
+      while (num_started < 2) std::this_thread::yield();  // so that each thread takes one
+    });
+    EXPECT_EQ(seen[0], std::vector<int>{cpus[0]});
+    EXPECT_EQ(seen[1], std::vector<int>{cpus[1]});
+    const UnpinnedScope scope;
+    std::thread([&] { EXPECT_EQ(usable_cpus(), before); }).join();
+  }
+  EXPECT_EQ(usable_cpus(), before);
+}
+
+TEST(PinnedThreadPool, EndsTheScopeOfOtherWorkWhereItBegan) {
+  const std::vector<int> before = usable_cpus();
+  const ThreadPool pool(1, std::vector<int>{before.back()});
+  {
+    const UnpinnedScope scope;
+    EXPECT_EQ(usable_cpus(), before);
+  }
+  EXPECT_EQ(usable_cpus(), std::vector<int>{before.back()});
+}
+
+TEST(PinnedThreadPool, RefusesACpuThatDoesNotExist) {
+  const std::vector<int> before = usable_cpus();
+  constexpr int kMissing = 1023;
+  try {
+    const ThreadPool pool(2, std::vector<int>{before.front(), kMissing});
+    FAIL() << "CPU 1023 exists";
+  } catch (const RuntimeFailure& error) {
+    EXPECT_NE(std::string(error.what()).find("CPU 1023"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(usable_cpus(), before);
 }
 
 TEST_P(ThreadPoolOf, NumbersItsThreads) {
