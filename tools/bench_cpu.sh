@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Trains one GPT-2 with Halfpipe and with PyTorch on all cores, in turns, and prints tokens per second of both.
 #
-# Usage: tools/bench_cpu.sh [--install] [--repetitions N] [--steps N] [--vocab-sizes "V ..."] [--precisions "P ..."]
-#                           [--modes "M ..."] [--python FILE] [--halfpipe FILE]
+# Usage: tools/bench_cpu.sh [--install] [--repetitions N] [--steps N] [--warm-up N] [--vocab-sizes "V ..."]
+#                           [--precisions "P ..."] [--modes "M ..."] [--python FILE] [--halfpipe FILE]
 #   --install        make build/torch, a virtual environment with the newest PyTorch of PyPI, where it is missing
 #   --repetitions N  runs of each program per vocabulary, alternating (default 5)
-#   --steps N        timed steps per run, after 3 that are not counted (default 6)
+#   --steps N        timed steps per run (default 6)
+#   --warm-up N      steps before those, not counted (default 3)
 #   --vocab-sizes    default "256 50304"
 #   --precisions     of float32 and bf16 (default both)
 #   --modes          of PyTorch: eager, compiled (torch.compile) (default both)
@@ -16,13 +17,16 @@
 # The model: 6 blocks, width 384, 6 heads, context 256, batch 8, biases, tied head. Halfpipe runs one pipeline rank on all
 # cores (1f1b, one micro-batch) and, to show what a pipeline costs, two ranks on one core each (v-zb, 8 micro-batches of
 # one sequence). bf16 of PyTorch is its autocast. All run whole training steps: forward, backward, clipping, AdamW.
+# Two ranks cannot be faster than all work / (2 x work of the busier rank) times one, by the plan's FLOPs: that bound is
+# printed, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly layers=6 hidden=384 heads=6 seq_len=256 batch=8 warmup=3
+readonly layers=6 hidden=384 heads=6 seq_len=256 batch=8
 install=no
 repetitions=5
 steps=6
+warmup=3
 vocab_sizes="256 50304"
 precisions="float32 bf16"
 modes="eager compiled"
@@ -37,15 +41,16 @@ fail() {
 while [ $# -gt 0 ]; do
   case "$1" in
     -h | --help)
-      sed -n '3,20s/^# \{0,1\}//p' "$0"
+      sed -n '3,23s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     --install) install=yes ;;
-    --repetitions | --steps | --vocab-sizes | --precisions | --modes | --python | --halfpipe)
+    --repetitions | --steps | --warm-up | --vocab-sizes | --precisions | --modes | --python | --halfpipe)
       [ $# -ge 2 ] || fail "$1 wants a value"
       case "$1" in
         --repetitions) repetitions=$2 ;;
         --steps) steps=$2 ;;
+        --warm-up) warmup=$2 ;;
         --vocab-sizes) vocab_sizes=$2 ;;
         --precisions) precisions=$2 ;;
         --modes) modes=$2 ;;
@@ -58,7 +63,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-for number in "$repetitions" "$steps" $vocab_sizes; do
+for number in "$repetitions" "$steps" "$warmup" $vocab_sizes; do
   [[ "$number" =~ ^[1-9][0-9]*$ ]] || fail "'$number' must be a whole number of at least 1"
 done
 
@@ -127,6 +132,18 @@ train_pytorch() {
 run_eager() { train_pytorch "$1" "$2"; }
 run_compiled() { train_pytorch "$1" "$2" --compile; }
 
+# What the plan of the last run of Halfpipe allows: all work / (ranks x work of the busiest).
+bound_of_plan() {
+  "$halfpipe" plan "$work/run.yaml" --json "$work/plan.json" >/dev/null
+  "$python" - "$work/plan.json" <<'PYTHON'
+import collections, json, sys
+work = collections.Counter()
+for row in json.load(open(sys.argv[1]))["rows"]:
+    work[row["device"]] += row["end"] - row["start"]
+print("%.2f" % (sum(work.values()) / (len(work) * max(work.values()))))
+PYTHON
+}
+
 # Median tokens per second of the records in a file.
 median() {
   sed 's/.*"tokens_per_second":\([^,}]*\).*/\1/' "$1" | sort -g |
@@ -135,6 +152,7 @@ median() {
 
 echo "model: $layers blocks, width $hidden, $heads heads, context $seq_len, batch $batch, $cores threads; PyTorch $torch_version"
 table=()
+bounds=()
 for vocab_size in $vocab_sizes; do
   for precision in $precisions; do
     rm -f "$work"/*.steps
@@ -142,10 +160,13 @@ for vocab_size in $vocab_sizes; do
       for program in halfpipe halfpipe-2-ranks $modes; do
         "run_$program" "$vocab_size" "$precision" >"$work/this"
         cat "$work/this" >>"$work/$program.steps"
+        [ "$program" != halfpipe-2-ranks ] || bound=$(bound_of_plan)
         echo "vocabulary $vocab_size, $precision, repetition $repetition, $program: $(median "$work/this") tokens/s"
       done
     done
     ours=$(median "$work/halfpipe.steps")
+    ranks=$(median "$work/halfpipe-2-ranks.steps")
+    bounds+=("$vocab_size $precision $(awk "BEGIN { printf \"%.2f\", $ranks / $ours }") $bound")
     for program in halfpipe halfpipe-2-ranks $modes; do
       rate=$(median "$work/$program.steps")
       table+=("$vocab_size $precision $program $rate $(awk "BEGIN { printf \"%.2f\", $ours / $rate }")")
@@ -158,5 +179,9 @@ printf '%10s  %9s  %16s  %8s  %22s\n' vocabulary precision program tokens/s "Hal
 for row in "${table[@]}"; do
   # shellcheck disable=SC2086  # a row is five words
   printf '%10s  %9s  %16s  %8s  %22s\n' $row
+done
+for row in "${bounds[@]}"; do
+  # shellcheck disable=SC2086  # a row is four words
+  printf 'vocabulary %s, %s: 2 ranks / 1 rank %s, at most %s by the work of the busier rank\n' $row
 done
 echo "(median of $((steps * repetitions)) steps each)"
