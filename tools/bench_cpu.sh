@@ -17,8 +17,10 @@
 # The model: 6 blocks, width 384, 6 heads, context 256, batch 8, biases, tied head. Halfpipe runs one pipeline rank on all
 # cores (1f1b, one micro-batch) and, to show what a pipeline costs, two ranks on one core each (v-zb, 8 micro-batches of
 # one sequence). bf16 of PyTorch is its autocast. All run whole training steps: forward, backward, clipping, AdamW.
-# Two ranks cannot be faster than all work / (2 x work of the busier rank) times one, by the plan's FLOPs: that bound is
-# printed, too.
+# Before each run the multiply-adds that all cores do from registers are measured (ninja -C build cpu_peak_bench): no
+# float32 program can be faster than that rate / the model's FLOPs per token.
+# Were two threads twice as fast as one, two ranks could reach all work / (2 x work of the busier rank) of one rank, by
+# the plan's FLOPs: that bound is printed, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -41,7 +43,7 @@ fail() {
 while [ $# -gt 0 ]; do
   case "$1" in
     -h | --help)
-      sed -n '3,23s/^# \{0,1\}//p' "$0"
+      sed -n '3,25s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     --install) install=yes ;;
@@ -79,6 +81,8 @@ if [ "$install" = yes ] && [ ! -x build/torch/bin/python ]; then
   python3 -m venv build/torch
   build/torch/bin/pip install --quiet torch numpy setuptools
 fi
+peak=build/tools/bench/cpu_peak_bench
+[ -x "$peak" ] || fail "$peak does not exist; build it with ninja -C build cpu_peak_bench"
 [ -x "$halfpipe" ] || fail "$halfpipe does not exist; build it with tools/build.sh halfpipe"
 torch_version=$("$python" -c 'import torch; print(torch.__version__)' 2>/dev/null) ||
   fail "$python has no PyTorch; --install makes build/torch"
@@ -132,8 +136,14 @@ train_pytorch() {
 run_eager() { train_pytorch "$1" "$2"; }
 run_compiled() { train_pytorch "$1" "$2" --compile; }
 
+flops_per_token() {
+  "$halfpipe" plan "$work/run.yaml" --json "$work/plan.json" >/dev/null
+  "$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["model"]["flops_per_token"])' "$work/plan.json"
+}
+
 # What the plan of the last run of Halfpipe allows: all work / (ranks x work of the busiest).
 bound_of_plan() {
+  rm -f "$work/plan.json"
   "$halfpipe" plan "$work/run.yaml" --json "$work/plan.json" >/dev/null
   "$python" - "$work/plan.json" <<'PYTHON'
 import collections, json, sys
@@ -142,6 +152,11 @@ for row in json.load(open(sys.argv[1]))["rows"]:
     work[row["device"]] += row["end"] - row["start"]
 print("%.2f" % (sum(work.values()) / (len(work) * max(work.values()))))
 PYTHON
+}
+
+# Tokens per second at the rate of all cores' multiply-adds, as a record; whose schedule does not matter.
+run_ceiling() {
+  "$peak" "$cores" 1 | awk -v flops="$flops_per_token" '{ printf "{\"tokens_per_second\":%.1f}\n", $1 * 1e9 / flops }'
 }
 
 # Median tokens per second of the records in a file.
@@ -156,9 +171,12 @@ bounds=()
 for vocab_size in $vocab_sizes; do
   for precision in $precisions; do
     rm -f "$work"/*.steps
+    flops_per_token=
     for repetition in $(seq "$repetitions"); do
       for program in halfpipe halfpipe-2-ranks $modes; do
+        [ -z "$flops_per_token" ] || run_ceiling >>"$work/ceiling.steps"
         "run_$program" "$vocab_size" "$precision" >"$work/this"
+        [ -n "$flops_per_token" ] || flops_per_token=$(flops_per_token)
         cat "$work/this" >>"$work/$program.steps"
         [ "$program" != halfpipe-2-ranks ] || bound=$(bound_of_plan)
         echo "vocabulary $vocab_size, $precision, repetition $repetition, $program: $(median "$work/this") tokens/s"
@@ -167,7 +185,7 @@ for vocab_size in $vocab_sizes; do
     ours=$(median "$work/halfpipe.steps")
     ranks=$(median "$work/halfpipe-2-ranks.steps")
     bounds+=("$vocab_size $precision $(awk "BEGIN { printf \"%.2f\", $ranks / $ours }") $bound")
-    for program in halfpipe halfpipe-2-ranks $modes; do
+    for program in halfpipe halfpipe-2-ranks $modes ceiling; do
       rate=$(median "$work/$program.steps")
       table+=("$vocab_size $precision $program $rate $(awk "BEGIN { printf \"%.2f\", $ours / $rate }")")
     done
@@ -182,6 +200,6 @@ for row in "${table[@]}"; do
 done
 for row in "${bounds[@]}"; do
   # shellcheck disable=SC2086  # a row is four words
-  printf 'vocabulary %s, %s: 2 ranks / 1 rank %s, at most %s by the work of the busier rank\n' $row
+  printf 'vocabulary %s, %s: 2 ranks / 1 rank %s, the work of the busier rank allows %s\n' $row
 done
-echo "(median of $((steps * repetitions)) steps each)"
+echo "(medians: of $((steps * repetitions)) steps; ceiling: float32 multiply-adds from registers, all cores, measured between the runs)"

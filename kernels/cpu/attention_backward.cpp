@@ -17,6 +17,7 @@
 #include "kernels/cpu/block_product.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/vector_math.h"
+#include "kernels/cpu/widen.h"
 
 namespace halfpipe::cpu {
 namespace {
@@ -33,7 +34,7 @@ struct BackwardScratch {
   float* dv;         // [T, row]
   float* q;          // [kQueryBlock, row], scaled
   float* dout;       // [kQueryBlock, row]
-  float* q_t;        // [HS, kQueryBlock], scaled
+  float* q_t;        // [HS, kQueryBlock], scaled; at the end of a block, rows of dq
   float* dout_t;     // [HS, kQueryBlock]
   float* dq_t;       // [HS, kQueryBlock], without scale
   float* p;          // [kKeyBlock, kQueryBlock]
@@ -112,11 +113,12 @@ void load_queries(const ops::AttentionBackwardInput& args,
   std::fill_n(s.delta, kQueryBlock, 0.0F);
   std::copy_n(args.lse + head.lse + first_query, num_queries, s.lse);
   for (std::int64_t l = 0; l < num_queries; ++l) {
-    float delta = 0.0F;
-    for (std::int64_t d = 0; d < HS; ++d) {
-      delta += dout.rows[l * dout.stride + d] * out.rows[l * out.stride + d];
-    }
-    s.delta[l] = delta;
+    Lanes delta{};
+    for_each_lanes(0, HS, [&](std::int64_t d, auto width) {
+      delta +=
+          load(dout.rows + l * dout.stride + d, width) * load(out.rows + l * out.stride + d, width);
+    });
+    s.delta[l] = sum(delta);
   }
 }
 
@@ -167,15 +169,14 @@ void backward_head(const ops::AttentionBackwardInput& args, const HeadLayout& he
   const ops::AttentionDims& dims = args.dims;
   BackwardScratch s(base, dims, args.dtype);
   std::fill_n(s.dk, 2 * dims.T * s.row, 0.0F);
-  const float scale = 1.0F / std::sqrt(static_cast<float>(dims.HS));
+  alignas(64) float scales[kQueryBlock];
+  std::fill_n(scales, kQueryBlock, 1.0F / std::sqrt(static_cast<float>(dims.HS)));
   for (std::int64_t first_query = 0; first_query < dims.T; first_query += kQueryBlock) {
     const std::int64_t num_queries = std::min(kQueryBlock, dims.T - first_query);
     load_queries<T>(args, head, first_query, num_queries, s);
     visit_keys<T>(args, head, first_query, s);
-    for (std::int64_t l = 0; l < num_queries; ++l) {
-      write_row(static_cast<T*>(args.dqkv) + head.q + (first_query + l) * head.qkv_stride, s.dq_t,
-                l, dims.HS, scale, s.k);
-    }
+    write_rows(static_cast<T*>(args.dqkv) + head.q + first_query * head.qkv_stride, head.qkv_stride,
+               s.dq_t, scales, num_queries, dims.HS, /*unrounded=*/s.q_t);
   }
   for (std::int64_t t = 0; t < dims.T; ++t) {
     T* const dk = static_cast<T*>(args.dqkv) + head.q + head.part + t * head.qkv_stride;

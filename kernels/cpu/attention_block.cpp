@@ -5,28 +5,9 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernels/cpu/lanes.h"
+#include "kernels/cpu/transpose.h"
 
 namespace halfpipe::cpu {
-
-void write_row(float* row,
-               const float* transposed,
-               std::int64_t l,
-               std::int64_t HS,
-               float factor,
-               float* /*unrounded*/) {
-  for (std::int64_t d = 0; d < HS; ++d) row[d] = factor * transposed[d * kQueryBlock + l];
-}
-
-void write_row(BFloat16* row,
-               const float* transposed,
-               std::int64_t l,
-               std::int64_t HS,
-               float factor,
-               float* unrounded) {
-  write_row(unrounded, transposed, l, HS, factor, nullptr);
-  convert(unrounded, HS, row);
-}
 
 void transpose_block(float* transposed,
                      const float* rows,
@@ -34,20 +15,9 @@ void transpose_block(float* transposed,
                      std::int64_t num_rows,
                      std::int64_t HS,
                      float scale) {
-  if (num_rows == kQueryBlock) {
-    for (std::int64_t d = 0; d < HS; ++d) {
-      for (std::int64_t l = 0; l < kQueryBlock; ++l) {
-        transposed[d * kQueryBlock + l] = scale * rows[l * row_stride + d];
-      }
-    }
-    return;
-  }
-  std::fill_n(transposed, HS * kQueryBlock, 0.0F);
-  for (std::int64_t l = 0; l < num_rows; ++l) {
-    for (std::int64_t d = 0; d < HS; ++d) {
-      transposed[d * kQueryBlock + l] = scale * rows[l * row_stride + d];
-    }
-  }
+  if (num_rows < kQueryBlock) std::fill_n(transposed, HS * kQueryBlock, 0.0F);
+  transpose(rows, row_stride, num_rows, HS, transposed, kQueryBlock);
+  for (std::int64_t i = 0; i < HS * kQueryBlock; ++i) transposed[i] *= scale;
 }
 
 void mask_future_keys(float* scores,

@@ -9,7 +9,8 @@
 #include <cstdint>
 
 #include "kernels/core/bfloat16.h"
-#include "kernels/cpu/widen.h"
+#include "kernels/cpu/lanes.h"
+#include "kernels/cpu/transpose.h"
 #include "kernels/ops/attention.h"
 
 namespace halfpipe::cpu {
@@ -38,19 +39,24 @@ struct HeadLayout {
         lse((b * dims.NH + h) * dims.T) {}
 };
 
-/// row[d] = factor * transposed[d, l], [HS, kQueryBlock]; `unrounded`, [HS], is for bfloat16 alone.
-void write_row(float* row,
-               const float* transposed,
-               std::int64_t l,
-               std::int64_t HS,
-               float factor,
-               float* unrounded);
-void write_row(BFloat16* row,
-               const float* transposed,
-               std::int64_t l,
-               std::int64_t HS,
-               float factor,
-               float* unrounded);
+/// rows[l, d] = factors[l] * transposed[d, l] for the first num_rows lanes l; `unrounded` is
+/// overwritten.
+template <typename T>
+void write_rows(T* rows,
+                std::int64_t row_stride,
+                const float* transposed,  // [HS, kQueryBlock]
+                const float* factors,     // [kQueryBlock]
+                std::int64_t num_rows,
+                std::int64_t HS,
+                float* unrounded) {  // [kQueryBlock, HS]
+  transpose(transposed, kQueryBlock, HS, num_rows, unrounded, HS);
+  for (std::int64_t l = 0; l < num_rows; ++l) {
+    for_each_lanes(0, HS, [&](std::int64_t d, auto width) {
+      const Lanes values = load(unrounded + l * HS + d, width);
+      store(rows + l * row_stride + d, factors[l] * values, width);
+    });
+  }
+}
 
 /// transposed[d, l] = scale * rows[l, d] for the first num_rows lanes l, 0 for the other lanes.
 void transpose_block(float* transposed,  // [HS, kQueryBlock]

@@ -12,16 +12,17 @@
 #include "kernels/cpu/attention_block.h"
 #include "kernels/cpu/block_product.h"
 #include "kernels/cpu/vector_math.h"
+#include "kernels/cpu/widen.h"
 
 namespace halfpipe::cpu {
 namespace {
 
 /// State of one block of queries. Pointers lead into the thread's scratch.
 struct QueryBlock {
-  float* q;       // [HS, kQueryBlock], scaled
+  float* q;       // [HS, kQueryBlock], scaled; at the end, rows of out
   float* out;     // [HS, kQueryBlock], not yet divided by sum
   float* scores;  // [kKeyBlock, kQueryBlock]
-  float* rows;    // [kKeyBlock, HS] of q, k, v or out, widened
+  float* rows;    // [kKeyBlock, HS] of q, k or v, widened
   alignas(64) float max[kQueryBlock];
   alignas(64) float sum[kQueryBlock];
 
@@ -106,11 +107,13 @@ void forward_block(const ops::AttentionForward& args,
   transpose_block(block.q, q.rows, q.stride, num_queries, HS,
                   1.0F / std::sqrt(static_cast<float>(HS)));
   visit_keys<T>(args, head, first_query, block);
+  alignas(64) float factors[kQueryBlock];
   for (std::int64_t l = 0; l < num_queries; ++l) {
-    write_row(static_cast<T*>(args.out) + head.out + (first_query + l) * head.part, block.out, l,
-              HS, 1.0F / block.sum[l], block.rows);
+    factors[l] = 1.0F / block.sum[l];
     args.lse[head.lse + first_query + l] = block.max[l] + std::log(block.sum[l]);
   }
+  write_rows(static_cast<T*>(args.out) + head.out + first_query * head.part, head.part, block.out,
+             factors, num_queries, HS, /*unrounded=*/block.q);
 }
 
 std::size_t thread_scratch_bytes(const ops::AttentionDims& dims, DType dtype) {

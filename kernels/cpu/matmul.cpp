@@ -3,6 +3,8 @@
 // and ways differ in bits), the CPU for bfloat16.
 #include "kernels/cpu/matmul.h"
 
+#include <cstdint>
+
 #include "kernels/core/error.h"
 #include "kernels/cpu/matmul_blocked.h"
 #include "kernels/cpu/matmul_library.h"
@@ -15,12 +17,20 @@ namespace {
 // One core of an AMD EPYC (Zen 3, AVX2; 100 GFLOP/s of multiply-adds from registers): 89 to 95
 // GFLOP/s for the products of a block of width 384, the library 64 to 91, least where rows lie a
 // multiple of 2 KiB apart. With AVX-512 the library reached 155 to 170 of about 190, and the other
-// has not been measured; a build for any x86-64 has no wide vectors, the library does.
+// has not been measured; a build for any x86-64 (HALFPIPE_NATIVE=OFF without -march) has no wide
+// vectors, the library does.
 #if defined(__AVX2__) && defined(__FMA__) && !defined(__AVX512F__)
 constexpr bool kBlockedFloat32 = true;
 #else
 constexpr bool kBlockedFloat32 = false;
 #endif
+
+/// A product of a few rows (generation) reads b once: packing it took longer than the product, 20
+/// GFLOP/s of 1 x 1152 x 384 where the library had 36.
+bool is_blocked(const ops::Matmul& args) {
+  constexpr std::int64_t kFewRows = 6;
+  return args.dtype == DType::kBFloat16 || (kBlockedFloat32 && args.M > kFewRows);
+}
 
 }  // namespace
 
@@ -31,7 +41,7 @@ void matmul(const ops::Matmul& args, ThreadPool& pool) {
       "a product that accumulates takes no bias and no residual");
   if (args.dtype == DType::kBFloat16 && cpu_multiplies_bfloat16()) {
     matmul_primitive(args, pool);
-  } else if (args.dtype == DType::kBFloat16 || kBlockedFloat32) {
+  } else if (is_blocked(args)) {
     matmul_blocked(args, pool);
   } else {
     matmul_library(args, pool);
@@ -42,7 +52,7 @@ std::size_t matmul_scratch_bytes(const ops::Matmul& args, const ThreadPool& pool
   if (args.dtype == DType::kBFloat16 && cpu_multiplies_bfloat16()) {
     return matmul_primitive_scratch_bytes(args, pool);
   }
-  if (args.dtype == DType::kBFloat16 || kBlockedFloat32) {
+  if (is_blocked(args)) {
     return matmul_blocked_scratch_bytes(args, pool);
   }
   return matmul_library_scratch_bytes(args, pool);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A tile's operands are packed for the tile, a part of the sum at a time: each packed element of b
-// serves up to 512 multiply-adds, each of a up to 384, and a thread needs at most 1.7 MB. How an
-// element is summed depends on K alone, so that tiles may be cut to suit the threads.
+// A block of c at a time, and of its sums a part at a time: all threads pack what the part reads of
+// a and b, then take pieces of the block. So every element is packed once or twice, and pieces are
+// small enough for threads that are not equally fast. How an element is summed depends on K alone.
 #include "kernels/cpu/matmul_blocked.h"
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
+#include <type_traits>
 
 #include "kernels/core/align.h"
 #include "kernels/core/bfloat16.h"
@@ -18,71 +18,61 @@
 namespace halfpipe::cpu {
 namespace {
 
-// Three blocks of packed rows.
-constexpr std::int64_t kMaxTileRows = 512;
+// A block of c: packed, 1024 rows of a are 1.5 MiB and 1536 columns of b 2.3 MiB, of any product.
+constexpr std::int64_t kMaxBlockRows = 1024;
+constexpr std::int64_t kMaxBlockColumns = 1536;
+// Columns of a piece, unless more pieces are wanted.
+constexpr std::int64_t kMostPieceColumns = 384;
+constexpr std::int64_t kFewestPieceColumns = 3 * kRegisterColumns;
+constexpr std::int64_t kPiecesPerThread = 8;
+static_assert(kMaxBlockColumns % kRegisterColumns == 0 &&
+              kMostPieceColumns % kRegisterColumns == 0);
 
 /// Terms of a sum that are added before they are added to c: equal parts.
 std::int64_t depth_of_part(std::int64_t K) {
-  return std::min(
-      K, round_up(ceil_div(K, std::max<std::int64_t>(1, ceil_div(K, kMaxDepth))), kLinesAtOnce));
+  const std::int64_t num_parts = std::max<std::int64_t>(1, ceil_div(K, kMaxDepth));
+  return std::min(K, round_up(ceil_div(K, num_parts), kLinesAtOnce));
 }
 
-/// Tiles that end soonest when num_threads threads take one after the other.
-Tiling balanced_tiling(std::int64_t M, std::int64_t N, std::int64_t num_threads) {
-  // Multiply-adds in the time that packing takes for an element (0.25 ns on an AMD EPYC, Zen 3).
-  constexpr std::int64_t kPacking = 12;
-  constexpr std::int64_t kCuts = 16;  // 256 ways are looked at in some us
-  Tiling best{};
-  std::int64_t best_cost = std::numeric_limits<std::int64_t>::max();
-  const std::int64_t fewest_row_tiles = ceil_div(M, kMaxTileRows);
-  const std::int64_t fewest_column_tiles = ceil_div(N, kMaxPackedColumns);
-  for (std::int64_t i = 0; i < kCuts; ++i) {
-    const std::int64_t rows = round_up(ceil_div(M, fewest_row_tiles + i), kRegisterRows);
-    for (std::int64_t j = 0; j < kCuts; ++j) {
-      const std::int64_t columns = round_up(ceil_div(N, fewest_column_tiles + j), kRegisterColumns);
-      const Tiling tiling{rows, columns, ceil_div(M, rows), ceil_div(N, columns)};
-      const std::int64_t cost = ceil_div(tiling.num_tiles(), num_threads) *
-                                (rows * columns + kPacking * (rows + columns));
-      if (cost >= best_cost) continue;
-      best = tiling;
-      best_cost = cost;
-    }
-  }
-  return best;
+bool sums_in_c(const ops::Matmul& args) {
+  return args.accumulate || args.dtype == DType::kFloat32;
 }
-
-/// One thread's scratch.
+bool reads_a_in_place(const ops::Matmul& args) {
+  return args.dtype == DType::kFloat32 && !args.transpose_a;
+}
+/// What all threads share while they work on a block of c.
 struct BlockedScratch {
-  float* a;     // a part of the tile's rows, packed; not there when they are read where they lie
+  float* a;     // packed, unless a is read in place
   float* b;     // packed
-  float* sums;  // [rows, columns] of the tile, where c itself cannot hold them
+  float* sums;  // [rows, columns] of the block, where c itself cannot hold them
 
-  BlockedScratch(float* base, const ops::Matmul& args, const Tiling& tiling)
-      : a(base), b(a + a_floats(args, tiling)), sums(b + b_floats(args, tiling)) {}
+  BlockedScratch(float* base, const ops::Matmul& args)
+      : a(base), b(a + a_floats(args)), sums(b + b_floats(args)) {}
 
-  static std::size_t bytes(const ops::Matmul& args, const Tiling& tiling) {
-    const std::int64_t sums = sums_in_c(args) ? 0 : tiling.rows * tiling.columns;
-    const std::int64_t floats = a_floats(args, tiling) + b_floats(args, tiling) + sums;
-    return padded_bytes(static_cast<std::size_t>(floats) * sizeof(float));
-  }
-  static bool sums_in_c(const ops::Matmul& args) {
-    return args.accumulate || args.dtype == DType::kFloat32;
+  /// Grows with M and N to a bound.
+  static std::size_t bytes(const ops::Matmul& args) {
+    const std::int64_t sums = sums_in_c(args) ? 0 : rows(args) * columns(args);
+    return padded_bytes(static_cast<std::size_t>(a_floats(args) + b_floats(args) + sums) *
+                        sizeof(float));
   }
 
  private:
   static constexpr std::int64_t kLine = kTensorAlignment / sizeof(float);
 
-  static std::int64_t a_floats(const ops::Matmul& args, const Tiling& tiling) {
-    if (args.dtype == DType::kFloat32 && !args.transpose_a) return 0;
-    return round_up(packed_a_floats(depth_of_part(args.K), std::min(tiling.rows, kMaxPackedRows)),
-                    kLine);
+  static std::int64_t rows(const ops::Matmul& args) { return std::min(args.M, kMaxBlockRows); }
+  static std::int64_t columns(const ops::Matmul& args) {
+    return std::min(args.N, kMaxBlockColumns);
   }
-  static std::int64_t b_floats(const ops::Matmul& args, const Tiling& tiling) {
-    return round_up(packed_b_floats(depth_of_part(args.K), tiling.columns), kLine);
+  static std::int64_t a_floats(const ops::Matmul& args) {
+    if (reads_a_in_place(args)) return 0;
+    return round_up(packed_a_floats(depth_of_part(args.K), rows(args)), kLine);
+  }
+  static std::int64_t b_floats(const ops::Matmul& args) {
+    return round_up(packed_b_floats(depth_of_part(args.K), columns(args)), kLine);
   }
 };
 
-/// What becomes of the sums of a part of a tile: they are added to what c holds, or they are new,
+/// What becomes of the sums of a part of a block: they are added to what c holds, or they are new,
 /// and bias and residual, rows that begin at the same element as c, are added to them.
 struct Destination {
   float* c;
@@ -125,116 +115,173 @@ struct Destination {
   }
 };
 
-/// Up to kRegisterRows rows times one sliver.
-void multiply_panel(const RegisterOperands& operands,
-                    std::int64_t rows,
-                    std::int64_t columns,
-                    const Destination& to) {
-  with_row_count(rows, [&](auto num_rows) {
-    if (columns == kRegisterColumns) {
-      // The rows of c are far apart: they arrive while the sums are made.
-      for (std::int64_t i = 0; i < num_rows.value; ++i) {
-        __builtin_prefetch(to.c + i * to.stride, /*rw=*/1);
-        __builtin_prefetch(to.c + i * to.stride + kRegisterColumns - 1, /*rw=*/1);
-      }
-      multiply_registers<num_rows.value, kRegisterVectors>(
-          operands, [&](std::int64_t i, std::int64_t j, FloatVector sum) {
-            to.store(i, j * kVectorLanes, sum);
-          });
-      return;
+/// kRows rows times one sliver. Not inlined: what surrounds the loop costs it registers.
+template <std::int64_t kRows>
+[[gnu::noinline]] void multiply_rows(const RegisterOperands& operands,
+                                     std::int64_t columns,
+                                     const Destination& to) {
+  if (columns == kRegisterColumns) {
+    // The rows of c are far apart: they arrive while the sums are made.
+    for (std::int64_t i = 0; i < kRows; ++i) {
+      __builtin_prefetch(to.c + i * to.stride, /*rw=*/1);
+      __builtin_prefetch(to.c + i * to.stride + kRegisterColumns - 1, /*rw=*/1);
     }
-    alignas(64) float sums[kRegisterRows * kRegisterColumns];
-    multiply_registers<num_rows.value, kRegisterVectors>(
+    multiply_registers<kRows, kRegisterVectors>(
         operands, [&](std::int64_t i, std::int64_t j, FloatVector sum) {
-          store_vector(sums + i * kRegisterColumns + j * kVectorLanes, sum);
+          to.store(i, j * kVectorLanes, sum);
         });
-    to.store_columns(sums, num_rows.value, columns);
-  });
+    return;
+  }
+  alignas(64) float sums[kRegisterRows * kRegisterColumns];
+  multiply_registers<kRows, kRegisterVectors>(
+      operands, [&](std::int64_t i, std::int64_t j, FloatVector sum) {
+        store_vector(sums + i * kRegisterColumns + j * kVectorLanes, sum);
+      });
+  to.store_columns(sums, kRows, columns);
 }
 
-/// `depth` terms of the sums of `rows` rows and `columns` columns. Slivers of b change in the outer
-/// loop: one stays in L1 while all rows pass.
-void multiply_packed(const Panels& a,
-                     const float* packed_b,
-                     std::int64_t depth,
-                     std::int64_t rows,
-                     std::int64_t columns,
-                     const Destination& to) {
-  for (std::int64_t j = 0; j < columns; j += kRegisterColumns) {
-    const std::int64_t num_columns = std::min(kRegisterColumns, columns - j);
-    const float* panel = a.base;
-    for (std::int64_t i = 0; i < rows; i += kRegisterRows, panel += a.panel_stride) {
-      const RegisterOperands operands{
-          panel, a.row_stride, a.k_stride, packed_b + j * depth, kRegisterColumns, depth};
-      multiply_panel(operands, std::min(kRegisterRows, rows - i), num_columns, to.at(i, j));
+/// `depth` terms of the sums of a piece. Slivers of b change in the outer loop: one stays in L1
+/// while all rows pass.
+void multiply_piece(const Panels& a,
+                    const float* packed_b,  // of the whole block
+                    std::int64_t depth,
+                    const Tile& piece,
+                    const Destination& block) {
+  const Destination to = block.at(piece.row, piece.column);
+  const float* const first_panel = a.base + piece.row / kRegisterRows * a.panel_stride;
+  for (std::int64_t j = 0; j < piece.columns; j += kRegisterColumns) {
+    const std::int64_t num_columns = std::min(kRegisterColumns, piece.columns - j);
+    const float* const sliver = packed_b + (piece.column + j) * depth;
+    const float* panel = first_panel;
+    for (std::int64_t i = 0; i < piece.rows; i += kRegisterRows, panel += a.panel_stride) {
+      const RegisterOperands operands{panel,  a.row_stride,     a.k_stride,
+                                      sliver, kRegisterColumns, depth};
+      with_row_count(std::min(kRegisterRows, piece.rows - i), [&](auto num_rows) {
+        multiply_rows<num_rows.value>(operands, num_columns, to.at(i, j));
+      });
     }
   }
 }
 
-/// Where the sums of the first terms go.
-Destination first_destination(const ops::Matmul& args, const Tile& tile, float* sums) {
-  const std::int64_t offset = tile.row * args.N + tile.column;
-  if (!BlockedScratch::sums_in_c(args)) {
-    return {sums, tile.columns, /*adds_to_c=*/false, nullptr, nullptr, 0};
+/// Pieces of a block, enough of them for threads that are not equally fast.
+Tiling pieces_of(std::int64_t rows, std::int64_t columns, std::int64_t num_threads) {
+  std::int64_t piece_rows = std::min(round_up(rows, kRegisterRows), kMaxPackedRows);
+  std::int64_t piece_columns = std::min(round_up(columns, kRegisterColumns), kMostPieceColumns);
+  const auto num_pieces = [&] {
+    return ceil_div(rows, piece_rows) * ceil_div(columns, piece_columns);
+  };
+  while (num_pieces() < kPiecesPerThread * num_threads && piece_columns > kFewestPieceColumns) {
+    piece_columns = std::max(kFewestPieceColumns, round_up(piece_columns / 2, kRegisterColumns));
   }
-  const auto* const bias = static_cast<const float*>(args.bias_or_null);
-  const auto* const residual = static_cast<const float*>(args.residual_or_null);
-  return {static_cast<float*>(args.c) + offset,
-          args.N,
-          args.accumulate,
-          bias == nullptr ? nullptr : bias + tile.column,
-          residual == nullptr ? nullptr : residual + offset,
-          args.N};
+  return {piece_rows, piece_columns, ceil_div(rows, piece_rows), ceil_div(columns, piece_columns)};
 }
 
 template <typename T>
-void multiply_tile(const ops::Matmul& args, const Tile& tile, const BlockedScratch& s) {
-  const auto* const a = static_cast<const T*>(args.a);
-  const auto* const b = static_cast<const T*>(args.b);
-  Destination to = first_destination(args, tile, s.sums);
-  const std::int64_t part = depth_of_part(args.K);
-  std::int64_t k = 0;
-  do {  // once at least: an empty sum is 0
-    const std::int64_t depth = std::min(part, args.K - k);
-    pack_b(b + b_offset(args, k, tile.column), b_stride(args), args.transpose_b, depth,
-           tile.columns, s.b);
-    for (std::int64_t i = 0; i < tile.rows; i += kMaxPackedRows) {
-      const std::int64_t rows = std::min(kMaxPackedRows, tile.rows - i);
-      const Panels panels = pack_a(a + a_offset(args, tile.row + i, k), a_stride(args),
-                                   args.transpose_a, depth, rows, s.a);
-      multiply_packed(panels, s.b, depth, rows, tile.columns, to.at(i, 0));
+class Block {
+ public:
+  Block(const ops::Matmul& args, const Tile& tile, ThreadPool& pool)
+      : args_(args),
+        tile_(tile),
+        pool_(pool),
+        scratch_(static_cast<float*>(args.scratch), args),
+        pieces_(pieces_of(tile.rows, tile.columns, pool.num_threads())) {}
+
+  void multiply() const {
+    Destination to = first_destination();
+    const std::int64_t part = depth_of_part(args_.K);
+    std::int64_t k = 0;
+    do {  // once at least: an empty sum is 0
+      const std::int64_t depth = std::min(part, args_.K - k);
+      pack(k, depth);
+      const Panels a = panels(k, depth);
+      pool_.parallel_for(pieces_.num_tiles(), [&](std::int64_t index) {
+        multiply_piece(a, scratch_.b, depth, tile_at(pieces_, index, tile_.rows, tile_.columns),
+                       to);
+      });
+      to.adds_to_c = true;
+      to.bias_or_null = nullptr;
+      to.residual_or_null = nullptr;
+      k += depth;
+    } while (k < args_.K);
+    if (!sums_in_c(args_)) store_sums();
+  }
+
+ private:
+  /// Where the sums of the first terms go.
+  [[nodiscard]] Destination first_destination() const {
+    if (!sums_in_c(args_)) return {scratch_.sums, tile_.columns, false, nullptr, nullptr, 0};
+    const std::int64_t offset = tile_.row * args_.N + tile_.column;
+    const auto* const bias = static_cast<const float*>(args_.bias_or_null);
+    const auto* const residual = static_cast<const float*>(args_.residual_or_null);
+    return {static_cast<float*>(args_.c) + offset,
+            args_.N,
+            args_.accumulate,
+            bias == nullptr ? nullptr : bias + tile_.column,
+            residual == nullptr ? nullptr : residual + offset,
+            args_.N};
+  }
+
+  [[nodiscard]] const T* a_at(std::int64_t row, std::int64_t k) const {
+    return static_cast<const T*>(args_.a) + a_offset(args_, tile_.row + row, k);
+  }
+  [[nodiscard]] const T* b_at(std::int64_t k, std::int64_t column) const {
+    return static_cast<const T*>(args_.b) + b_offset(args_, k, tile_.column + column);
+  }
+
+  /// What the terms k .. k + depth read of a and b.
+  void pack(std::int64_t k, std::int64_t depth) const {
+    const std::int64_t b_groups = ceil_div(tile_.columns, kMaxPackedColumns);
+    const std::int64_t a_groups =
+        reads_a_in_place(args_) ? 0 : ceil_div(tile_.rows, kMaxPackedRows);
+    pool_.parallel_for(b_groups + a_groups, [&](std::int64_t group) {
+      if (group < b_groups) {
+        const std::int64_t column = group * kMaxPackedColumns;
+        pack_b(b_at(k, column), b_stride(args_), args_.transpose_b, depth,
+               std::min(kMaxPackedColumns, tile_.columns - column), scratch_.b + column * depth);
+      } else {
+        const std::int64_t row = (group - b_groups) * kMaxPackedRows;
+        pack_a(a_at(row, k), a_stride(args_), args_.transpose_a, depth,
+               std::min(kMaxPackedRows, tile_.rows - row), scratch_.a + row * depth);
+      }
+    });
+  }
+
+  [[nodiscard]] Panels panels(std::int64_t k, std::int64_t depth) const {
+    if constexpr (std::is_same_v<T, float>) {
+      if (reads_a_in_place(args_)) return panels_of_rows(a_at(0, k), a_stride(args_));
     }
-    to.adds_to_c = true;
-    to.bias_or_null = nullptr;
-    to.residual_or_null = nullptr;
-    k += depth;
-  } while (k < args.K);
-  if (!BlockedScratch::sums_in_c(args)) store_tile(args, tile, s.sums);
-}
+    return args_.transpose_a ? packed_panels(scratch_.a, depth) : panels_of_rows(scratch_.a, depth);
+  }
+  void store_sums() const {
+    pool_.parallel_for(ceil_div(tile_.rows, kMaxPackedRows), [&](std::int64_t group) {
+      const std::int64_t row = group * kMaxPackedRows;
+      store_tile(args_,
+                 {tile_.row + row, tile_.column, std::min(kMaxPackedRows, tile_.rows - row),
+                  tile_.columns},
+                 scratch_.sums + row * tile_.columns);
+    });
+  }
+
+  const ops::Matmul& args_;
+  const Tile& tile_;
+  ThreadPool& pool_;
+  BlockedScratch scratch_;
+  Tiling pieces_;
+};
 
 }  // namespace
 
 void matmul_blocked(const ops::Matmul& args, ThreadPool& pool) {
-  const Tiling tiling = balanced_tiling(args.M, args.N, pool.num_threads());
-  const std::size_t thread_bytes = BlockedScratch::bytes(args, tiling);
-  pool.parallel_for(tiling.num_tiles(), [&](std::int64_t index) {
-    const auto thread = static_cast<std::size_t>(ThreadPool::thread_index());
-    auto* const base =
-        reinterpret_cast<float*>(static_cast<std::byte*>(args.scratch) + thread * thread_bytes);
-    const BlockedScratch scratch(base, args, tiling);
-    const Tile tile = tile_at(tiling, index, args.M, args.N);
-    if (args.dtype == DType::kBFloat16) {
-      multiply_tile<BFloat16>(args, tile, scratch);
-    } else {
-      multiply_tile<float>(args, tile, scratch);
-    }
-  });
+  const Tiling blocks{kMaxBlockRows, kMaxBlockColumns, ceil_div(args.M, kMaxBlockRows),
+                      ceil_div(args.N, kMaxBlockColumns)};
+  for (std::int64_t index = 0; index < blocks.num_tiles(); ++index) {
+    const Tile tile = tile_at(blocks, index, args.M, args.N);
+    with_element_type(args.dtype, [&]<typename T>() { Block<T>(args, tile, pool).multiply(); });
+  }
 }
 
-std::size_t matmul_blocked_scratch_bytes(const ops::Matmul& args, const ThreadPool& pool) {
-  if (args.M == 0 || args.N == 0) return 0;
-  const Tiling tiling = balanced_tiling(args.M, args.N, pool.num_threads());
-  return BlockedScratch::bytes(args, tiling) * static_cast<std::size_t>(pool.num_threads());
+std::size_t matmul_blocked_scratch_bytes(const ops::Matmul& args, const ThreadPool& /*pool*/) {
+  return args.M == 0 || args.N == 0 ? 0 : BlockedScratch::bytes(args);
 }
 
 }  // namespace halfpipe::cpu

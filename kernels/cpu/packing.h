@@ -20,7 +20,7 @@ namespace halfpipe::cpu {
 /// of b, [kMaxDepth, kRegisterColumns], of 24 KiB stays in L1 while 96 rows of a, 144 KiB, pass
 /// from L2.
 inline constexpr std::int64_t kMaxDepth = 384;
-inline constexpr std::int64_t kMaxPackedColumns = 384;
+inline constexpr std::int64_t kMaxPackedColumns = 96;
 inline constexpr std::int64_t kMaxPackedRows = 96;
 static_assert(kMaxPackedRows % kRegisterRows == 0);
 
@@ -81,22 +81,31 @@ struct Panels {
   std::int64_t k_stride;
 };
 
+/// Of rows that lie `stride` apart, terms side by side: as good as packed ones.
+[[nodiscard]] inline Panels panels_of_rows(const float* rows, std::int64_t stride) {
+  return {rows, kRegisterRows * stride, stride, 1};
+}
+/// Of a transposed operand that is packed.
+[[nodiscard]] inline Panels packed_panels(const float* packed, std::int64_t depth) {
+  return {packed, kRegisterRows * depth, 1, kRegisterRows};
+}
+
 [[nodiscard]] inline std::int64_t packed_a_floats(std::int64_t depth, std::int64_t rows) {
   return depth * round_up(rows, kRegisterRows);
 }
 
-/// Element (i, k) is a[i * stride + k], or a[k * stride + i] when transposed. float32 that is not
-/// transposed is read where it lies: its rows are as good as packed ones.
+/// Element (i, k) is a[i * stride + k], and becomes packed[i * depth + k], float32; or it is
+/// a[k * stride + i] when transposed, and becomes packed[panel, k, i % kRegisterRows].
 template <typename T>
-[[nodiscard]] Panels pack_a(const T* a,
-                            std::int64_t stride,
-                            bool transposed,
-                            std::int64_t depth,
-                            std::int64_t rows,
-                            float* packed) {
+void pack_a(const T* a,
+            std::int64_t stride,
+            bool transposed,
+            std::int64_t depth,
+            std::int64_t rows,
+            float* packed) {
   if (!transposed) {
-    const FloatRows lines = as_float_rows(a, stride, rows, depth, packed);
-    return {lines.rows, kRegisterRows * lines.stride, lines.stride, 1};
+    for (std::int64_t i = 0; i < rows; ++i) convert(a + i * stride, depth, packed + i * depth);
+    return;
   }
   float widened[kLinesAtOnce * kMaxPackedRows];
   const std::int64_t whole_rows = rows / kRegisterRows * kRegisterRows;
@@ -115,7 +124,6 @@ template <typename T>
                 packed + whole_rows * depth + (first + k) * kRegisterRows);
     }
   }
-  return {packed, kRegisterRows * depth, 1, kRegisterRows};
 }
 
 }  // namespace halfpipe::cpu

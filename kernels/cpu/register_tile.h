@@ -60,7 +60,13 @@ template <std::int64_t kRows, std::int64_t kVectors, typename Store>
   for (std::int64_t k = 0; k < p.K; ++k, a += p.a_k_stride, b += p.b_stride) {
     FloatVector b_row[kVectors];
 #pragma GCC unroll 4
-    for (std::int64_t j = 0; j < kVectors; ++j) b_row[j] = load_vector(b + j * kVectorLanes);
+    for (std::int64_t j = 0; j < kVectors; ++j) {
+      b_row[j] = load_vector(b + j * kVectorLanes);
+#if defined(__x86_64__)
+      // Keeps it in a register: g++ 12 may read it again for every row, which is slower by a third.
+      asm("" : "+x"(b_row[j]));
+#endif
+    }
 #pragma GCC unroll 8
     for (std::int64_t i = 0; i < kRows; ++i) {
       const float factor = a[i * p.a_row_stride];

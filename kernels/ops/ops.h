@@ -4,7 +4,7 @@
 // of parameters are float32 always, and so is what happens between reading and writing. Work is
 // ordered by the stream given; the host is not blocked, and every result has the same bits on every
 // run and for any number of threads. Scratch comes from the caller; only oneDNN, on the CPU, takes
-// and returns packing buffers of its own (kernels/cpu/matmul.cpp).
+// and returns packing buffers of its own (kernels/cpu/matmul_library.h).
 #pragma once
 
 #include <cstddef>

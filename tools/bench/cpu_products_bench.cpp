@@ -138,6 +138,8 @@ int main(int argc, char** argv) {
   measure_linear(2048, 384, 50304, pool);
   measure_linear(768, 128, 384, pool);
   measure_linear(768, 128, 512, pool);
+  measure_matmul({1, 1152, 384}, false, false, pool);  // generation: a layer, and the head
+  measure_matmul({1, 50304, 384}, false, true, pool);
   for (const auto& dims :
        {halfpipe::ops::AttentionDims{8, 256, 6, 64}, halfpipe::ops::AttentionDims{1, 2048, 6, 64},
         halfpipe::ops::AttentionDims{12, 64, 4, 32}}) {

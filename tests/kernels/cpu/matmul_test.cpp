@@ -179,6 +179,10 @@ std::vector<MatmulShape> all_shapes() {
                                 {129, 257, 33},       // several ragged tiles
                                 {768, 384, 128},      // a layer of the debugging model
                                 {600, 1000, 40},      // more tiles than wanted
+                                {1, 48, 500},         // a row against all of b, in two parts
+                                {7, 33, 384},         // the most terms of one part
+                                {100, 20, 385},       // the fewest of two
+                                {13, 40, 768},        // two parts without remainder
                                 {200, 192, 2050}}) {  // few outputs, long sums: a weight gradient
     for (const bool transpose_a : {false, true}) {
       for (const bool transpose_b : {false, true}) {
@@ -197,10 +201,44 @@ INSTANTIATE_TEST_SUITE_P(WaysAndShapes,
 
 TEST(Matmul, DoesNothingForEmptyOutputs) {
   ThreadPool pool(2);
-  ops::Matmul args{};
-  args.N = 5;
-  args.K = 3;
-  matmul(args, pool);
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    for (const auto& [M, N] : {std::array<std::int64_t, 2>{0, 5}, {5, 0}, {0, 0}}) {
+      ops::Matmul args{};
+      args.M = M;
+      args.N = N;
+      args.K = 3;
+      args.dtype = dtype;
+      EXPECT_EQ(matmul_scratch_bytes(args, pool), 0U);
+      matmul(args, pool);
+    }
+  }
+}
+
+// Generation takes the scratch of its longest text once, for texts of any length; it computes in
+// float32, which never goes through a primitive.
+TEST(Matmul, NeedsNoMoreScratchForFewerRows) {
+  for (const int num_threads : {1, 2, 48}) {
+    const ThreadPool pool(num_threads);
+    for (const MatmulWay& way : testing::kMatmulWays) {
+      if (way.by_primitive) continue;
+      for (const auto& [N, K] :
+           {std::array<std::int64_t, 2>{384, 128}, {1536, 384}, {50304, 768}}) {
+        ops::Matmul args{};
+        args.N = N;
+        args.K = K;
+        args.dtype = way.dtype;
+        for (const bool transpose_b : {false, true}) {
+          args.transpose_b = transpose_b;
+          std::size_t previous = 0;
+          for (args.M = 1; args.M <= 1100; ++args.M) {
+            const std::size_t bytes = way.scratch_bytes(args, pool);
+            ASSERT_GE(bytes, previous) << way.name << ", " << args.M << " x " << N << " x " << K;
+            previous = bytes;
+          }
+        }
+      }
+    }
+  }
 }
 
 TEST(Matmul, RefusesBiasWhenItAccumulates) {
@@ -220,6 +258,18 @@ TEST(Matmul, RefusesBiasWhenItAccumulates) {
                    .accumulate = true,
                    .scratch = nullptr};
   EXPECT_THROW(matmul(args, pool), InternalError);
+}
+
+TEST(Matmul, TakesTheWayOfTheBuildForFloat32) {
+#if defined(__AVX2__) && defined(__FMA__) && !defined(__AVX512F__)
+  constexpr bool kOurs = true;
+#else
+  constexpr bool kOurs = false;
+#endif
+  const ThreadPool pool(1);
+  ops::Matmul args{};
+  args.M = args.N = args.K = 64;
+  EXPECT_EQ(matmul_scratch_bytes(args, pool) > 0, kOurs);
 }
 
 TEST(Matmul, TakesTheWayOfTheCpu) {
