@@ -122,21 +122,21 @@ std::string memory_lines(const Job& job, const std::vector<RankMemory>& memory) 
          "counts the arena\n";
 }
 
-std::string device_line(const config::DeviceConfig& device, const RankThreads& threads) {
+std::string device_line(const config::DeviceConfig& device, int threads_per_rank) {
   if (is_modelled(device)) return fmt::format("device      modelled: {}\n", device.profile->name);
   if (device.kind != "cpu") return fmt::format("device      {}\n", device.kind);
-  return fmt::format("device      {}, {} threads per rank{}\n", device.kind, threads.count,
-                     threads.pinned_cpus.empty() ? "" : ", each on a CPU of its own");
+  return fmt::format("device      {}, {} threads per rank{}\n", device.kind, threads_per_rank,
+                     device.pin_threads ? ", each on a CPU of its own" : "");
 }
 
 }  // namespace
 
 std::string start_report(const Job& job,
                          const std::vector<RankMemory>& memory,
-                         const RankThreads& threads) {
+                         int threads_per_rank) {
   return "configuration\n" + config::to_section_lines(job.config) + model_lines(job) +
          stage_map_lines(job) + schedule_lines(job) + search_lines(job) +
-         device_line(job.config.device, threads) + memory_lines(job, memory);
+         device_line(job.config.device, threads_per_rank) + memory_lines(job, memory);
 }
 
 }  // namespace halfpipe::runtime

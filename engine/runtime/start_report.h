@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "engine/runtime/host_cores.h"
 #include "engine/runtime/job.h"
 
 namespace halfpipe::runtime {
@@ -14,6 +13,6 @@ namespace halfpipe::runtime {
 /// by kind and rank.
 [[nodiscard]] std::string start_report(const Job& job,
                                        const std::vector<RankMemory>& memory,
-                                       const RankThreads& threads);
+                                       int threads_per_rank);
 
 }  // namespace halfpipe::runtime

@@ -3,13 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <charconv>
-#include <cstdlib>
 #include <filesystem>
 #include <string_view>
-#include <system_error>
-#include <thread>
 
 #include "engine/checkpoint/resume.h"
 #include "engine/runtime/activity.h"
@@ -25,6 +20,7 @@
 #include "engine/runtime/training_inputs.h"
 #include "engine/runtime/training_loop.h"
 #include "engine/trace/run_log.h"
+#include "kernels/core/pinning.h"
 #include "parallel/transport/staged_transport.h"
 
 namespace halfpipe::runtime {
@@ -165,23 +161,30 @@ void load_parameters(const TrainingInputs& inputs,
 
 void run_training(const TrainingRequest& request, transport::Transport& transport) {
   TrainingInputs inputs = read_inputs(request, transport);
+  // Before output.dir is touched: the device may not be there.
+  starting(transport, "opening the device");
+  const RankThreads threads = agree_on_threads(inputs.config.device, transport);
+  std::unique_ptr<device::Backend> backend;
+  agree(transport, [&] {
+    backend = request.make_backend(inputs.config, threads, transport.rank_on_this_host());
+  });
+  end_if_stopped(transport);
   const std::unique_ptr<files::FileLock> lock = prepare_output(inputs, request, transport);
   const std::filesystem::path initial_model = find_initial_model(inputs, transport);
 
   end_if_stopped(transport);
   starting(transport, "planning");
-  std::optional<Job> job = agree_on_job(inputs.config, transport);
+  std::optional<Job> job;
+  {
+    const UnpinnedScope spread_out;  // a search has threads of its own
+    job = agree_on_job(inputs.config, transport);
+  }
 
   end_if_stopped(transport);
   starting(transport, "allocating memory");
-  std::unique_ptr<device::Backend> backend;
   std::unique_ptr<transport::Transport> staging_or_null;
   std::unique_ptr<PipelineTrainer> trainer;
-  RankThreads threads;
-  const HostCores cores = find_host_cores(transport);
   agree(transport, [&] {
-    threads = resolve_threads(inputs.config.device, cores);
-    backend = request.make_backend(inputs.config, threads, transport.rank_on_this_host());
     staging_or_null = transport::make_staging_if_needed(transport, *backend);
     trainer = std::make_unique<PipelineTrainer>(*job, *backend,
                                                 staging_or_null ? *staging_or_null : transport);
@@ -196,7 +199,7 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   std::unique_ptr<TrainingLoop> loop;
   agree(transport,
         [&] { loop = std::make_unique<TrainingLoop>(inputs, *job, *trainer, transport); });
-  loop->begin(start_report(*job, plan_memory(*job, *backend), threads));
+  loop->begin(start_report(*job, plan_memory(*job, *backend), threads.count));
   install_stop_signals();
   loop->run();
 }

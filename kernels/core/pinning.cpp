@@ -4,8 +4,11 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <fstream>
+#include <map>
 #include <string>
 
 #include "kernels/core/error.h"
@@ -46,6 +49,20 @@ std::vector<int> usable_cpus() {
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (CPU_ISSET(static_cast<unsigned>(cpu), &set)) cpus.push_back(cpu);
   }
+  return cpus;
+}
+
+std::vector<int> cpus_by_core(std::vector<int> cpus) {
+  std::map<std::string, int> cpus_of_core;  // by the list of its CPUs
+  std::map<int, int> place_in_core;
+  for (const int cpu : cpus) {
+    std::string siblings = std::to_string(cpu);  // where the system does not say
+    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                       "/topology/thread_siblings_list");
+    std::getline(file, siblings);
+    place_in_core[cpu] = cpus_of_core[siblings.empty() ? std::to_string(cpu) : siblings]++;
+  }
+  std::ranges::stable_sort(cpus, {}, [&](int cpu) { return place_in_core[cpu]; });
   return cpus;
 }
 

@@ -11,6 +11,10 @@ namespace halfpipe {
 /// say.
 [[nodiscard]] std::vector<int> usable_cpus();
 
+/// The same CPUs, the first of each core before all others: two that share a core are no faster
+/// than one for arithmetic that keeps it busy.
+[[nodiscard]] std::vector<int> cpus_by_core(std::vector<int> cpus);
+
 /// Keeps the thread that made it on one CPU while it lives. Made and destroyed by that thread.
 /// Throws RuntimeFailure when the system refuses.
 class PinnedThread {

@@ -4,17 +4,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "engine/config/load_config.h"
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/stop_signal.h"
 #include "engine/runtime/training_run.h"
+#include "kernels/core/error.h"
+#include "kernels/core/pinning.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "parallel/transport/local_group.h"
 #include "tests/tools/command_fixture.h"
@@ -73,6 +80,49 @@ TEST_F(StartUp, TakesLongerThanTheTimeout) {
     }
   }
   EXPECT_EQ(read_metrics(path("out")).end_step, 2);
+}
+
+TEST_F(StartUp, MakesNoFolderWhereTheDeviceIsMissing) {
+  const Arguments settings = {"data.text=" + path("text.txt").string(),
+                              "output.dir=" + path("out").string(), "parallel.pipeline=1"};
+  const runtime::TrainingRequest request{
+      .load_config = [&] { return config::load_config(path("run.yaml"), settings); },
+      .resume = std::nullopt,
+      .make_backend = [](const config::RunConfig&, const runtime::RankThreads& /*threads*/,
+                         int /*rank*/) -> std::unique_ptr<device::Backend> {
+        throw RuntimeFailure("no such device");
+      }};
+  transport::LocalGroup group(1);
+  EXPECT_THROW(runtime::run_training(request, *group.make_transport(0)), runtime::AgreedError);
+  EXPECT_FALSE(fs::exists(path("out")));
+}
+
+/// The CPUs that each thread of a process may use, as the system writes them.
+std::vector<std::string> cpus_of_threads(pid_t process) {
+  std::vector<std::string> cpus;
+  for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(process) + "/task")) {
+    std::ifstream status(task.path() / "status");
+    const std::string label = "Cpus_allowed_list:\t";
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with(label)) cpus.push_back(line.substr(label.size()));
+    }
+  }
+  std::ranges::sort(cpus);
+  return cpus;
+}
+
+TEST_F(StartUp, KeepsEachThreadOnACpuWhenAsked) {
+  const std::vector<int> usable = usable_cpus();
+  if (usable.size() < 2) GTEST_SKIP() << "needs two CPUs";
+  const auto command = start(train_local(2, {"train.steps=100000", "device.pin_threads=true"}));
+  ASSERT_TRUE(wait_for_step(path("out"), 1, 30.0));
+  const std::vector<std::string> seen = cpus_of_threads(command->pid());
+  const std::vector<int> wanted = cpus_by_core(usable);
+  for (const int cpu : {wanted[0], wanted[1]}) {
+    EXPECT_EQ(std::ranges::count(seen, std::to_string(cpu)), 1) << "CPU " << cpu;
+  }
+  command->signal(SIGTERM);
+  EXPECT_EQ(command->wait(20.0).exit_code, 0);
 }
 
 TEST_F(StartUp, NoticesARankThatDies) {
@@ -134,7 +184,7 @@ TEST_F(StartUp, OfALaunchedJobEndsByASignalAtTheNextPhase) {
     std::_Exit(0);
   };
   EXPECT_EXIT(start_and_raise(), testing::ExitedWithCode(1), "by a signal before the first step");
-  EXPECT_FALSE(fs::exists(path("out/metrics.jsonl")));
+  EXPECT_FALSE(fs::exists(path("out")));
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ constexpr double kMostSeconds = 3600.0;
 struct Options {
   std::string config;  // empty: default_config
   std::vector<std::string> settings;
-  std::optional<int> threads;  // 0: all cores
+  std::optional<int> threads;  // 0: as threads_per_rank: auto
   double seconds = 0.3;
   std::string json;
 };
@@ -81,8 +81,7 @@ OpsReport measure(const Options& options, config::RunConfig config) {
                     *options.threads, config.device.kind));
   }
   if (options.threads) config.device.threads_per_rank = *options.threads;
-  const runtime::RankThreads threads =
-      runtime::resolve_threads(config.device, runtime::own_cores());
+  const runtime::RankThreads threads = runtime::own_threads(config.device);
   const std::unique_ptr<device::Backend> backend = make_backend(config, threads, 0);
   const std::unique_ptr<device::Stream> stream = backend->make_stream("operations");
   OpsReport report{
@@ -129,9 +128,9 @@ CLI::App* add_bench_ops(CLI::App& bench) {
       ->allow_extra_args(false)
       ->needs(config);
   command
-      ->add_option(
-          "--threads", options->threads,
-          "Threads of the CPU; 0: all cores, or OMP_NUM_THREADS (default: those of the file)")
+      ->add_option("--threads", options->threads,
+                   "Threads of the CPU; 0: all CPUs that the process may use, or OMP_NUM_THREADS "
+                   "(default: those of the file)")
       ->check(CLI::Range(0, config::kMostThreads));
   command
       ->add_option("--seconds", options->seconds,

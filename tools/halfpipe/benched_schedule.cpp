@@ -101,12 +101,11 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
   const config::RunConfig config = with_schedule(base, choice);
   std::unique_ptr<device::Backend> backend;
   runtime::RankThreads threads;
-  const runtime::HostCores cores = runtime::find_host_cores(transport);
   try {
     runtime::agree(transport, [&] { config::validate(config); });
     result.job.emplace(runtime::agree_on_job(config, transport));
+    threads = runtime::agree_on_threads(config.device, transport);
     runtime::agree(transport, [&] {
-      threads = runtime::resolve_threads(config.device, cores);
       backend = make_backend(config, threads, transport.rank_on_this_host());
       result.planned_memory = runtime::plan_memory(*result.job, *backend);
     });

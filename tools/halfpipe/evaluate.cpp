@@ -43,8 +43,7 @@ void evaluate(const Options& options) {
 
   config::RunConfig run;
   run.device.threads_per_rank = options.threads;
-  const auto backend =
-      make_backend(run, runtime::resolve_threads(run.device, runtime::own_cores()), 0);
+  const auto backend = make_backend(run, runtime::own_threads(run.device), 0);
   model::LossEvaluator evaluator(model.config, *backend, kWindowsAtOnce);
   model.load_into(evaluator.parameters());
 
@@ -90,7 +89,9 @@ void add_evaluate(CLI::App& app) {
   command->add_option("--text", options->text, "File, folder or glob; may be repeated")
       ->required()
       ->allow_extra_args(false);
-  command->add_option("--threads", options->threads, "Threads; 0: all cores, or OMP_NUM_THREADS")
+  command
+      ->add_option("--threads", options->threads,
+                   "Threads; 0: all CPUs that the process may use, or OMP_NUM_THREADS")
       ->check(CLI::Range(0, config::kMostThreads));
   command->add_flag("--json", options->json, "Print one JSON object");
   command->footer(

@@ -64,8 +64,7 @@ void generate(const Options& options) {
 
   config::RunConfig run;
   run.device.threads_per_rank = options.threads;
-  const auto backend =
-      make_backend(run, runtime::resolve_threads(run.device, runtime::own_cores()), 0);
+  const auto backend = make_backend(run, runtime::own_threads(run.device), 0);
   model::Decoder decoder(model.config, *backend);
   model.load_into(decoder.parameters());
 
@@ -110,7 +109,9 @@ void add_generate(CLI::App& app) {
   command->add_option("--seed", options->seed, "The same seed writes the same text")
       ->check(whole_number_of_64_bits())
       ->capture_default_str();
-  command->add_option("--threads", options->threads, "Threads; 0: all cores, or OMP_NUM_THREADS")
+  command
+      ->add_option("--threads", options->threads,
+                   "Threads; 0: all CPUs that the process may use, or OMP_NUM_THREADS")
       ->check(CLI::Range(0, config::kMostThreads));
   command->footer(
       "Example:\n  halfpipe generate runs/quickstart --prompt 'template <' --tokens 300 "

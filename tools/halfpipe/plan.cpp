@@ -64,22 +64,14 @@ std::string page_of(const PlannedStep& step) {
   return page::render_timeline_page(page);
 }
 
-/// Threads of a rank when all of them run on this machine. Whether its CPUs suffice to keep each on
-/// one of its own is asked where the job runs.
-int planned_threads(const config::RunConfig& config) {
-  config::DeviceConfig device = config.device;
-  device.pin_threads = false;
-  runtime::HostCores cores = runtime::own_cores();
-  cores.num_sharers = config.parallel.pipeline;
-  return runtime::resolve_threads(device, cores).count;
-}
-
 void show_step(const Options& options, const config::RunConfig& config) {
   if (options.flops_per_second && is_modelled(config.device)) {
     throw ConfigError("--flops-per-second: device.kind modelled has its rates in device.hardware");
   }
   runtime::Job job = runtime::make_job(config);
-  const runtime::RankThreads threads{planned_threads(config), {}};
+  // Whether the CPUs suffice to keep each thread on one of its own is asked where the job runs.
+  const runtime::RankThreads threads{
+      runtime::planned_threads(config.device, config.parallel.pipeline), {}};
   const auto backend = make_planning_backend(config, threads);
   std::vector<runtime::RankMemory> memory = runtime::plan_memory(job, *backend);
   const PlannedStep step =

@@ -134,7 +134,7 @@ std::string planned_step_text(const PlannedStep& step) {
   const double seconds_per_column =
       schedule::seconds_per_column_for(step.timeline, kTimelineColumns);
   const std::string shortage = runtime::memory_shortage(step.job.config, step.memory);
-  return runtime::start_report(step.job, step.memory, {step.threads_per_rank, {}}) +
+  return runtime::start_report(step.job, step.memory, step.threads_per_rank) +
          (shortage.empty() ? "" : "  " + shortage + " MiB\n") + limit_lines(step.job) +
          message_lines(step) + time_line(step) + "timeline\n" +
          schedule::render_ascii(step.timeline, seconds_per_column);

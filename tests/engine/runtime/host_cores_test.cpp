@@ -4,14 +4,18 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdlib>
 #include <functional>
-#include <set>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "engine/runtime/agreement.h"
 #include "kernels/core/error.h"
 #include "kernels/core/pinning.h"
 #include "parallel/transport/local_group.h"
@@ -28,11 +32,28 @@ void on_ranks(int num_ranks, const std::function<void(transport::Transport&)>& b
   }
 }
 
-config::DeviceConfig cpu_device(int threads, bool pinned) {
+config::DeviceConfig cpu_device(int threads, bool pinned = false) {
   config::DeviceConfig device;
   device.threads_per_rank = threads;
   device.pin_threads = pinned;
   return device;
+}
+
+HostCores cores_of(std::vector<int> cpus, std::size_t num_sharers) {
+  return {.cpus = std::move(cpus), .sharers = std::vector<int>(num_sharers)};
+}
+
+void expect_refused(const HostCores& cores,
+                    const std::vector<int>& counts,
+                    const std::string& part) {
+  try {
+    (void)cpus_for_threads(cores, counts, 0);
+    FAIL() << "not refused: " << part;
+  } catch (const ConfigError& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("device.pin_threads (true)"), std::string::npos) << text;
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+  }
 }
 
 class HostCoresTest : public ::testing::Test {
@@ -41,39 +62,39 @@ class HostCoresTest : public ::testing::Test {
 };
 
 TEST_F(HostCoresTest, DividesCpusAmongThoseWhoShareThem) {
-  HostCores cores{{0, 1, 2, 3, 4, 5, 6}, /*num_sharers=*/1, /*position=*/0};
-  EXPECT_EQ(resolve_threads(cpu_device(0, false), cores).count, 7);
-  cores.num_sharers = 3;
-  EXPECT_EQ(resolve_threads(cpu_device(0, false), cores).count, 2);
-  cores.num_sharers = 8;
-  EXPECT_EQ(resolve_threads(cpu_device(0, false), cores).count, 1);
-  EXPECT_TRUE(resolve_threads(cpu_device(0, false), cores).pinned_cpus.empty());
-  EXPECT_EQ(resolve_threads(cpu_device(5, false), cores).count, 5);
+  const std::vector<int> seven{0, 1, 2, 3, 4, 5, 6};
+  EXPECT_EQ(num_threads(cpu_device(0), cores_of(seven, 1)), 7);
+  EXPECT_EQ(num_threads(cpu_device(0), cores_of(seven, 3)), 2);
+  EXPECT_EQ(num_threads(cpu_device(0), cores_of(seven, 8)), 1);
+  EXPECT_EQ(num_threads(cpu_device(5), cores_of(seven, 3)), 5);
 }
 
 TEST_F(HostCoresTest, GivesEveryThreadACpuOfItsOwn) {
-  std::set<int> taken;
-  for (int position = 0; position < 3; ++position) {
-    const HostCores cores{{1, 2, 5, 6, 8, 9, 12}, 3, position};
-    const RankThreads threads = resolve_threads(cpu_device(2, true), cores);
-    EXPECT_EQ(threads.count, 2);
-    ASSERT_EQ(threads.pinned_cpus.size(), 2U);
-    taken.insert(threads.pinned_cpus.begin(), threads.pinned_cpus.end());
-  }
-  EXPECT_EQ(taken, (std::set<int>{1, 2, 5, 6, 8, 9}));
+  const HostCores cores = cores_of({1, 2, 5, 6, 8, 9, 12}, 3);
+  const std::vector<int> counts{2, 1, 4};
+  EXPECT_EQ(cpus_for_threads(cores, counts, 0), (std::vector<int>{1, 2}));
+  EXPECT_EQ(cpus_for_threads(cores, counts, 1), (std::vector<int>{5}));
+  EXPECT_EQ(cpus_for_threads(cores, counts, 2), (std::vector<int>{6, 8, 9, 12}));
 }
 
-TEST_F(HostCoresTest, RefusesMorePinnedThreadsThanCpus) {
-  const HostCores cores{{0, 1, 2, 3}, 2, 1};
-  EXPECT_EQ(resolve_threads(cpu_device(2, true), cores).pinned_cpus, (std::vector<int>{2, 3}));
-  try {
-    (void)resolve_threads(cpu_device(3, true), cores);
-    FAIL() << "6 threads on 4 CPUs";
-  } catch (const ConfigError& error) {
-    const std::string text = error.what();
-    EXPECT_NE(text.find("device.pin_threads (true)"), std::string::npos) << text;
-    EXPECT_NE(text.find("2 ranks of 3 threads may use 4 CPUs"), std::string::npos) << text;
-  }
+TEST_F(HostCoresTest, RefusesToPinWhereItCannot) {
+  expect_refused(cores_of({0, 1, 2, 3}, 2), {2, 3}, "2 ranks with 5 threads may use 4 CPUs: 0, 1");
+  expect_refused(cores_of({7}, 1), {2}, "a rank with 2 threads may use 1 CPU: 7");
+  HostCores cores = cores_of({0, 1}, 1);
+  cores.overlaps = true;
+  expect_refused(cores, {1}, "partly the same");
+  cores.cpus_are_known = false;
+  expect_refused(cores, {1}, "does not say");
+}
+
+TEST_F(HostCoresTest, RefusesOnEveryRank) {
+  constexpr int kRanks = 2;
+  std::atomic<int> num_refused = 0;
+  on_ranks(kRanks, [&](transport::Transport& transport) {
+    EXPECT_THROW((void)agree_on_threads(cpu_device(1000, /*pinned=*/true), transport), AgreedError);
+    ++num_refused;
+  });
+  EXPECT_EQ(num_refused, kRanks);
 }
 
 // Ranks that are threads of one process may all use what it may.
@@ -85,9 +106,9 @@ TEST_F(HostCoresTest, CountsTheRanksWithTheSameCpus) {
   });
   for (int rank = 0; rank < kRanks; ++rank) {
     const HostCores& cores = found[static_cast<std::size_t>(rank)];
-    EXPECT_EQ(cores.cpus, usable_cpus());
-    EXPECT_EQ(cores.num_sharers, kRanks);
-    EXPECT_EQ(cores.position, rank);
+    EXPECT_EQ(cores.cpus, cpus_by_core(usable_cpus()));
+    EXPECT_EQ(cores.sharers, (std::vector<int>{0, 1, 2}));
+    EXPECT_FALSE(cores.overlaps);
   }
 }
 
@@ -96,14 +117,33 @@ TEST_F(HostCoresTest, LeavesRanksWithOtherCpusOut) {
   if (usable_cpus().size() < 2) GTEST_SKIP() << "one CPU cannot be told from another";
   std::vector<HostCores> found(3);
   on_ranks(3, [&](transport::Transport& transport) {
-    const bool alone = transport.rank() == 1;
-    const PinnedThread pinned(alone ? usable_cpus().front() : usable_cpus().back());
+    const PinnedThread pinned(transport.rank() == 1 ? usable_cpus().front() : usable_cpus().back());
     found[static_cast<std::size_t>(transport.rank())] = find_host_cores(transport);
   });
-  EXPECT_EQ(found[0].num_sharers, 2);
-  EXPECT_EQ(found[1].num_sharers, 1);
-  EXPECT_EQ(found[1].position, 0);
-  EXPECT_EQ(found[2].position, 1);
+  EXPECT_EQ(found[0].sharers, (std::vector<int>{0, 2}));
+  EXPECT_EQ(found[1].sharers, (std::vector<int>{1}));
+  EXPECT_EQ(found[2].sharers, (std::vector<int>{0, 2}));
+  EXPECT_FALSE(found[1].overlaps);
+}
+
+TEST_F(HostCoresTest, SeesCpusThatArePartlyTheSame) {
+  if (usable_cpus().size() < 2) GTEST_SKIP() << "one CPU cannot be told from another";
+  std::vector<HostCores> found(2);
+  on_ranks(2, [&](transport::Transport& transport) {
+    std::optional<PinnedThread> pinned;
+    if (transport.rank() == 1) pinned.emplace(usable_cpus().front());
+    found[static_cast<std::size_t>(transport.rank())] = find_host_cores(transport);
+  });
+  EXPECT_TRUE(found[0].overlaps);
+  EXPECT_TRUE(found[1].overlaps);
+}
+
+TEST(CpusByCore, AreTheSameCpus) {
+  std::vector<int> cpus = usable_cpus();
+  std::vector<int> ordered = cpus_by_core(cpus);
+  EXPECT_EQ(ordered.front(), cpus.front());
+  std::ranges::sort(ordered);
+  EXPECT_EQ(ordered, cpus);
 }
 
 }  // namespace
