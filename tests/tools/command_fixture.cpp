@@ -55,7 +55,7 @@ std::vector<std::string> lines_of(const std::string& text) {
 
 }  // namespace
 
-CommandTest::CommandTest() {
+CommandTest::CommandTest() : program(HALFPIPE_TEST_COMMAND) {
   std::string name = (fs::temp_directory_path() / "halfpipe-command-XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
   folder_ = name;
@@ -75,15 +75,14 @@ CommandTest::~CommandTest() {
 }
 
 std::unique_ptr<Command> CommandTest::start(const Arguments& arguments) const {
-  return std::make_unique<Command>(Arguments{HALFPIPE_TEST_COMMAND} + arguments, options);
+  return std::make_unique<Command>(Arguments{program} + arguments, options);
 }
 
 std::unique_ptr<Command> CommandTest::start_mpi(int num_ranks, const Arguments& arguments) const {
-  return std::make_unique<Command>(
-      Arguments{HALFPIPE_TEST_MPIEXEC, "-n", std::to_string(num_ranks), "--oversubscribe",
-                "--bind-to", "none", HALFPIPE_TEST_COMMAND} +
-          arguments,
-      options);
+  return std::make_unique<Command>(Arguments{HALFPIPE_TEST_MPIEXEC, "-n", std::to_string(num_ranks),
+                                             "--oversubscribe", "--bind-to", "none", program} +
+                                       arguments,
+                                   options);
 }
 
 std::unique_ptr<Command> CommandTest::start_mpi_by_rank(
@@ -94,7 +93,7 @@ std::unique_ptr<Command> CommandTest::start_mpi_by_rank(
     line = line + Arguments{"-n", "1", "-wdir", path(by_rank[rank].directory).string()};
     if (!by_rank[rank].output.empty())
       line = line + Arguments{"sh", "-c", "exec \"$0\" \"$@\" > " + by_rank[rank].output};
-    line = line + Arguments{HALFPIPE_TEST_COMMAND} + by_rank[rank].arguments;
+    line = line + Arguments{program} + by_rank[rank].arguments;
   }
   return std::make_unique<Command>(line, options);
 }

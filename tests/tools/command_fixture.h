@@ -50,6 +50,7 @@ class CommandTest : public ::testing::Test {
   [[nodiscard]] std::string read(std::string_view name) const;
 
   CommandOptions options;  // of every command started from here on
+  std::string program;     // what `halfpipe` stands for above
 
  private:
   std::filesystem::path folder_;

@@ -4,9 +4,10 @@
 #
 # halfpipe_emulated_cuda_library(NAME SOURCES a.cu b.cpp ... [DEPENDS public targets])
 #   a static library, alias halfpipe::NAME. Paths into kernels/cuda may be absolute: ${PROJECT_SOURCE_DIR}/kernels/cuda/x.cu.
-# halfpipe_emulated_cuda_test(NAME SOURCES x_test.cpp y_test.cu ... DEPENDS ... [TIMEOUT seconds])
+# halfpipe_emulated_cuda_test(NAME SOURCES x_test.cpp y_test.cu ... DEPENDS ... [TIMEOUT seconds] [SCHEDULES a b ...]
+#                             [FILTER of GoogleTest])
 #   one executable, run once per schedule of schedules_to_try() (tests/cuda_emulation/schedule.h), by the environment
-#   variable HALFPIPE_EMULATION_SCHEDULE: NAME.forward, NAME.reverse, NAME.shuffled_1, ...
+#   variable HALFPIPE_EMULATION_SCHEDULE: NAME.forward, NAME.reverse, NAME.shuffled_1, ...; or only under SCHEDULES.
 #
 # Example (tests/kernels/cuda/CMakeLists.txt):
 #   halfpipe_emulated_cuda_library(emulated_norm SOURCES ${PROJECT_SOURCE_DIR}/kernels/cuda/norm.cu
@@ -38,7 +39,7 @@ function(halfpipe_emulated_cuda_library name)
 endfunction()
 
 function(halfpipe_emulated_cuda_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "SOURCES;DEPENDS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT;FILTER" "SOURCES;DEPENDS;SCHEDULES")
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE halfpipe::cuda_emulation ${arg_DEPENDS} GTest::gtest GTest::gtest_main
                                         halfpipe::warnings)
@@ -46,9 +47,16 @@ function(halfpipe_emulated_cuda_test name)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()
-  foreach(schedule ${HALFPIPE_EMULATION_SCHEDULES})
+  if(NOT arg_SCHEDULES)
+    set(arg_SCHEDULES ${HALFPIPE_EMULATION_SCHEDULES})
+  endif()
+  set(filter)
+  if(arg_FILTER)
+    set(filter --gtest_filter=${arg_FILTER})
+  endif()
+  foreach(schedule ${arg_SCHEDULES})
     string(REPLACE ":" "_" suffix ${schedule})
-    add_test(NAME ${name}.${suffix} COMMAND ${name})
+    add_test(NAME ${name}.${suffix} COMMAND ${name} ${filter})
     set_tests_properties(${name}.${suffix} PROPERTIES LABELS "unit;emulation" TIMEOUT ${arg_TIMEOUT}
       ENVIRONMENT "HALFPIPE_EMULATION_SCHEDULE=${schedule}")
   endforeach()
