@@ -14,7 +14,7 @@
 namespace halfpipe::cpu {
 namespace {
 
-// One core of an AMD EPYC (Zen 3, AVX2; 100 GFLOP/s of multiply-adds from registers): 89 to 95
+// One core of an AMD EPYC (Zen 3, AVX2; 100 GFLOP/s of multiply-adds from registers): 77 to 95
 // GFLOP/s for the products of a block of width 384, the library 64 to 91, least where rows lie a
 // multiple of 2 KiB apart. With AVX-512 the library reached 155 to 170 of about 190, and the other
 // has not been measured; a build for any x86-64 (HALFPIPE_NATIVE=OFF without -march) has no wide
