@@ -2,6 +2,7 @@
 // Transposed copies of float32 blocks, eight by eight within registers.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -24,22 +25,22 @@ using Eight [[gnu::vector_size(32)]] = float;
   for (int i = 0; i < 8; ++i) std::memcpy(&row[i], src + i * src_stride, sizeof(Eight));
   // Halves of a vector stay apart until the last step: shuffles within 16 bytes take a cycle.
   Eight pair[8];  // pair[2 p + h]: rows 2 p and 2 p + 1, columns 2 h, 2 h + 1 of both halves
-  for (int p = 0; p < 4; ++p) {
+  for (std::size_t p = 0; p < 4; ++p) {
     const Eight a = row[2 * p];
     const Eight b = row[2 * p + 1];
     pair[2 * p] = __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13);
     pair[2 * p + 1] = __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
   }
   Eight quad[8];  // quad[4 q + c]: rows 4 q .. 4 q + 3, columns c and c + 4
-  for (int q = 0; q < 2; ++q) {
-    for (int h = 0; h < 2; ++h) {
+  for (std::size_t q = 0; q < 2; ++q) {
+    for (std::size_t h = 0; h < 2; ++h) {
       const Eight a = pair[4 * q + h];
       const Eight b = pair[4 * q + 2 + h];
       quad[4 * q + 2 * h] = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
       quad[4 * q + 2 * h + 1] = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
     }
   }
-  for (int c = 0; c < 4; ++c) {
+  for (std::int64_t c = 0; c < 4; ++c) {
     const Eight low = __builtin_shufflevector(quad[c], quad[4 + c], 0, 1, 2, 3, 8, 9, 10, 11);
     const Eight high = __builtin_shufflevector(quad[c], quad[4 + c], 4, 5, 6, 7, 12, 13, 14, 15);
     std::memcpy(dst + c * dst_stride, &low, sizeof(Eight));
