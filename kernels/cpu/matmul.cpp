@@ -26,7 +26,8 @@ constexpr bool kBlockedFloat32 = false;
 #endif
 
 /// A product of a few rows (generation) reads b once: packing it took longer than the product, 20
-/// GFLOP/s of 1 x 1152 x 384 where the library had 36.
+/// GFLOP/s of 1 x 1152 x 384 where the library had 36 (one core of the same machine, other work
+/// beside it).
 bool is_blocked(const ops::Matmul& args) {
   constexpr std::int64_t kFewRows = 6;
   return args.dtype == DType::kBFloat16 || (kBlockedFloat32 && args.M > kFewRows);

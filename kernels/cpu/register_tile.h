@@ -14,8 +14,8 @@
 namespace halfpipe::cpu {
 
 // Rows and vectors of a full tile. AVX2 has 16 registers: 12 sums, 2 vectors of b, 1 of a. They are
-// more than two multiply-adds a cycle with a latency of four need (8 sums were 15 % slower), and
-// ask for 8 loads in 6 cycles; 4 x 3 reached 70 % of 6 x 2. 8 x 2 are half of AVX-512's.
+// more than the 8 that two multiply-adds a cycle with a latency of four need, and ask for 8 loads
+// in 6 cycles; 4 x 3 reached 73 % of 6 x 2 on an AMD EPYC (Zen 3). 8 x 2 are half of AVX-512's.
 #if defined(__AVX512F__)
 inline constexpr std::int64_t kRegisterRows = 8;
 inline constexpr std::int64_t kRegisterVectors = 2;
@@ -63,7 +63,8 @@ template <std::int64_t kRows, std::int64_t kVectors, typename Store>
     for (std::int64_t j = 0; j < kVectors; ++j) {
       b_row[j] = load_vector(b + j * kVectorLanes);
 #if defined(__x86_64__)
-      // Keeps it in a register: g++ 12 may read it again for every row, which is slower by a third.
+      // Keeps it in a register: g++ 12 may read it again for every row: training on two cores of
+      // an AMD EPYC (Zen 3) was slower by a fifth.
       asm("" : "+x"(b_row[j]));
 #endif
     }

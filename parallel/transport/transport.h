@@ -47,7 +47,7 @@ class Transport {
 
   [[nodiscard]] virtual int rank() const = 0;
   [[nodiscard]] virtual int world_size() const = 0;
-  /// Ranks that share this rank's machine, itself included: threads are divided among them.
+  /// Ranks that share this rank's machine, itself included.
   [[nodiscard]] virtual int ranks_on_this_host() const = 0;
   /// This rank's number among those, from 0: GPUs are dealt out by it.
   [[nodiscard]] virtual int rank_on_this_host() const = 0;
