@@ -18,11 +18,11 @@
 namespace halfpipe::cpu {
 namespace {
 
-// A block of c: packed, 1024 rows of a are 1.5 MiB and 1536 columns of b 2.3 MiB, of any product.
-constexpr std::int64_t kMaxBlockRows = 1024;
+// A block of c: packed, 1024 rows of a are 2 MiB and 1536 columns of b 3 MiB, of any product.
+constexpr std::int64_t kMaxPackedBlockRows = 1024;
 constexpr std::int64_t kMaxBlockColumns = 1536;
-// Columns of a piece, unless more pieces are wanted.
-constexpr std::int64_t kMostPieceColumns = 384;
+// Columns of a piece, unless more pieces are wanted: 144 KiB of b stay in a core's L2 beside the rows.
+constexpr std::int64_t kMostPieceColumns = 96;
 constexpr std::int64_t kFewestPieceColumns = 3 * kRegisterColumns;
 constexpr std::int64_t kPiecesPerThread = 8;
 static_assert(kMaxBlockColumns % kRegisterColumns == 0 &&
@@ -40,6 +40,11 @@ bool sums_in_c(const ops::Matmul& args) {
 bool reads_a_in_place(const ops::Matmul& args) {
   return args.dtype == DType::kFloat32 && !args.transpose_a;
 }
+/// Rows of a block; b is packed once for each block.
+std::int64_t max_block_rows(const ops::Matmul& args) {
+  return reads_a_in_place(args) ? args.M : std::min(args.M, kMaxPackedBlockRows);
+}
+
 /// What all threads share while they work on a block of c.
 struct BlockedScratch {
   float* a;     // packed, unless a is read in place
@@ -51,7 +56,7 @@ struct BlockedScratch {
 
   /// Grows with M and N to a bound.
   static std::size_t bytes(const ops::Matmul& args) {
-    const std::int64_t sums = sums_in_c(args) ? 0 : rows(args) * columns(args);
+    const std::int64_t sums = sums_in_c(args) ? 0 : max_block_rows(args) * columns(args);
     return padded_bytes(static_cast<std::size_t>(a_floats(args) + b_floats(args) + sums) *
                         sizeof(float));
   }
@@ -59,13 +64,12 @@ struct BlockedScratch {
  private:
   static constexpr std::int64_t kLine = kTensorAlignment / sizeof(float);
 
-  static std::int64_t rows(const ops::Matmul& args) { return std::min(args.M, kMaxBlockRows); }
   static std::int64_t columns(const ops::Matmul& args) {
     return std::min(args.N, kMaxBlockColumns);
   }
   static std::int64_t a_floats(const ops::Matmul& args) {
     if (reads_a_in_place(args)) return 0;
-    return round_up(packed_a_floats(depth_of_part(args.K), rows(args)), kLine);
+    return round_up(packed_a_floats(depth_of_part(args.K), max_block_rows(args)), kLine);
   }
   static std::int64_t b_floats(const ops::Matmul& args) {
     return round_up(packed_b_floats(depth_of_part(args.K), columns(args)), kLine);
@@ -121,10 +125,13 @@ template <std::int64_t kRows>
                                      std::int64_t columns,
                                      const Destination& to) {
   if (columns == kRegisterColumns) {
-    // The rows of c are far apart: they arrive while the sums are made.
+    // The rows of c, and of residual, are far apart: they arrive while the sums are made.
     for (std::int64_t i = 0; i < kRows; ++i) {
       __builtin_prefetch(to.c + i * to.stride, /*rw=*/1);
       __builtin_prefetch(to.c + i * to.stride + kRegisterColumns - 1, /*rw=*/1);
+      if (to.residual_or_null == nullptr) continue;
+      __builtin_prefetch(to.residual_or_null + i * to.residual_stride);
+      __builtin_prefetch(to.residual_or_null + i * to.residual_stride + kRegisterColumns - 1);
     }
     multiply_registers<kRows, kRegisterVectors>(
         operands, [&](std::int64_t i, std::int64_t j, FloatVector sum) {
@@ -272,7 +279,8 @@ class Block {
 }  // namespace
 
 void matmul_blocked(const ops::Matmul& args, ThreadPool& pool) {
-  const Tiling blocks{kMaxBlockRows, kMaxBlockColumns, ceil_div(args.M, kMaxBlockRows),
+  const std::int64_t block_rows = max_block_rows(args);
+  const Tiling blocks{block_rows, kMaxBlockColumns, ceil_div(args.M, block_rows),
                       ceil_div(args.N, kMaxBlockColumns)};
   for (std::int64_t index = 0; index < blocks.num_tiles(); ++index) {
     const Tile tile = tile_at(blocks, index, args.M, args.N);

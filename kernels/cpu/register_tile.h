@@ -57,6 +57,7 @@ template <std::int64_t kRows, std::int64_t kVectors, typename Store>
   FloatVector sums[kRows][kVectors] = {};
   const float* a = p.a;
   const float* b = p.b;
+#pragma GCC unroll 8
   for (std::int64_t k = 0; k < p.K; ++k, a += p.a_k_stride, b += p.b_stride) {
     FloatVector b_row[kVectors];
 #pragma GCC unroll 4
