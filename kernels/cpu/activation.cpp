@@ -18,9 +18,9 @@ namespace {
 
 constexpr float kTwoSqrtTwoOverPi = 1.59576912F;
 constexpr float kCubic = 0.044715F;
-// Beyond this gelu(x) is x or 0 and its derivative 1 or 0 in float32: exp(-|t|) is 0. Polynomials
-// of the clamped x cannot overflow, so no 0 * inf arises.
-constexpr float kLargest = 12.0F;
+// At this |t| is 87.3: exp(t) and exp(-t) are still normal numbers. Beyond it gelu(x) is x or 0 and
+// its derivative 1 or 0 in float32.
+constexpr float kLargest = 10.0F;
 
 // NaN goes through.
 inline float clamp(float x) {
@@ -30,7 +30,8 @@ inline float clamp(float x) {
 inline float gelu(float x) {
   const float c = clamp(x);
   const float t = kTwoSqrtTwoOverPi * c * (1.0F + kCubic * (c * c));
-  return x / (1.0F + exp_approx(-t));
+  const float numerator = x < -kLargest ? 0.0F : x;
+  return numerator / (1.0F + exp_in_range(-t));
 }
 
 // gelu'(x) = s + x s (1 - s) dt/dx with s the logistic function of t. By e = exp(-|t|), which is at
@@ -40,10 +41,11 @@ inline float gelu_derivative(float x) {
   const float square = c * c;
   const float t = kTwoSqrtTwoOverPi * c * (1.0F + kCubic * square);
   const float dt = kTwoSqrtTwoOverPi * (1.0F + 3.0F * kCubic * square);
-  const float e = exp_approx(t < 0.0F ? t : -t);
+  const float e = exp_in_range(t < 0.0F ? t : -t);
   const float s_of_abs = 1.0F / (1.0F + e);
   const float s = t < 0.0F ? e * s_of_abs : s_of_abs;
-  return s + c * dt * (e * s_of_abs * s_of_abs);
+  const float derivative = s + c * dt * (e * s_of_abs * s_of_abs);
+  return x < -kLargest ? 0.0F : derivative;
 }
 
 // Elements computed at a time, into a buffer: out may be an operand, and only what is written

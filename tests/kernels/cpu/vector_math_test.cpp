@@ -45,5 +45,13 @@ TEST(ExpApprox, IsExactAtTheEnds) {
   EXPECT_TRUE(std::isnan(exp_approx(-std::numeric_limits<float>::quiet_NaN())));
 }
 
+TEST(ExpInRange, HasTheBitsOfExpApprox) {
+  for (std::int64_t i = -87330; i <= 88020; ++i) {
+    const float x = static_cast<float>(i) * 1e-3F;
+    ASSERT_EQ(exp_in_range(x), exp_approx(x)) << x;
+  }
+  EXPECT_TRUE(std::isnan(exp_in_range(std::numeric_limits<float>::quiet_NaN())));
+}
+
 }  // namespace
 }  // namespace halfpipe::cpu
