@@ -243,6 +243,13 @@ void add_layout_keys(std::vector<Key>& keys) {
   keys.push_back(whole_numbers_or_auto(
       "parallel.layers_per_stage", in_parallel(&ParallelConfig::layers_per_stage),
       "blocks of each stage, first to last; auto: balanced by cost"));
+  keys.push_back(only_with(
+      choice(
+          "parallel.transport", in_parallel(&ParallelConfig::transport), {"host", "nccl"}, {},
+          "how messages get from GPU to GPU; host: through pinned memory and MPI; nccl: directly, "
+          "each rank with a GPU of its own"),
+      {"device.kind"}, "device.kind cuda",
+      [](const RunConfig& c) { return c.device.kind == "cuda"; }));
 
   const auto in_schedule = [](auto member) { return field(&RunConfig::schedule, member); };
   const auto known = schedule::schedule_names();

@@ -33,6 +33,7 @@ struct ParallelConfig {
   int pipeline = 1;
   /// One count per stage; absent: balanced by cost.
   std::optional<std::vector<int>> layers_per_stage;
+  std::string transport = "host";  // host | nccl
 
   friend bool operator==(const ParallelConfig&, const ParallelConfig&) = default;
 };

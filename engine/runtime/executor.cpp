@@ -65,10 +65,15 @@ void Executor::run(const schedule::Plan& plan, const StepTensors& tensors, std::
   live_.reset_peak();
   const double cpu_seconds_before = cpu_seconds_of_thread();
   stream_.record(*begin_);
-  for (std::size_t i = 0; i < num_instructions_; ++i) {
-    publish(plan, i, step);
-    execute(plan, program.instructions[i], tensors);
-    stream_.record(*marks_[i]);
+  try {
+    for (std::size_t i = 0; i < num_instructions_; ++i) {
+      publish(plan, i, step);
+      execute(plan, program.instructions[i], tensors);
+      stream_.record(*marks_[i]);
+    }
+  } catch (...) {
+    transport_.give_up_messages();
+    throw;
   }
   host_cpu_seconds_ = cpu_seconds_of_thread() - cpu_seconds_before;
 }

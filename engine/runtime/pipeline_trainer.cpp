@@ -96,7 +96,7 @@ PipelineTrainer::PipelineTrainer(const Job& job,
 }
 
 void PipelineTrainer::take_new_plan() {
-  stream_->synchronize();
+  transport_.synchronize(*stream_);
   executor_.reset();  // before its memory is taken anew
   executor_ =
       std::make_unique<Executor>(job_, transport_.rank(), model_, backend_, transport_, *stream_);
@@ -135,7 +135,7 @@ StepTensors PipelineTrainer::tensors(float loss_scale) const {
 double PipelineTrainer::sum_of_losses(std::int64_t count) {
   if (!model_.has_last_stage()) return 0.0;
   backend_.copy_async(host_losses_.data(), losses_.bytes_pointer(), losses_.bytes(), *stream_);
-  stream_->synchronize();
+  transport_.synchronize(*stream_);
   double sum = 0.0;
   for (std::int64_t i = 0; i < count; ++i) sum += host_losses_[static_cast<std::size_t>(i)];
   return sum;
@@ -169,7 +169,7 @@ StepResult PipelineTrainer::step(std::int64_t step,
                               sums);
   reduction_[layout.loss()] = sum_of_losses(model_.tokens_per_step());
   reduction_[layout.stop()] = stop_requested ? 1.0 : 0.0;
-  stream_->synchronize();
+  transport_.synchronize(*stream_);
   std::ranges::copy(sums, reduction_.begin());
   executor_->read_times(*step_begin_);
   const SpanAndWork measured = measure(job_.training.ranks[rank].instructions, executor_->times());
@@ -225,7 +225,7 @@ double PipelineTrainer::evaluate(const HostBatch& batch,
                                  std::int64_t step) {
   load_batch(batch);
   executor_->run(job_.evaluation, tensors(0.0F), step);
-  stream_->synchronize();  // the caller may overwrite the batch
+  transport_.synchronize(*stream_);  // the caller may overwrite the batch
   double sum = sum_of_losses(num_targets);
   transport_.all_reduce_sum({&sum, 1});
   return sum;

@@ -122,9 +122,13 @@ std::string memory_lines(const Job& job, const std::vector<RankMemory>& memory) 
          "counts the arena\n";
 }
 
-std::string device_line(const config::DeviceConfig& device, int threads_per_rank) {
+std::string device_line(const config::RunConfig& config, int threads_per_rank) {
+  const config::DeviceConfig& device = config.device;
   if (is_modelled(device)) return fmt::format("device      modelled: {}\n", device.profile->name);
-  if (device.kind != "cpu") return fmt::format("device      {}\n", device.kind);
+  if (device.kind != "cpu") {
+    return fmt::format("device      {}, messages {}\n", device.kind,
+                       config.parallel.transport == "nccl" ? "by NCCL" : "through pinned memory");
+  }
   return fmt::format("device      {}, {} threads per rank{}\n", device.kind, threads_per_rank,
                      device.pin_threads ? ", each on a CPU of its own" : "");
 }
@@ -136,7 +140,7 @@ std::string start_report(const Job& job,
                          int threads_per_rank) {
   return "configuration\n" + config::to_section_lines(job.config) + model_lines(job) +
          stage_map_lines(job) + schedule_lines(job) + search_lines(job) +
-         device_line(job.config.device, threads_per_rank) + memory_lines(job, memory);
+         device_line(job.config, threads_per_rank) + memory_lines(job, memory);
 }
 
 }  // namespace halfpipe::runtime

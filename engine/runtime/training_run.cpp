@@ -21,7 +21,6 @@
 #include "engine/runtime/training_loop.h"
 #include "engine/trace/run_log.h"
 #include "kernels/core/pinning.h"
-#include "parallel/transport/staged_transport.h"
 
 namespace halfpipe::runtime {
 
@@ -182,13 +181,13 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
 
   end_if_stopped(transport);
   starting(transport, "allocating memory");
-  std::unique_ptr<transport::Transport> staging_or_null;
+  const std::unique_ptr<transport::Transport> device_transport_or_null =
+      request.make_device_transport
+          ? request.make_device_transport(inputs.config, transport, *backend)
+          : nullptr;
+  transport::Transport& messages = device_transport_or_null ? *device_transport_or_null : transport;
   std::unique_ptr<PipelineTrainer> trainer;
-  agree(transport, [&] {
-    staging_or_null = transport::make_staging_if_needed(transport, *backend);
-    trainer = std::make_unique<PipelineTrainer>(*job, *backend,
-                                                staging_or_null ? *staging_or_null : transport);
-  });
+  agree(transport, [&] { trainer = std::make_unique<PipelineTrainer>(*job, *backend, messages); });
   end_if_stopped(transport);
   load_parameters(inputs, initial_model, threads.count, *trainer, transport);
   end_if_stopped(transport);

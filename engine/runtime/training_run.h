@@ -24,6 +24,11 @@ struct TrainingRequest {
   std::function<std::unique_ptr<device::Backend>(
       const config::RunConfig&, const RankThreads& threads, int rank_on_this_host)>
       make_backend;
+  /// What carries messages between memories of such devices; null, or absent: the transport does.
+  /// Collective; what fails, fails on single ranks.
+  std::function<std::unique_ptr<transport::Transport>(
+      const config::RunConfig&, transport::Transport& carrier, device::Backend&)>
+      make_device_transport = {};
 };
 
 /// Collective. debug.timeout_seconds counts from the loaded parameters on; before, ranks wait for

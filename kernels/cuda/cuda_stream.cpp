@@ -12,7 +12,17 @@ int made_current(int device_index) {
   return device_index;
 }
 
+bool is_done(cudaError_t answer) {
+  if (answer == cudaErrorNotReady) return false;
+  HALFPIPE_CUDA_CHECK(answer);
+  return true;
+}
+
 }  // namespace
+
+bool CudaEvent::reached() const {
+  return is_done(cudaEventQuery(handle_.get()));
+}
 
 void CudaEvent::synchronize() {
   HALFPIPE_CUDA_CHECK(cudaEventSynchronize(handle_.get()));
@@ -25,7 +35,8 @@ double CudaEvent::seconds_since(const device::Event& earlier) const {
   return static_cast<double>(milliseconds) * 1e-3;
 }
 
-CudaStream::CudaStream(int device_index) : device_index_(made_current(device_index)) {}
+CudaStream::CudaStream(int device_index, StreamPriority priority)
+    : device_index_(made_current(device_index)), handle_(priority) {}
 
 void CudaStream::record(device::Event& event) {
   HALFPIPE_CUDA_CHECK(cudaEventRecord(static_cast<CudaEvent&>(event).get(), handle_.get()));
@@ -38,6 +49,10 @@ void CudaStream::wait_for(device::Event& event) {
 
 void CudaStream::synchronize() {
   HALFPIPE_CUDA_CHECK(cudaStreamSynchronize(handle_.get()));
+}
+
+bool CudaStream::idle() const {
+  return is_done(cudaStreamQuery(handle_.get()));
 }
 
 cudaStream_t cuda_stream_of(device::Stream& stream) {

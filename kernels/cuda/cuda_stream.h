@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
 #include <utility>
 
 #include "kernels/cuda/cuda_check.h"
@@ -11,12 +12,19 @@
 
 namespace halfpipe::cuda {
 
+/// Whose blocks of threads come first where there is no room for all.
+enum class StreamPriority : std::uint8_t { kLow, kHigh };
+
 /// Owns a non-blocking CUDA stream of the device that is current when it is made. A moved-from
 /// object owns nothing.
 class StreamHandle {
  public:
-  StreamHandle() {
-    HALFPIPE_CUDA_CHECK(cudaStreamCreateWithFlags(&handle_, cudaStreamNonBlocking));
+  explicit StreamHandle(StreamPriority priority) {
+    int lowest = 0;
+    int highest = 0;
+    HALFPIPE_CUDA_CHECK(cudaDeviceGetStreamPriorityRange(&lowest, &highest));
+    HALFPIPE_CUDA_CHECK(cudaStreamCreateWithPriority(
+        &handle_, cudaStreamNonBlocking, priority == StreamPriority::kHigh ? highest : lowest));
   }
   ~StreamHandle() { reset(); }
   StreamHandle(StreamHandle&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
@@ -74,6 +82,8 @@ class CudaEvent final : public device::Event {
  public:
   void synchronize() override;
   [[nodiscard]] double seconds_since(const device::Event& earlier) const override;
+  /// Whether the work before the mark is done; does not wait.
+  [[nodiscard]] bool reached() const;
 
   [[nodiscard]] cudaEvent_t get() const noexcept { return handle_.get(); }
 
@@ -84,11 +94,13 @@ class CudaEvent final : public device::Event {
 class CudaStream final : public device::Stream {
  public:
   /// Makes the device current.
-  explicit CudaStream(int device_index);
+  explicit CudaStream(int device_index, StreamPriority priority = StreamPriority::kLow);
 
   void record(device::Event& event) override;
   void wait_for(device::Event& event) override;
   void synchronize() override;
+  /// Whether everything enqueued is done; does not wait.
+  [[nodiscard]] bool idle() const;
 
   [[nodiscard]] cudaStream_t get() const noexcept { return handle_.get(); }
   [[nodiscard]] int device_index() const noexcept { return device_index_; }

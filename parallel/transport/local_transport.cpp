@@ -9,7 +9,6 @@
 #include <optional>
 
 #include "kernels/core/error.h"
-#include "parallel/transport/nap.h"
 #include "parallel/transport/rank_lost.h"
 
 namespace halfpipe::transport {
@@ -128,6 +127,15 @@ void LocalTransport::release(Request request) {
   free_.push_back(request.index);
 }
 
+bool LocalTransport::watch_until(std::string_view what,
+                                 int peer,
+                                 const std::function<bool()>& done,
+                                 Clock::time_point deadline) {
+  throw_if_aborted();
+  Nap nap(spin_first_);
+  return block({rank_, world_size(), peer, what}, done, deadline, &nap);
+}
+
 // ---- collective calls ----
 
 void LocalTransport::all_reduce_sum(std::span<double> inout) {
@@ -201,7 +209,8 @@ void LocalTransport::meet(std::string_view what) {
 template <typename Ready>
 bool LocalTransport::block(const WaitSubject& subject,
                            const Ready& ready,
-                           Clock::time_point deadline) {
+                           Clock::time_point deadline,
+                           Nap* nap_or_null) {
   if (spin_first_) {
     for (int i = 0; i < kSpins; ++i) {
       if (ready()) return true;
@@ -213,8 +222,12 @@ bool LocalTransport::block(const WaitSubject& subject,
     const Clock::duration left = deadline - Clock::now();
     if (left <= Clock::duration::zero()) return false;
     if (!clock) clock.emplace(group_.board_, timeout_seconds_);
-    const bool woken = parking_.sleep([&] { return ready() || group_.aborted(); },
-                                      std::min<Clock::duration>(kLookInterval, left));
+    Clock::duration longest = std::min<Clock::duration>(kLookInterval, left);
+    if (nap_or_null != nullptr) {
+      const std::chrono::duration<double, std::micro> nap(nap_or_null->next_sleep_us());
+      longest = std::min(longest, std::chrono::duration_cast<Clock::duration>(nap));
+    }
+    const bool woken = parking_.sleep([&] { return ready() || group_.aborted(); }, longest);
     if (woken) continue;
     if (clock->stalled()) group_.abort(1, stall_message(group_.board_, subject, clock->seconds()));
     // A rank that has left did so after its last message: what is not here by now never comes.

@@ -6,10 +6,13 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "parallel/transport/local_group.h"
+#include "parallel/transport/nap.h"
 #include "parallel/transport/transport.h"
 #include "parallel/transport/watch.h"
 
@@ -42,6 +45,10 @@ class LocalTransport final : public Transport {
   [[nodiscard]] bool wait_until(Request request,
                                 device::Stream& stream,
                                 std::chrono::steady_clock::time_point deadline) override;
+  [[nodiscard]] bool watch_until(std::string_view what,
+                                 int peer,
+                                 const std::function<bool()>& done,
+                                 std::chrono::steady_clock::time_point deadline) override;
 
   void all_reduce_sum(std::span<double> inout) override;
   void broadcast(std::vector<std::byte>& inout, int root) override;
@@ -70,12 +77,13 @@ class LocalTransport final : public Transport {
 
   void contribute(std::span<const std::byte> mine);
   void meet(std::string_view what);
-  /// Until ready() or `deadline`; whether it is ready.
+  /// Until ready() or `deadline`; whether it is ready. A nap: nobody wakes this rank when it is.
   template <typename Ready>
-  bool block(const WaitSubject& subject,
-             const Ready& ready,
-             std::chrono::steady_clock::time_point deadline =
-                 std::chrono::steady_clock::time_point::max());
+  bool block(
+      const WaitSubject& subject,
+      const Ready& ready,
+      std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max(),
+      Nap* nap_or_null = nullptr);
   void throw_if_aborted();
 
   LocalGroup& group_;

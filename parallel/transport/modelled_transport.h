@@ -7,7 +7,9 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "parallel/transport/transport.h"
@@ -51,6 +53,12 @@ class ModelledTransport final : public Transport {
   [[nodiscard]] bool wait_until(Request request,
                                 device::Stream& stream,
                                 std::chrono::steady_clock::time_point deadline) override;
+  [[nodiscard]] bool watch_until(std::string_view what,
+                                 int peer,
+                                 const std::function<bool()>& done,
+                                 std::chrono::steady_clock::time_point deadline) override {
+    return carrier_.watch_until(what, peer, done, deadline);
+  }
 
   void all_reduce_sum(std::span<double> inout) override { carrier_.all_reduce_sum(inout); }
   void broadcast(std::vector<std::byte>& inout, int root) override {

@@ -170,6 +170,14 @@ bool MpiTransport::wait_until(Request request,
   return true;
 }
 
+bool MpiTransport::watch_until(std::string_view what,
+                               int peer,
+                               const std::function<bool()>& done,
+                               Clock::time_point deadline) {
+  return block({.rank = rank_, .world_size = world_size_, .peer = peer, .what = what},
+               Nap::Until::kLooked, done, {}, deadline);
+}
+
 void MpiTransport::finish_collective(MPI_Request handle, std::string_view what) {
   const WaitSubject subject{.rank = rank_, .world_size = world_size_, .peer = -1, .what = what};
   block(subject, Nap::Until::kLooked, [&] {

@@ -7,10 +7,12 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "parallel/transport/mpi_requests.h"
@@ -50,6 +52,10 @@ class MpiTransport final : public Transport {
   [[nodiscard]] bool wait_until(Request request,
                                 device::Stream& stream,
                                 std::chrono::steady_clock::time_point deadline) override;
+  [[nodiscard]] bool watch_until(std::string_view what,
+                                 int peer,
+                                 const std::function<bool()>& done,
+                                 std::chrono::steady_clock::time_point deadline) override;
 
   void all_reduce_sum(std::span<double> inout) override;
   void broadcast(std::vector<std::byte>& inout, int root) override;

@@ -6,8 +6,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "kernels/device/backend.h"
@@ -45,6 +47,12 @@ class StagedTransport final : public Transport {
   [[nodiscard]] bool wait_until(Request request,
                                 device::Stream& stream,
                                 std::chrono::steady_clock::time_point deadline) override;
+  [[nodiscard]] bool watch_until(std::string_view what,
+                                 int peer,
+                                 const std::function<bool()>& done,
+                                 std::chrono::steady_clock::time_point deadline) override {
+    return carrier_.watch_until(what, peer, done, deadline);
+  }
 
   void all_reduce_sum(std::span<double> inout) override { carrier_.all_reduce_sum(inout); }
   void broadcast(std::vector<std::byte>& inout, int root) override {

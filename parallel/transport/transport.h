@@ -75,6 +75,20 @@ class Transport {
                                         device::Stream& stream,
                                         std::chrono::steady_clock::time_point deadline) = 0;
 
+  /// Blocks until done(), which is asked every so often, or `deadline`; returns done(). For what
+  /// others bring about by means that this transport does not know; keeps watch as over a message
+  /// of `peer`, -1: of all ranks. `what` is for messages, e.g. "receive of 4096 bytes".
+  [[nodiscard]] virtual bool watch_until(std::string_view what,
+                                         int peer,
+                                         const std::function<bool()>& done,
+                                         std::chrono::steady_clock::time_point deadline) = 0;
+  /// stream.synchronize(), and keeps watch where work on the stream may wait for other ranks.
+  virtual void synchronize(device::Stream& stream) { stream.synchronize(); }
+
+  /// For a rank that fails while messages are under way on a device: none touches its buffer any
+  /// more, and no other message will be sent.
+  virtual void give_up_messages() noexcept {}
+
   /// Element-wise sum over all ranks of host values, in rank order, the same bits everywhere.
   /// Collective.
   virtual void all_reduce_sum(std::span<double> inout) = 0;

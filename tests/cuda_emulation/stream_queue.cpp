@@ -2,9 +2,11 @@
 #include "tests/cuda_emulation/stream_queue.h"
 
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <mutex>
 #include <random>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -22,31 +24,33 @@ class Queue {
   [[nodiscard]] std::uint64_t num_enqueued() const { return num_done_ + entries_.size(); }
   [[nodiscard]] std::uint64_t num_done() const { return num_done_; }
 
-  void push(std::string name, std::function<void()> work) {
-    entries_.push_back({std::move(name), std::move(work), {}});
+  void push(std::string name, std::function<bool()> attempt) {
+    entries_.push_back({std::move(name), std::move(attempt), {}});
   }
   void push_wait(const Mark& mark) { entries_.push_back({"", nullptr, mark}); }
 
   /// Marks are of work enqueued earlier: queues that wait for each other cannot form a circle.
-  void run_until(std::uint64_t position) {
+  /// False when the position cannot be reached yet.
+  bool run_until(std::uint64_t position) {
     while (num_done_ < position) {
       if (const Mark& before = entries_.front().wait; before.queue_or_null != nullptr) {
-        before.queue_or_null->run_until(before.position);
+        if (!before.queue_or_null->run_until(before.position)) return false;
       }
-      const Entry entry = std::move(entries_.front());
+      Entry& front = entries_.front();
+      if (front.attempt) {
+        if (!front.attempt()) return false;
+        check_guards(front.name);
+      }
       entries_.pop_front();
-      if (entry.work) {
-        entry.work();
-        check_guards(entry.name);
-      }
       ++num_done_;
     }
+    return true;
   }
 
  private:
   struct Entry {
     std::string name;
-    std::function<void()> work;
+    std::function<bool()> attempt;  // null: a wait
     Mark wait;
   };
 
@@ -109,6 +113,27 @@ void run_ahead(Streams& all) {
   }
 }
 
+void run_all(Streams& all) {
+  // The last stream first: enough of them in an order that nobody wrote down.
+  const auto queues = all.queues;
+  for (auto queue = queues.rbegin(); queue != queues.rend(); ++queue) {
+    (*queue)->run_until((*queue)->num_enqueued());
+  }
+}
+
+/// Where it needs others, with pauses in which they get the lock.
+void run_until(Queue& queue,
+               std::uint64_t position,
+               Streams& all,
+               std::unique_lock<std::mutex>& lock) {
+  while (!queue.run_until(position)) {
+    run_all(all);
+    lock.unlock();
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+    lock.lock();
+  }
+}
+
 }  // namespace
 
 cudaStream_t make_stream() {
@@ -127,16 +152,23 @@ cudaStream_t make_stream() {
 
 void destroy_stream(cudaStream_t stream) {
   Streams& all = streams();
-  const std::lock_guard lock(all.mutex);
-  stream->queue->run_until(stream->queue->num_enqueued());
+  std::unique_lock lock(all.mutex);
+  run_until(*stream->queue, stream->queue->num_enqueued(), all, lock);
   std::erase(all.queues, stream->queue);
   delete stream;
 }
 
 void enqueue(cudaStream_t stream, std::string name, std::function<void()> work) {
+  enqueue_attempts(stream, std::move(name), [work = std::move(work)] {
+    work();
+    return true;
+  });
+}
+
+void enqueue_attempts(cudaStream_t stream, std::string name, std::function<bool()> attempt) {
   Streams& all = streams();
   const std::lock_guard lock(all.mutex);
-  queue_of(stream, all).push(std::move(name), std::move(work));
+  queue_of(stream, all).push(std::move(name), std::move(attempt));
   run_ahead(all);
 }
 
@@ -158,18 +190,18 @@ Mark mark_end(cudaStream_t stream) {
 void finish(const Mark& mark) {
   if (mark.queue_or_null == nullptr) return;
   Streams& all = streams();
-  const std::lock_guard lock(all.mutex);
+  std::unique_lock lock(all.mutex);
   run_ahead(all);
-  mark.queue_or_null->run_until(mark.position);
+  run_until(*mark.queue_or_null, mark.position, all, lock);
 }
 
 void finish_all() {
   Streams& all = streams();
-  const std::lock_guard lock(all.mutex);
+  std::unique_lock lock(all.mutex);
   run_ahead(all);
-  // The last stream first: enough of them in an order that nobody wrote down.
-  for (auto queue = all.queues.rbegin(); queue != all.queues.rend(); ++queue) {
-    (*queue)->run_until((*queue)->num_enqueued());
+  run_all(all);
+  for (const auto& queue : std::vector(all.queues)) {
+    run_until(*queue, queue->num_enqueued(), all, lock);
   }
 }
 
@@ -180,7 +212,9 @@ bool is_reached(const Mark& mark) {
   run_ahead(all);
   Queue& queue = *mark.queue_or_null;
   if (queue.num_done() >= mark.position) return true;
-  queue.run_until(queue.num_done() + 1);
+  // Half of what is missing: who asks again and again need not ask for each kernel.
+  const std::uint64_t part = (mark.position - queue.num_done() + 1) / 2;
+  if (!queue.run_until(queue.num_done() + part)) run_all(all);
   return false;
 }
 

@@ -32,6 +32,9 @@ void destroy_stream(cudaStream_t stream);
 
 /// `name` is for messages. The null stream is one like the others.
 void enqueue(cudaStream_t stream, std::string name, std::function<void()> work);
+/// Work that others have to make possible: it is attempted until it returns true. Where a thread
+/// waits for it, all streams go on, as those of a GPU do.
+void enqueue_attempts(cudaStream_t stream, std::string name, std::function<bool()> attempt);
 /// Work enqueued later on this stream runs after the mark.
 void enqueue_wait(cudaStream_t stream, const Mark& mark);
 /// After the work enqueued so far.

@@ -67,15 +67,19 @@ schedule: {name: v-half}
     for (const auto& [schedule, num_ranks] : cases) {
       const std::string name = schedule + "-" + std::to_string(num_ranks);
       SCOPED_TRACE(name);
-      expect_same_run(one,
-                      on_gpus(num_ranks, settings + Arguments{"schedule.name=" + schedule}, name));
+      expect_same_run(
+          one,
+          on_gpus(num_ranks,
+                  settings + settings_of_several + Arguments{"schedule.name=" + schedule}, name));
     }
     for (const std::string& order : orders) {
       SCOPED_TRACE(order);
       options.environment["HALFPIPE_EMULATION_SCHEDULE"] = order;
-      expect_same_run(one, on_gpus(2, settings, order));
+      expect_same_run(one, on_gpus(2, settings + settings_of_several, order));
     }
   }
+
+  Arguments settings_of_several;  // of jobs with several orders or ranks
 
  private:
   std::string host_program_;
@@ -92,6 +96,17 @@ TEST_F(EmulatedTraining, HasTheLossesOfTheCpuInBFloat16) {
 TEST_F(EmulatedTraining, HasTheSameBitsUnderSchedulesAndOrders) {
   expect_same_bits("float32",
                    {{"1f1b", 2}, {"1f1b", 4}, {"interleaved", 2}, {"v-half", 4}, {"v-zb", 4}},
+                   {"reverse", "shuffled:0", "shuffled:3", "shuffled:6"});
+}
+// Messages that the devices exchange by themselves, while the hosts run ahead.
+TEST_F(EmulatedTraining, HasTheSameBitsWithNccl) {
+  settings_of_several = {"parallel.transport=nccl"};
+  const CommandResult one_step =
+      run_mpi(2, train({"device.kind=cuda", "parallel.pipeline=2", "parallel.transport=nccl",
+                        "train.steps=1", "output.dir=printed"}));
+  EXPECT_TRUE(succeeded(one_step));
+  EXPECT_NE(one_step.out.find("device      cuda, messages by NCCL"), std::string::npos);
+  expect_same_bits("float32", {{"1f1b", 4}, {"interleaved", 4}, {"v-half", 4}, {"v-zb", 2}},
                    {"reverse", "shuffled:0", "shuffled:3", "shuffled:6"});
 }
 TEST_F(EmulatedTraining, HasTheSameBitsUnderSchedulesAndOrdersInBFloat16) {

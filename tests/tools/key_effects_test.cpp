@@ -237,6 +237,8 @@ const std::set<std::string> kNoEffectYet = {
     "parallel.tensor"};
 /// Modelled devices train nothing: bench_command_test shows what these change.
 const std::set<std::string> kSeenByBench = {"device.kind", "device.hardware"};
+/// emulated_training_test shows what it changes.
+const std::set<std::string> kSeenOnGpus = {"parallel.transport"};
 /// What it changes needs a rank that stands still.
 const std::string kTimeout = "debug.timeout_seconds";
 
@@ -311,6 +313,7 @@ TEST(KeyEffectsTable, HasEveryKeyOnce) {
   std::set<std::string> seen = kNoEffectYet;
   seen.insert(kTimeout);
   seen.insert(kSeenByBench.begin(), kSeenByBench.end());
+  seen.insert(kSeenOnGpus.begin(), kSeenOnGpus.end());
   for (const Effect& effect : all_effects())
     EXPECT_TRUE(seen.insert(effect.key).second) << effect.key << " is there twice";
   for (const config::KeyDoc& doc : config::key_docs())

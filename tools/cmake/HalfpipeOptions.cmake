@@ -11,9 +11,10 @@ option(HALFPIPE_WERROR "Treat warnings as errors" OFF)
 set(HALFPIPE_SANITIZE "" CACHE STRING "Sanitizers, e.g. 'address,undefined' or 'thread'; empty for none")
 set(HALFPIPE_MPI AUTO CACHE STRING "Transport between processes over MPI: AUTO, ON or OFF")
 set(HALFPIPE_CUDA AUTO CACHE STRING "CUDA backend: AUTO, ON or OFF")
-set_property(CACHE HALFPIPE_MPI HALFPIPE_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(HALFPIPE_NCCL AUTO CACHE STRING "Messages between GPUs by NCCL: AUTO, ON or OFF")
+set_property(CACHE HALFPIPE_MPI HALFPIPE_CUDA HALFPIPE_NCCL PROPERTY STRINGS AUTO ON OFF)
 
-foreach(option HALFPIPE_MPI HALFPIPE_CUDA)
+foreach(option HALFPIPE_MPI HALFPIPE_CUDA HALFPIPE_NCCL)
   if(NOT "${${option}}" MATCHES "^(AUTO|ON|OFF)$")
     message(FATAL_ERROR "${option} (${${option}}) must be AUTO, ON or OFF")
   endif()
@@ -30,6 +31,7 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 include(HalfpipeCuda)
+include(HalfpipeNccl)
 
 # Warnings and code generation, linked PRIVATE by every target of the project. nvcc knows none of these options, and
 # hands on to g++ what -Xcompiler says.

@@ -18,7 +18,6 @@
 #include "engine/runtime/stage_costs.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/catalogue.h"
-#include "parallel/transport/staged_transport.h"
 #include "tools/halfpipe/devices.h"
 
 namespace halfpipe::tools {
@@ -124,9 +123,10 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
     if (!result.problem.empty()) return result;
   }
   transport.set_timeout(config.debug.timeout_seconds);
-  const auto staging_or_null = transport::make_staging_if_needed(transport, *backend);
-  result.measured = runtime::benchmark_steps(*result.job, steps, threads.count, *backend,
-                                             staging_or_null ? *staging_or_null : transport);
+  const auto device_transport_or_null = make_device_transport(config, transport, *backend);
+  result.measured =
+      runtime::benchmark_steps(*result.job, steps, threads.count, *backend,
+                               device_transport_or_null ? *device_transport_or_null : transport);
   return result;
 }
 

@@ -6,8 +6,17 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/modelled/modelled_backend.h"
+#include "parallel/transport/nccl_factory.h"
+#include "parallel/transport/staged_transport.h"
 
 namespace halfpipe::tools {
+namespace {
+
+bool uses_nccl(const config::RunConfig& config) {
+  return config.parallel.transport == "nccl";
+}
+
+}  // namespace
 
 std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
                                               const runtime::RankThreads& threads,
@@ -16,11 +25,19 @@ std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
     return modelled::make_modelled_backend(runtime::device_model_of(config));
   }
   if (config.device.kind == "cuda") {
+    if (uses_nccl(config)) transport::require_nccl();
     return cuda::make_cuda_backend(rank_on_this_host % cuda::num_devices());
   }
   // The configuration was validated: other kinds are refused there, by name.
   HALFPIPE_CHECK(config.device.kind == "cpu", "no backend for device.kind " + config.device.kind);
   return cpu::make_cpu_backend(threads.count, threads.pinned_cpus);
+}
+
+std::unique_ptr<transport::Transport> make_device_transport(const config::RunConfig& config,
+                                                            transport::Transport& carrier,
+                                                            device::Backend& backend) {
+  if (uses_nccl(config)) return transport::make_nccl_transport(carrier, backend);
+  return transport::make_staging_if_needed(carrier, backend);
 }
 
 std::unique_ptr<device::Backend> make_planning_backend(const config::RunConfig& config,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one place where a backend is chosen.
+// The one place where a backend is chosen, and what carries messages between its devices.
 #pragma once
 
 #include <memory>
@@ -7,6 +7,7 @@
 #include "engine/config/run_config.h"
 #include "engine/runtime/host_cores.h"
 #include "kernels/device/backend.h"
+#include "parallel/transport/transport.h"
 
 namespace halfpipe::tools {
 
@@ -15,6 +16,11 @@ namespace halfpipe::tools {
 [[nodiscard]] std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
                                                             const runtime::RankThreads& threads,
                                                             int rank_on_this_host);
+
+/// What carries messages between memories of these devices; null: the carrier does. Collective, and
+/// what fails, fails on single ranks: the caller ends the job. The carrier must outlive it.
+[[nodiscard]] std::unique_ptr<transport::Transport> make_device_transport(
+    const config::RunConfig& config, transport::Transport& carrier, device::Backend& backend);
 
 /// What a plan asks for bytes: the same device, or what knows it where it is not there.
 [[nodiscard]] std::unique_ptr<device::Backend> make_planning_backend(

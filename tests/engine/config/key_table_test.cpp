@@ -23,7 +23,7 @@ constexpr std::string_view kBase =
 
 constexpr const char* kHardware = HALFPIPE_SOURCE_DIR "/configs/hardware/a100-80g.yaml";
 
-/// The same where keys of the search for a schedule have a meaning.
+/// The same where the key has a meaning: a search for a schedule, or GPUs.
 std::string base_for(const std::string& path) {
   std::string base(kBase);
   const std::string interleaved = "interleaved";
@@ -31,6 +31,7 @@ std::string base_for(const std::string& path) {
                          path.starts_with("schedule.search_") || path == "schedule.replan_after";
   const std::string name = of_search ? "auto" : path == "schedule.exact" ? "w4" : interleaved;
   base.replace(base.find(interleaved), interleaved.size(), name);
+  if (path == "parallel.transport") base += "device: {kind: cuda}\n";
   return base;
 }
 
@@ -75,6 +76,7 @@ const std::map<std::string, Sample>& samples() {
       {"optimizer.post_validation", {"off", {}}},
       {"parallel.pipeline", {"4", {}}},
       {"parallel.layers_per_stage", {"[5, 7]", {}}},
+      {"parallel.transport", {"nccl", {}}},
       {"schedule.name", {"v-min", {}}},
       {"schedule.num_chunks", {"3", {}}},
       {"schedule.exact", {"true", {}}},

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// NCCL in a build without it.
+#include "kernels/core/error.h"
+#include "parallel/transport/nccl_factory.h"
+
+namespace halfpipe::transport {
+
+void require_nccl() {
+  throw ConfigError(
+      "parallel.transport (nccl): this build has no NCCL; build with CUDA and NCCL, or use "
+      "parallel.transport host");
+}
+
+std::unique_ptr<Transport> make_nccl_transport(Transport& /*carrier*/,
+                                               device::Backend& /*backend*/) {
+  require_nccl();
+  return nullptr;
+}
+
+}  // namespace halfpipe::transport

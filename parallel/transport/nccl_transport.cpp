@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "parallel/transport/nccl_transport.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <exception>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "kernels/core/error.h"
+#include "kernels/device/buffer.h"
+#include "parallel/transport/nccl_factory.h"
+
+namespace halfpipe::transport {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// From a rank to a neighbour in the ring.
+struct Way {
+  int src;
+  int dst;
+  int slot;  // of the sender's identifiers
+};
+
+/// All ways, in the order in which ranks connect them. A rank is in a few of them, and waits for
+/// its peer in each: those of even senders come first, so that the ring connects in a few steps
+/// whatever its size.
+std::vector<Way> ways_of_ring(int num_ranks) {
+  std::vector<Way> ways;
+  const int num_directions = std::min(num_ranks - 1, 2);  // of two ranks, both sides are one
+  for (int slot = 0; slot < num_directions; ++slot) {
+    for (const int parity : {0, 1}) {
+      for (int src = parity; src < num_ranks; src += 2) {
+        const int step = slot == 0 ? 1 : num_ranks - 1;
+        ways.push_back({src, (src + step) % num_ranks, slot});
+      }
+    }
+  }
+  return ways;
+}
+
+using NcclIds = std::array<ncclUniqueId, 2>;  // of the ways to the next rank and the previous one
+
+std::vector<NcclIds> exchange_ids(Transport& carrier) {
+  NcclIds mine{};
+  for (ncclUniqueId& id : mine) id = make_nccl_id();
+  std::vector<NcclIds> all;
+  for (const std::vector<std::byte>& bytes :
+       carrier.all_gather(std::as_bytes(std::span(&mine, 1)))) {
+    HALFPIPE_CHECK(bytes.size() == sizeof(NcclIds), "ranks have different versions of NCCL");
+    std::memcpy(&all.emplace_back(), bytes.data(), sizeof(NcclIds));
+  }
+  return all;
+}
+
+int device_index_of(device::Backend& backend) {
+  const std::unique_ptr<device::Stream> stream = backend.make_stream("probe");
+  return static_cast<const cuda::CudaStream&>(*stream).device_index();
+}
+
+std::string in_words(NcclRole role, std::size_t num_bytes) {
+  return fmt::format("{} of {} bytes", role == NcclRole::kSender ? "send" : "receive", num_bytes);
+}
+
+}  // namespace
+
+NcclTransport::NcclTransport(Transport& carrier, device::Backend& backend)
+    : carrier_(carrier), exceptions_at_start_(std::uncaught_exceptions()) {
+  HALFPIPE_CHECK(carrier.message_memory() == device::MemoryKind::kPinned,
+                 "NCCL's carrier is a transport of the host");
+  connect(device_index_of(backend));
+  warm_up(backend);
+}
+
+NcclTransport::~NcclTransport() {
+  const bool any = std::ranges::any_of(messages_, [](const Message& m) { return m.under_way; });
+  if (any || std::uncaught_exceptions() > exceptions_at_start_) return;
+  try {
+    close();
+  } catch (const std::exception&) {
+    // The communicators are aborted instead; whoever is to blame says so.
+  }
+}
+
+void NcclTransport::connect(int device_index) {
+  const std::vector<NcclIds> ids = exchange_ids(carrier_);
+  for (const Way& way : ways_of_ring(world_size())) {
+    const bool sends = way.src == rank();
+    if (!sends && way.dst != rank()) continue;
+    const ncclUniqueId& id =
+        ids[static_cast<std::size_t>(way.src)][static_cast<std::size_t>(way.slot)];
+    Channel& made =
+        channels_.emplace_back(sends ? way.dst : way.src,
+                               sends ? NcclRole::kSender : NcclRole::kReceiver, device_index, id);
+    settle(made, "connection by NCCL");
+  }
+}
+
+void NcclTransport::warm_up(device::Backend& backend) {
+  const std::unique_ptr<device::Stream> stream = backend.make_stream("first messages");
+  const device::Buffer bytes(backend, 2);
+  backend.fill_async(bytes.bytes_pointer(), std::byte{0}, bytes.bytes(), *stream);
+  std::vector<Request> requests;
+  for (Channel& way : channels_) {
+    std::byte* const place = bytes.bytes_pointer() + (way.role == NcclRole::kSender ? 0 : 1);
+    requests.push_back(start(way, place, 1, *stream));
+  }
+  for (const Request& request : requests) {
+    const bool arrived = wait_until(request, *stream, Clock::time_point::max());
+    HALFPIPE_CHECK(arrived, "there was no deadline");
+  }
+  stream->synchronize();  // `bytes` goes away
+}
+
+NcclTransport::Channel& NcclTransport::channel(int peer, NcclRole role) {
+  const auto found = std::ranges::find_if(
+      channels_, [&](const Channel& way) { return way.peer == peer && way.role == role; });
+  HALFPIPE_CHECK(found != channels_.end(), "NCCL connects neighbours in the ring of ranks only");
+  return *found;
+}
+
+std::int32_t NcclTransport::take_message() {
+  const auto found = std::ranges::find_if(messages_, [](const Message& m) { return !m.under_way; });
+  const auto index = static_cast<std::int32_t>(found - messages_.begin());
+  if (found == messages_.end()) messages_.emplace_back();
+  return index;
+}
+
+NcclTransport::Message& NcclTransport::message(Request request) {
+  const auto index = static_cast<std::size_t>(request.index);
+  HALFPIPE_CHECK(request.index >= 0 && index < messages_.size() && messages_[index].under_way,
+                 "a request is waited for exactly once");
+  return messages_[index];
+}
+
+Request NcclTransport::start(Channel& way,
+                             std::byte* bytes,
+                             std::size_t num_bytes,
+                             device::Stream& stream) {
+  const std::int32_t index = take_message();
+  Message& started = messages_[static_cast<std::size_t>(index)];
+  stream.record(way.may_move);
+  way.stream.wait_for(way.may_move);
+  if (num_bytes > 0) {  // NCCL moves none by doing nothing
+    const cudaStream_t handle = cuda::cuda_stream_of(way.stream);
+    if (way.role == NcclRole::kSender) {
+      way.communicator.send(bytes, num_bytes, handle);
+    } else {
+      way.communicator.receive(bytes, num_bytes, handle);
+    }
+    settle(way, in_words(way.role, num_bytes));
+  }
+  way.stream.record(started.moved);
+  started.channel = &way;
+  started.num_bytes = num_bytes;
+  started.under_way = true;
+  return {index};
+}
+
+Request NcclTransport::send(std::span<const std::byte> src, int dst_rank, device::Stream& stream) {
+  // Not written: one type of pointer serves both roles.
+  return start(channel(dst_rank, NcclRole::kSender), const_cast<std::byte*>(src.data()), src.size(),
+               stream);
+}
+
+Request NcclTransport::post_recv(std::span<std::byte> dst, int src_rank, device::Stream& stream) {
+  return start(channel(src_rank, NcclRole::kReceiver), dst.data(), dst.size(), stream);
+}
+
+void NcclTransport::wait(Request request, device::Stream& stream) {
+  Message& waited_for = message(request);
+  stream.wait_for(waited_for.moved);
+  waited_for.under_way = false;
+}
+
+bool NcclTransport::wait_until(Request request,
+                               device::Stream& stream,
+                               Clock::time_point deadline) {
+  const Message& waited_for = message(request);
+  const Channel& way = *waited_for.channel;
+  const bool moved = watch(
+      in_words(way.role, waited_for.num_bytes), way.peer,
+      [&] {
+        throw_if_failed();
+        return waited_for.moved.reached();
+      },
+      deadline);
+  if (moved) wait(request, stream);
+  return moved;
+}
+
+void NcclTransport::synchronize(device::Stream& stream) {
+  constexpr auto kUsualTime = std::chrono::seconds(1);
+  stream.record(end_);
+  const auto reached = [&] {
+    throw_if_failed();
+    return end_.reached();
+  };
+  constexpr std::string_view kWhat = "end of the work on the GPU";
+  if (watch(kWhat, /*peer=*/-1, reached, Clock::now() + kUsualTime)) return;
+  // Who is waited for, should it take for ever: the peer of a message that does not move.
+  const auto busy =
+      std::ranges::find_if(channels_, [](Channel& way) { return !way.stream.idle(); });
+  const bool known = busy != channels_.end();
+  const bool arrived = watch(known ? "message on the GPU" : kWhat, known ? busy->peer : -1, reached,
+                             Clock::time_point::max());
+  HALFPIPE_CHECK(arrived, "there was no deadline");
+}
+
+bool NcclTransport::watch(std::string_view what,
+                          int peer,
+                          const std::function<bool()>& done,
+                          Clock::time_point deadline) {
+  try {
+    return carrier_.watch_until(what, peer, done, deadline);
+  } catch (...) {
+    give_up_messages();
+    throw;
+  }
+}
+
+void NcclTransport::give_up_messages() noexcept {
+  for (Channel& way : channels_) way.communicator.abort();
+}
+
+/// NCCL's calls return before they are done; no other call may follow before.
+void NcclTransport::settle(Channel& way, std::string_view what) {
+  if (way.communicator.is_ready()) return;
+  const bool ready = watch(
+      what, way.peer, [&] { return way.communicator.is_ready(); }, Clock::time_point::max());
+  HALFPIPE_CHECK(ready, "there was no deadline");
+}
+
+void NcclTransport::throw_if_failed() const {
+  for (const Channel& way : channels_) {
+    const bool ready = way.communicator.is_ready();
+    HALFPIPE_CHECK(ready, "a call of NCCL was left before its end");
+  }
+}
+
+/// In the order of all ranks, as they were made.
+void NcclTransport::close() {
+  for (Channel& way : channels_) {
+    way.communicator.close();
+    settle(way, "end of a connection by NCCL");
+  }
+}
+
+void require_nccl() {}
+
+std::unique_ptr<Transport> make_nccl_transport(Transport& carrier, device::Backend& backend) {
+  return std::make_unique<NcclTransport>(carrier, backend);
+}
+
+}  // namespace halfpipe::transport

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages between neighbours in the ring of ranks, from GPU to GPU: kernels of NCCL on streams of
+// their own. All else goes through another transport.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "kernels/cuda/cuda_stream.h"
+#include "kernels/device/backend.h"
+#include "parallel/transport/nccl_communicator.h"
+#include "parallel/transport/transport.h"
+
+namespace halfpipe::transport {
+
+/// A communicator and a stream of high priority for each direction between two neighbours: a
+/// message waits only for those before it on its way. wait() makes the stream wait, never the host,
+/// which may run ahead by a step; so a rank that waits for a message that does not come stands in
+/// synchronize(). Both sides of a message must name the same number of bytes: nobody checks that.
+class NcclTransport final : public Transport {
+ public:
+  /// Collective: connects the ring, in one order on all ranks, and sends a first message on every
+  /// way, so that a step allocates nothing. The carrier must outlive this.
+  NcclTransport(Transport& carrier, device::Backend& backend);
+  /// Collective, unless an exception is on its way or a request has not been waited for.
+  ~NcclTransport() override;
+
+  [[nodiscard]] int rank() const override { return carrier_.rank(); }
+  [[nodiscard]] int world_size() const override { return carrier_.world_size(); }
+  [[nodiscard]] int ranks_on_this_host() const override { return carrier_.ranks_on_this_host(); }
+  [[nodiscard]] int rank_on_this_host() const override { return carrier_.rank_on_this_host(); }
+
+  [[nodiscard]] device::MemoryKind message_memory() const override {
+    return device::MemoryKind::kDevice;
+  }
+  [[nodiscard]] Request send(std::span<const std::byte> src,
+                             int dst_rank,
+                             device::Stream& stream) override;
+  [[nodiscard]] Request post_recv(std::span<std::byte> dst,
+                                  int src_rank,
+                                  device::Stream& stream) override;
+  void wait(Request request, device::Stream& stream) override;
+  [[nodiscard]] bool wait_until(Request request,
+                                device::Stream& stream,
+                                std::chrono::steady_clock::time_point deadline) override;
+  [[nodiscard]] bool watch_until(std::string_view what,
+                                 int peer,
+                                 const std::function<bool()>& done,
+                                 std::chrono::steady_clock::time_point deadline) override {
+    return carrier_.watch_until(what, peer, done, deadline);
+  }
+  void synchronize(device::Stream& stream) override;
+  void give_up_messages() noexcept override;
+
+  void all_reduce_sum(std::span<double> inout) override { carrier_.all_reduce_sum(inout); }
+  void broadcast(std::vector<std::byte>& inout, int root) override {
+    carrier_.broadcast(inout, root);
+  }
+  [[nodiscard]] std::vector<std::vector<std::byte>> all_gather(
+      std::span<const std::byte> mine) override {
+    return carrier_.all_gather(mine);
+  }
+  void barrier() override { carrier_.barrier(); }
+
+  void publish(const RankStatus& status) override { carrier_.publish(status); }
+  void set_timeout(double seconds) override { carrier_.set_timeout(seconds); }
+  [[nodiscard]] bool claim_last_words() noexcept override { return carrier_.claim_last_words(); }
+  void abort(int exit_code) noexcept override { carrier_.abort(exit_code); }
+
+ private:
+  /// The way to or from a neighbour.
+  struct Channel {
+    int peer;
+    NcclRole role;
+    cuda::CudaStream stream;
+    cuda::CudaEvent may_move;  // where the caller's stream was when the last message was started
+    NcclCommunicator communicator;
+
+    Channel(int peer_rank, NcclRole own_role, int device_index, const ncclUniqueId& id)
+        : peer(peer_rank),
+          role(own_role),
+          stream(device_index, cuda::StreamPriority::kHigh),
+          communicator(id, own_role) {}
+  };
+  struct Message {
+    cuda::CudaEvent moved;
+    Channel* channel = nullptr;
+    std::size_t num_bytes = 0;
+    bool under_way = false;
+  };
+
+  void connect(int device_index);
+  void warm_up(device::Backend& backend);
+  [[nodiscard]] Channel& channel(int peer, NcclRole role);
+  [[nodiscard]] std::int32_t take_message();
+  [[nodiscard]] Message& message(Request request);
+  [[nodiscard]] Request start(Channel& way,
+                              std::byte* bytes,
+                              std::size_t num_bytes,
+                              device::Stream& stream);
+  /// The carrier's watch_until(). Before an exception leaves it, messages are given up: what frees
+  /// memory of the device waits for all its kernels.
+  [[nodiscard]] bool watch(std::string_view what,
+                           int peer,
+                           const std::function<bool()>& done,
+                           std::chrono::steady_clock::time_point deadline);
+  void settle(Channel& way, std::string_view what);
+  void throw_if_failed() const;
+  void close();
+
+  Transport& carrier_;
+  int exceptions_at_start_;
+  std::deque<Channel> channels_;  // in the order in which all ranks make them
+  std::deque<Message> messages_;  // indexed by requests
+  cuda::CudaEvent end_;           // of synchronize()
+};
+
+}  // namespace halfpipe::transport
