@@ -302,6 +302,11 @@ void add_surrounding_keys(std::vector<Key>& keys) {
   keys.push_back(real_number("debug.timeout_seconds",
                              field(&RunConfig::debug, &DebugConfig::timeout_seconds), {0.0, true},
                              "seconds without progress until a rank gives up; 0: never"));
+  keys.push_back(
+      only_with(flag("debug.sync_kernels", field(&RunConfig::debug, &DebugConfig::sync_kernels),
+                     "wait for each operation of a GPU, and name the one that failed"),
+                {"device.kind"}, "device.kind cuda",
+                [](const RunConfig& c) { return c.device.kind == "cuda"; }));
 }
 
 std::vector<Key> make_table() {

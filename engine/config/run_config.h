@@ -84,6 +84,7 @@ struct OutputConfig {
 
 struct DebugConfig {
   double timeout_seconds = 300.0;  // without progress, until a rank gives up; 0 = never
+  bool sync_kernels = false;       // wait for each operation of a GPU
 
   friend bool operator==(const DebugConfig&, const DebugConfig&) = default;
 };

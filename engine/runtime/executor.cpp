@@ -27,6 +27,19 @@ double cpu_seconds_of_thread() {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
+class ProfilerRange {
+ public:
+  ProfilerRange(device::Backend& backend, const char* name) : backend_(backend) {
+    backend_.begin_range(name);
+  }
+  ~ProfilerRange() { backend_.end_range(); }
+  ProfilerRange(const ProfilerRange&) = delete;
+  ProfilerRange& operator=(const ProfilerRange&) = delete;
+
+ private:
+  device::Backend& backend_;
+};
+
 }  // namespace
 
 Executor::Executor(const Job& job,
@@ -67,7 +80,9 @@ void Executor::run(const schedule::Plan& plan, const StepTensors& tensors, std::
   stream_.record(*begin_);
   try {
     for (std::size_t i = 0; i < num_instructions_; ++i) {
-      publish(plan, i, step);
+      const transport::RankStatus status = status_of(plan, i, step);
+      transport_.publish(status);
+      const ProfilerRange range(backend_, status.text);
       execute(plan, program.instructions[i], tensors);
       stream_.record(*marks_[i]);
     }
@@ -166,7 +181,9 @@ void Executor::run_pass(const schedule::Instruction& instruction,
   HALFPIPE_CHECK(false, "not a pass");
 }
 
-void Executor::publish(const schedule::Plan& plan, std::size_t index, std::int64_t step) {
+transport::RankStatus Executor::status_of(const schedule::Plan& plan,
+                                          std::size_t index,
+                                          std::int64_t step) const {
   const schedule::Instruction& instruction =
       plan.ranks[static_cast<std::size_t>(pipeline_rank_)].instructions[index];
   transport::RankStatus status;
@@ -183,7 +200,7 @@ void Executor::publish(const schedule::Plan& plan, std::size_t index, std::int64
                   message.is_gradient ? "gradient" : "activation", message.micro_batch,
                   message.from_stage, message.to_stage);
   }
-  transport_.publish(status);
+  return status;
 }
 
 }  // namespace halfpipe::runtime

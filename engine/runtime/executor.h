@@ -68,7 +68,9 @@ class Executor {
   void execute(const schedule::Plan& plan,
                const schedule::Instruction& instruction,
                const StepTensors& tensors);
-  void publish(const schedule::Plan& plan, std::size_t index, std::int64_t step);
+  [[nodiscard]] transport::RankStatus status_of(const schedule::Plan& plan,
+                                                std::size_t index,
+                                                std::int64_t step) const;
 
   const Job& job_;
   int pipeline_rank_;

@@ -23,7 +23,8 @@ int num_devices() {
   refuse();
 }
 
-std::unique_ptr<device::Backend> make_cuda_backend(int /*device_index*/) {
+std::unique_ptr<device::Backend> make_cuda_backend(int /*device_index*/,
+                                                   const CudaOptions& /*options*/) {
   refuse();
 }
 

@@ -2,6 +2,7 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include <cuda_runtime.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <algorithm>
 
@@ -47,7 +48,8 @@ int usable_and_current(int device_index) {
 
 class CudaBackend final : public device::Backend {
  public:
-  explicit CudaBackend(int device_index) : device_index_(usable_and_current(device_index)) {}
+  CudaBackend(int device_index, const CudaOptions& options)
+      : device_index_(usable_and_current(device_index)), ops_(options.sync_kernels) {}
   ~CudaBackend() override { warn_on_cuda_error(cudaSetDevice(device_index_), "cudaSetDevice"); }
 
   [[nodiscard]] std::string_view name() const override { return "cuda"; }
@@ -64,6 +66,8 @@ class CudaBackend final : public device::Backend {
     return std::make_unique<CudaEvent>();
   }
   [[nodiscard]] const ops::Ops& ops() const override { return ops_; }
+  void begin_range(const char* name) override { nvtxRangePushA(name); }
+  void end_range() override { nvtxRangePop(); }
 
  private:
   int device_index_;
@@ -124,8 +128,8 @@ bool cuda_available() {
   return true;
 }
 
-std::unique_ptr<device::Backend> make_cuda_backend(int device_index) {
-  return std::make_unique<CudaBackend>(device_index);
+std::unique_ptr<device::Backend> make_cuda_backend(int device_index, const CudaOptions& options) {
+  return std::make_unique<CudaBackend>(device_index, options);
 }
 
 }  // namespace halfpipe::cuda

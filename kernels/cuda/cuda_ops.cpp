@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Forwards every operation to the function of its name.
 #include "kernels/cuda/cuda_ops.h"
 
+#include <cuda_runtime.h>
+
+#include <fmt/format.h>
+
+#include "kernels/core/error.h"
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/cross_entropy.h"
@@ -14,31 +18,47 @@
 
 namespace halfpipe::cuda {
 
+template <typename Enqueue>
+void CudaOps::run(const char* name, device::Stream& stream, const Enqueue& enqueue) const {
+  const cudaStream_t queue = cuda_stream_of(stream);
+  enqueue(queue);
+  if (!waits_for_each_) return;
+  const cudaError_t status = cudaStreamSynchronize(queue);
+  if (status == cudaSuccess) return;
+  throw RuntimeFailure(
+      fmt::format("operation {} failed on the GPU: {}", name, cudaGetErrorString(status)));
+}
+
 void CudaOps::embedding_forward(const ops::EmbeddingForward& args, device::Stream& stream) const {
-  cuda::embedding_forward(args, cuda_stream_of(stream));
+  run("embedding_forward", stream,
+      [&](cudaStream_t queue) { cuda::embedding_forward(args, queue); });
 }
 
 void CudaOps::embedding_backward_weight(const ops::EmbeddingBackwardWeight& args,
                                         device::Stream& stream) const {
-  cuda::embedding_backward_weight(args, cuda_stream_of(stream));
+  run("embedding_backward_weight", stream,
+      [&](cudaStream_t queue) { cuda::embedding_backward_weight(args, queue); });
 }
 
 void CudaOps::layer_norm_forward(const ops::LayerNormForward& args, device::Stream& stream) const {
-  cuda::layer_norm_forward(args, cuda_stream_of(stream));
+  run("layer_norm_forward", stream,
+      [&](cudaStream_t queue) { cuda::layer_norm_forward(args, queue); });
 }
 
 void CudaOps::layer_norm_backward_input(const ops::LayerNormBackwardInput& args,
                                         device::Stream& stream) const {
-  cuda::layer_norm_backward_input(args, cuda_stream_of(stream));
+  run("layer_norm_backward_input", stream,
+      [&](cudaStream_t queue) { cuda::layer_norm_backward_input(args, queue); });
 }
 
 void CudaOps::layer_norm_backward_weight(const ops::LayerNormBackwardWeight& args,
                                          device::Stream& stream) const {
-  cuda::layer_norm_backward_weight(args, cuda_stream_of(stream));
+  run("layer_norm_backward_weight", stream,
+      [&](cudaStream_t queue) { cuda::layer_norm_backward_weight(args, queue); });
 }
 
 void CudaOps::matmul(const ops::Matmul& args, device::Stream& stream) const {
-  cuda::matmul(args, matmul_plans_, cuda_stream_of(stream));
+  run("matmul", stream, [&](cudaStream_t queue) { cuda::matmul(args, matmul_plans_, queue); });
 }
 
 std::size_t CudaOps::matmul_scratch_bytes(const ops::Matmul& args) const {
@@ -46,16 +66,18 @@ std::size_t CudaOps::matmul_scratch_bytes(const ops::Matmul& args) const {
 }
 
 void CudaOps::gelu_forward(const ops::GeluForward& args, device::Stream& stream) const {
-  cuda::gelu_forward(args, cuda_stream_of(stream));
+  run("gelu_forward", stream, [&](cudaStream_t queue) { cuda::gelu_forward(args, queue); });
 }
 
 void CudaOps::gelu_backward_input(const ops::GeluBackwardInput& args,
                                   device::Stream& stream) const {
-  cuda::gelu_backward_input(args, cuda_stream_of(stream));
+  run("gelu_backward_input", stream,
+      [&](cudaStream_t queue) { cuda::gelu_backward_input(args, queue); });
 }
 
 void CudaOps::attention_forward(const ops::AttentionForward& args, device::Stream& stream) const {
-  cuda::attention_forward(args, cuda_stream_of(stream));
+  run("attention_forward", stream,
+      [&](cudaStream_t queue) { cuda::attention_forward(args, queue); });
 }
 
 std::size_t CudaOps::attention_forward_scratch_bytes(const ops::AttentionDims& dims,
@@ -65,7 +87,8 @@ std::size_t CudaOps::attention_forward_scratch_bytes(const ops::AttentionDims& d
 
 void CudaOps::attention_backward_input(const ops::AttentionBackwardInput& args,
                                        device::Stream& stream) const {
-  cuda::attention_backward_input(args, cuda_stream_of(stream));
+  run("attention_backward_input", stream,
+      [&](cudaStream_t queue) { cuda::attention_backward_input(args, queue); });
 }
 
 std::size_t CudaOps::attention_backward_scratch_bytes(const ops::AttentionDims& dims,
@@ -74,19 +97,19 @@ std::size_t CudaOps::attention_backward_scratch_bytes(const ops::AttentionDims& 
 }
 
 void CudaOps::attention_decode(const ops::AttentionDecode& args, device::Stream& stream) const {
-  cuda::attention_decode(args, cuda_stream_of(stream));
+  run("attention_decode", stream, [&](cudaStream_t queue) { cuda::attention_decode(args, queue); });
 }
 
 void CudaOps::cross_entropy(const ops::CrossEntropy& args, device::Stream& stream) const {
-  cuda::cross_entropy(args, cuda_stream_of(stream));
+  run("cross_entropy", stream, [&](cudaStream_t queue) { cuda::cross_entropy(args, queue); });
 }
 
 void CudaOps::adamw(const ops::AdamW& args, device::Stream& stream) const {
-  cuda::adamw(args, cuda_stream_of(stream));
+  run("adamw", stream, [&](cudaStream_t queue) { cuda::adamw(args, queue); });
 }
 
 void CudaOps::sum_of_squares(const ops::SumOfSquares& args, device::Stream& stream) const {
-  cuda::sum_of_squares(args, cuda_stream_of(stream));
+  run("sum_of_squares", stream, [&](cudaStream_t queue) { cuda::sum_of_squares(args, queue); });
 }
 
 std::size_t CudaOps::sum_of_squares_scratch_bytes(std::int64_t count) const {
@@ -94,15 +117,16 @@ std::size_t CudaOps::sum_of_squares_scratch_bytes(std::int64_t count) const {
 }
 
 void CudaOps::accumulate(const ops::Accumulate& args, device::Stream& stream) const {
-  cuda::accumulate(args, cuda_stream_of(stream));
+  run("accumulate", stream, [&](cudaStream_t queue) { cuda::accumulate(args, queue); });
 }
 
 void CudaOps::column_sum(const ops::ColumnSum& args, device::Stream& stream) const {
-  cuda::column_sum(args, cuda_stream_of(stream));
+  run("column_sum", stream, [&](cudaStream_t queue) { cuda::column_sum(args, queue); });
 }
 
 void CudaOps::round_to_bfloat16(const ops::RoundToBFloat16& args, device::Stream& stream) const {
-  cuda::round_to_bfloat16(args, cuda_stream_of(stream));
+  run("round_to_bfloat16", stream,
+      [&](cudaStream_t queue) { cuda::round_to_bfloat16(args, queue); });
 }
 
 }  // namespace halfpipe::cuda

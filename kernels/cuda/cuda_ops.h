@@ -12,6 +12,10 @@ namespace halfpipe::cuda {
 /// needs no device.
 class CudaOps final : public ops::Ops {
  public:
+  /// waits_for_each: the host waits for each operation, and what a kernel did wrong is told by the
+  /// operation's name; else it shows in some later call.
+  explicit CudaOps(bool waits_for_each = false) : waits_for_each_(waits_for_each) {}
+
   void embedding_forward(const ops::EmbeddingForward& args, device::Stream& stream) const override;
   void embedding_backward_weight(const ops::EmbeddingBackwardWeight& args,
                                  device::Stream& stream) const override;
@@ -48,6 +52,10 @@ class CudaOps final : public ops::Ops {
   void round_to_bfloat16(const ops::RoundToBFloat16& args, device::Stream& stream) const override;
 
  private:
+  template <typename Enqueue>
+  void run(const char* name, device::Stream& stream, const Enqueue& enqueue) const;
+
+  bool waits_for_each_;
   mutable MatmulPlans matmul_plans_;  // a cache
 };
 

@@ -42,6 +42,11 @@ class Backend {
   [[nodiscard]] virtual std::unique_ptr<Stream> make_stream(std::string_view label) = 0;
   [[nodiscard]] virtual std::unique_ptr<Event> make_event() = 0;
   [[nodiscard]] virtual const ops::Ops& ops() const = 0;
+
+  /// For profilers: what this thread does until end_range() has a name, e.g. "forward of
+  /// micro-batch 3 on stage 1". Ranges nest.
+  virtual void begin_range(const char* /*name*/) {}
+  virtual void end_range() {}
 };
 
 }  // namespace halfpipe::device

@@ -109,6 +109,15 @@ TEST_F(EmulatedTraining, HasTheSameBitsWithNccl) {
   expect_same_bits("float32", {{"1f1b", 4}, {"interleaved", 4}, {"v-half", 4}, {"v-zb", 2}},
                    {"reverse", "shuffled:0", "shuffled:3", "shuffled:6"});
 }
+TEST_F(EmulatedTraining, HasTheSameBitsWhenEachOperationIsWaitedFor) {
+  const Arguments two_steps = {"device.kind=cuda", "parallel.pipeline=1", "train.steps=2"};
+  const CommandResult usual = run_mpi(1, train(two_steps + Arguments{"output.dir=usual"}));
+  const CommandResult waiting =
+      run_mpi(1, train(two_steps + Arguments{"debug.sync_kernels=true", "output.dir=waiting"}));
+  EXPECT_EQ(usual.out.find("each operation waited for"), std::string::npos);
+  EXPECT_NE(waiting.out.find("each operation waited for"), std::string::npos);
+  expect_same_run(read_metrics(path("usual")), read_metrics(path("waiting")));
+}
 TEST_F(EmulatedTraining, HasTheSameBitsUnderSchedulesAndOrdersInBFloat16) {
   expect_same_bits("bf16", {{"1f1b", 4}, {"v-zb", 2}, {"v-half", 4}}, {"reverse", "shuffled:6"});
 }

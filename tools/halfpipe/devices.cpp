@@ -26,7 +26,8 @@ std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
   }
   if (config.device.kind == "cuda") {
     if (uses_nccl(config)) transport::require_nccl();
-    return cuda::make_cuda_backend(rank_on_this_host % cuda::num_devices());
+    return cuda::make_cuda_backend(rank_on_this_host % cuda::num_devices(),
+                                   {.sync_kernels = config.debug.sync_kernels});
   }
   // The configuration was validated: other kinds are refused there, by name.
   HALFPIPE_CHECK(config.device.kind == "cpu", "no backend for device.kind " + config.device.kind);

@@ -31,7 +31,8 @@ std::string base_for(const std::string& path) {
                          path.starts_with("schedule.search_") || path == "schedule.replan_after";
   const std::string name = of_search ? "auto" : path == "schedule.exact" ? "w4" : interleaved;
   base.replace(base.find(interleaved), interleaved.size(), name);
-  if (path == "parallel.transport") base += "device: {kind: cuda}\n";
+  if (path == "parallel.transport" || path == "debug.sync_kernels")
+    base += "device: {kind: cuda}\n";
   return base;
 }
 
@@ -94,6 +95,7 @@ const std::map<std::string, Sample>& samples() {
       {"output.keep", {"0", {}}},
       {"output.trace", {"true", {}}},
       {"debug.timeout_seconds", {"5", {}}},
+      {"debug.sync_kernels", {"true", {}}},
   };
   return table;
 }
