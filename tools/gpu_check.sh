@@ -8,14 +8,14 @@
 #   --programs DIR  where halfpipe and the cuda_*_test programs are (default: build; a folder that
 #                   tools/stage_offline.sh has made serves too)
 #   --output DIR    where logs and report.md go (default: runs/gpu_check); parts that have passed there are not run again
-#   --parts         of: machine kernels sanitize train ops attention speed
+#   --parts         of: machine kernels sanitize train processes ops attention speed
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 quick=no
 programs=build
 output=runs/gpu_check
-parts="machine kernels sanitize train ops attention speed"
+parts="machine kernels sanitize train processes ops attention speed"
 
 fail() {
   echo "halfpipe: error: $1" >&2
@@ -45,7 +45,7 @@ done
 
 # shellcheck disable=SC1091  # of a staged folder
 for part in $parts; do
-  case " machine kernels sanitize train ops attention speed " in
+  case " machine kernels sanitize train processes ops attention speed " in
     *" $part "*) ;;
     *) fail "--parts: there is no part '$part'; tools/gpu_check.sh --help lists them" ;;
   esac
@@ -144,6 +144,36 @@ train() {
       echo "$precision $each: $hash ($same bits); loss differs from the CPU's by at most $differs relative"
       awk "BEGIN { exit !($differs <= $bound) }" || { echo "that is more than $bound" && failed=1; }
     done
+  done
+  return "$failed"
+}
+
+# Ranks that are processes under mpirun: NAME RANKS SCHEDULE TRANSPORT; prints the parameters' hash. NCCL takes processes
+# that share a GPU only for ranks of several machines, each with a name of its own: right, and slow.
+train_by_mpi() {
+  rm -rf "$output/run"
+  # shellcheck disable=SC2016  # each process expands its own number
+  timeout 300 mpirun --oversubscribe -n "$2" sh -c 'export NCCL_HOSTID=halfpipe-$OMPI_COMM_WORLD_RANK; exec "$@"' sh \
+    "$halfpipe" train "$output/small.yaml" --set device.kind=cuda --set train.precision=bf16 --set train.steps=5 \
+    --set parallel.pipeline="$2" --set schedule.name="$3" --set parallel.transport="$4" --set optimizer.warmup_steps=1 \
+    --set output.dir="$output/run" >"$output/$1.log" 2>&1 || { tail -n 5 "$output/$1.log" && return 1; }
+  grep -o '"parameter_hash":"[^"]*"' "$output/run/metrics.jsonl" | tail -n 1
+}
+
+processes() {
+  # shellcheck disable=SC1091
+  . tools/mpi_environment.sh
+  local failed=0 first=""
+  local jobs="1f1b:1:host 1f1b:1:nccl 1f1b:2:host 1f1b:2:nccl v-half:2:nccl v-zb:4:nccl interleaved:4:nccl"
+  [ "$quick" = no ] || jobs="1f1b:1:host 1f1b:2:host 1f1b:2:nccl v-half:4:nccl"
+  for job in $jobs; do
+    local schedule ranks transport hash same=same
+    IFS=: read -r schedule ranks transport <<<"$job"
+    hash=$(train_by_mpi "mpi-$transport-$schedule-$ranks" "$ranks" "$schedule" "$transport") ||
+      { echo "$job: failed: $hash" && failed=1 && continue; }
+    [ -n "$first" ] || first=$hash
+    [ "$hash" = "$first" ] || { same=DIFFERENT && failed=1; }
+    echo "$job: $hash ($same bits)"
   done
   return "$failed"
 }
