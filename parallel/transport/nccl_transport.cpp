@@ -76,7 +76,8 @@ NcclTransport::NcclTransport(Transport& carrier, device::Backend& backend)
 }
 
 NcclTransport::~NcclTransport() {
-  const bool any = std::ranges::any_of(messages_, [](const Message& m) { return m.under_way; });
+  const bool any = std::ranges::any_of(
+      messages_, [](const Message& m) { return m.state == Message::State::kUnderWay; });
   if (any || std::uncaught_exceptions() > exceptions_at_start_) return;
   try {
     close();
@@ -123,7 +124,8 @@ NcclTransport::Channel& NcclTransport::channel(int peer, NcclRole role) {
 }
 
 std::int32_t NcclTransport::take_message() {
-  const auto found = std::ranges::find_if(messages_, [](const Message& m) { return !m.under_way; });
+  const auto found = std::ranges::find_if(
+      messages_, [](const Message& m) { return m.state == Message::State::kFree; });
   const auto index = static_cast<std::int32_t>(found - messages_.begin());
   if (found == messages_.end()) messages_.emplace_back();
   return index;
@@ -131,7 +133,8 @@ std::int32_t NcclTransport::take_message() {
 
 NcclTransport::Message& NcclTransport::message(Request request) {
   const auto index = static_cast<std::size_t>(request.index);
-  HALFPIPE_CHECK(request.index >= 0 && index < messages_.size() && messages_[index].under_way,
+  HALFPIPE_CHECK(request.index >= 0 && index < messages_.size() &&
+                     messages_[index].state == Message::State::kUnderWay,
                  "a request is waited for exactly once");
   return messages_[index];
 }
@@ -156,7 +159,7 @@ Request NcclTransport::start(Channel& way,
   way.stream.record(started.moved);
   started.channel = &way;
   started.num_bytes = num_bytes;
-  started.under_way = true;
+  started.state = Message::State::kUnderWay;
   return {index};
 }
 
@@ -173,7 +176,29 @@ Request NcclTransport::post_recv(std::span<std::byte> dst, int src_rank, device:
 void NcclTransport::wait(Request request, device::Stream& stream) {
   Message& waited_for = message(request);
   stream.wait_for(waited_for.moved);
-  waited_for.under_way = false;
+  waited_for.state = Message::State::kWaitedFor;
+  waited_.push_back(&waited_for);
+  catch_up();
+}
+
+/// So that what the rank says it does is near what its device does, and a watch over a long step
+/// sees that it goes on.
+void NcclTransport::catch_up() {
+  constexpr std::size_t kMostAhead = 16;
+  while (waited_.size() > kMostAhead) {
+    Message& oldest = *waited_.front();
+    const Channel& way = *oldest.channel;
+    const bool moved = watch(
+        in_words(way.role, oldest.num_bytes), way.peer,
+        [&] {
+          throw_if_failed();
+          return oldest.moved.reached();
+        },
+        Clock::time_point::max());
+    HALFPIPE_CHECK(moved, "there was no deadline");
+    oldest.state = Message::State::kFree;
+    waited_.pop_front();
+  }
 }
 
 bool NcclTransport::wait_until(Request request,

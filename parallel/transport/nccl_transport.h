@@ -20,9 +20,10 @@
 namespace halfpipe::transport {
 
 /// A communicator and a stream of high priority for each direction between two neighbours: a
-/// message waits only for those before it on its way. wait() makes the stream wait, never the host,
-/// which may run ahead by a step; so a rank that waits for a message that does not come stands in
-/// synchronize(). Both sides of a message must name the same number of bytes: nobody checks that.
+/// message waits only for those before it on its way. wait() makes the stream wait, and the host
+/// only for the device to be no more than some messages behind: a rank whose message does not come
+/// stands there, or in synchronize(). Both sides of a message must name the same number of bytes:
+/// nobody checks that.
 class NcclTransport final : public Transport {
  public:
   /// Collective: connects the ring, in one order on all ranks, and sends a first message on every
@@ -92,7 +93,7 @@ class NcclTransport final : public Transport {
     cuda::CudaEvent moved;
     Channel* channel = nullptr;
     std::size_t num_bytes = 0;
-    bool under_way = false;
+    enum class State : std::uint8_t { kFree, kUnderWay, kWaitedFor } state = State::kFree;
   };
 
   void connect(int device_index);
@@ -100,6 +101,7 @@ class NcclTransport final : public Transport {
   [[nodiscard]] Channel& channel(int peer, NcclRole role);
   [[nodiscard]] std::int32_t take_message();
   [[nodiscard]] Message& message(Request request);
+  void catch_up();
   [[nodiscard]] Request start(Channel& way,
                               std::byte* bytes,
                               std::size_t num_bytes,
@@ -118,6 +120,7 @@ class NcclTransport final : public Transport {
   int exceptions_at_start_;
   std::deque<Channel> channels_;  // in the order in which all ranks make them
   std::deque<Message> messages_;  // indexed by requests
+  std::deque<Message*> waited_;   // for, oldest first: maybe not moved yet
   cuda::CudaEvent end_;           // of synchronize()
 };
 

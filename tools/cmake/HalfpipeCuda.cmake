@@ -21,8 +21,8 @@ if(CMAKE_CUDA_COMPILER)
   # Code for A100 and H100; what is neither translates the PTX of the first when it starts.
   set(CMAKE_CUDA_ARCHITECTURES "80;90a-real" CACHE STRING "GPUs that the CUDA backend is compiled for")
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
-  if(CCACHE_PROGRAM AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
-    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  if(NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${PROJECT_SOURCE_DIR}/tools/cmake/nvcc_with_resources.sh ${CCACHE_PROGRAM})
   endif()
   enable_language(CUDA)
   # CMake 3.25 does not know that nvcc has C++20, not even in its own test programs: hence after the language.

@@ -248,6 +248,23 @@ TEST(NcclTransport, AMessageThatDoesNotComeIsMissed) {
   for (const std::string& error : errors) EXPECT_NE(error, "");
 }
 
+// A step of minutes in which nobody says anything would be taken for a stalled one.
+TEST(NcclTransport, TheHostIsNotManyMessagesAheadOfItsDevice) {
+  const std::vector<std::string> errors = run_ranks(2, 0.5, [](Rank me) {
+    if (me.rank() == 1) {
+      me.transport.set_timeout(0.0);
+      me.transport.barrier();
+      return;
+    }
+    Place in(me, 3);
+    for (int number = 0; number < 30; ++number) {
+      me.transport.wait(me.transport.post_recv(in.span(), 1, me.stream), me.stream);
+    }
+    ADD_FAILURE() << "the host has waited for messages that never came";
+  });
+  EXPECT_NE(errors[0].find("receive of 3 bytes"), std::string::npos) << errors[0];
+}
+
 // As when a pass fails while the receive of a later one is posted.
 TEST(NcclTransport, MessagesThatAreGivenUpHoldNothingUp) {
   const std::vector<std::string> errors = run_ranks(2, 20.0, [](Rank me) {
