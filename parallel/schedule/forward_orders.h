@@ -8,7 +8,8 @@
 namespace halfpipe::schedule {
 
 /// Forward passes as a greedy simulation runs them: a free rank takes, of the passes whose input is
-/// there, that of the latest chunk, so that micro-batches leave as soon as they can.
+/// there, that of the latest chunk, so that micro-batches leave as soon as they can. No stage gets
+/// far ahead of a slower one after it: micro-batches that wait there take memory for messages.
 [[nodiscard]] StageOrders forward_orders(const Placement& placement,
                                          int num_micro_batches,
                                          const CostModel& costs);

@@ -209,6 +209,31 @@ TEST(ForwardPlan, FillsTheVWithoutGaps) {
   EXPECT_LE(seconds, 2.0 * 12 + 7.0);
 }
 
+TEST(ForwardPlan, KeepsFewMessagesInFrontOfASlowStage) {
+  constexpr int kMicroBatches = 64;
+  for (const PlacementKind kind : {PlacementKind::kLinear, PlacementKind::kV}) {
+    const Placement placement(kind, 4, kind == PlacementKind::kV ? 2 : 1);
+    CostModel costs = even_costs(placement);
+    costs.stages.back().forward_seconds = 10.0;  // a head
+    costs.stages[0].forward_seconds = 0.1;       // an embedding
+    const Plan plan = build_forward_plan(placement, kMicroBatches, costs);
+    for (const RankPlan& rank : plan.ranks) EXPECT_LE(rank.num_message_buffers, 20);
+    // The head never waits once it has begun.
+    const double work = 10.0 * kMicroBatches + (kind == PlacementKind::kV ? kMicroBatches : 0);
+    EXPECT_LE(replay(plan, costs, SendRule::kBuffered).last_pass_end, work + 7.0);
+  }
+}
+
+TEST(ForwardPlan, HidesSlowMessagesBehindEnoughMicroBatches) {
+  constexpr int kMicroBatches = 64;
+  const Placement placement(PlacementKind::kLinear, 4, 1);
+  CostModel costs = even_costs(placement);
+  costs.message_seconds = 5.0;
+  const Plan plan = build_forward_plan(placement, kMicroBatches, costs);
+  EXPECT_DOUBLE_EQ(replay(plan, costs, SendRule::kBuffered).last_pass_end,
+                   kMicroBatches + 3.0 * (1.0 + 5.0));
+}
+
 TEST(Replay, WaitsForSlowReceiversUnderRendezvousOnly) {
   // Rank 1 is slow and posts two receives ahead: buffered sends let rank 0 run through.
   const Placement placement(PlacementKind::kLinear, 2, 1);
