@@ -63,6 +63,13 @@ void TrainingLoop::begin(const std::string& report) {
     log_ = std::make_unique<trace::RunLog>(job_.config.output.dir, steps_done_);
     for (const std::string& warning : inputs_.warnings) log_->say("warning: " + warning);
     for (const std::string& name : moved) log_->say("warning: set aside: " + name);
+    const std::int64_t steps_left = job_.config.train.steps - steps_done_;
+    if (replanner_ && job_.config.schedule.replan_after >= steps_left) {
+      log_->say(fmt::format(
+          "warning: schedule.replan_after ({}) is not below the {} steps that are left: the orders "
+          "stay as they are",
+          job_.config.schedule.replan_after, steps_left));
+    }
     log_->say(report);
   });
 }

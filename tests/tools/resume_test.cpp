@@ -77,6 +77,14 @@ TEST_F(CrashedRun, GoesOnInAnotherFolder) {
   EXPECT_EQ(other.losses.size(), 10U);
 }
 
+TEST_F(CrashedRun, SaysThatTooFewStepsAreLeftForAnotherPlan) {
+  const CommandResult result = run(train_local(2, {"schedule.replan_after=10"}) + kResume);
+  ASSERT_TRUE(succeeded(result));
+  EXPECT_NE(result.out.find("warning: schedule.replan_after (10) is not below the 10 steps"),
+            std::string::npos)
+      << result.out;
+}
+
 TEST_F(CrashedRun, IsNotOverwrittenUnasked) {
   EXPECT_TRUE(refused(run(train_local(2, {})), 2, {"output.dir (out)", "--resume"}));
   EXPECT_EQ(read_metrics(path("out")).losses.size(), 20U) << "its records are gone";
