@@ -18,6 +18,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+int num_neighbours(int num_ranks) {
+  return std::min(num_ranks - 1, 2);
+}
+
 /// From a rank to a neighbour in the ring.
 struct Way {
   int src;
@@ -30,8 +34,7 @@ struct Way {
 /// whatever its size.
 std::vector<Way> ways_of_ring(int num_ranks) {
   std::vector<Way> ways;
-  const int num_directions = std::min(num_ranks - 1, 2);  // of two ranks, both sides are one
-  for (int slot = 0; slot < num_directions; ++slot) {
+  for (int slot = 0; slot < num_neighbours(num_ranks); ++slot) {
     for (const int parity : {0, 1}) {
       for (int src = parity; src < num_ranks; src += 2) {
         const int step = slot == 0 ? 1 : num_ranks - 1;
@@ -46,7 +49,9 @@ using NcclIds = std::array<ncclUniqueId, 2>;  // of the ways to the next rank an
 
 std::vector<NcclIds> exchange_ids(Transport& carrier) {
   NcclIds mine{};
-  for (ncclUniqueId& id : mine) id = make_nccl_id();
+  for (int slot = 0; slot < num_neighbours(carrier.world_size()); ++slot) {
+    mine[static_cast<std::size_t>(slot)] = make_nccl_id();
+  }
   std::vector<NcclIds> all;
   for (const std::vector<std::byte>& bytes :
        carrier.all_gather(std::as_bytes(std::span(&mine, 1)))) {
