@@ -93,6 +93,23 @@ void Executor::run(const schedule::Plan& plan, const StepTensors& tensors, std::
   host_cpu_seconds_ = cpu_seconds_of_thread() - cpu_seconds_before;
 }
 
+void Executor::warm_up(const schedule::Plan& plan, const StepTensors& tensors) {
+  using enum schedule::OpKind;
+  const schedule::RankPlan& program = plan.ranks[static_cast<std::size_t>(pipeline_rank_)];
+  for (int chunk = 0; chunk < job_.placement.num_chunks(); ++chunk) {
+    int micro_batch = -1;  // whose saved tensors are written, read and let go
+    for (const schedule::OpKind kind : {kForward, kBackwardInput, kBackwardWeight}) {
+      const auto pass = std::ranges::find_if(program.instructions, [&](const auto& instruction) {
+        return instruction.kind == kind && instruction.chunk == chunk &&
+               (micro_batch < 0 || instruction.micro_batch == micro_batch);
+      });
+      HALFPIPE_CHECK(pass != program.instructions.end(), "a micro-batch lacks a pass");
+      micro_batch = pass->micro_batch;
+      run_pass(*pass, program, tensors, /*forward_only=*/false);
+    }
+  }
+}
+
 void Executor::execute(const schedule::Plan& plan,
                        const schedule::Instruction& instruction,
                        const StepTensors& tensors) {
@@ -109,6 +126,8 @@ void Executor::execute(const schedule::Plan& plan,
       break;
     case kWaitRecv:
       links_.wait_recv(instruction);
+      // Each operation is waited for: the first one after this would wait for the peer, unwatched.
+      if (job_.config.debug.sync_kernels) transport_.synchronize(stream_);
       break;
     case kSend:
       links_.send(plan, instruction);

@@ -43,6 +43,10 @@ class Executor {
   /// what transport.wait throws when a peer is lost.
   void run(const schedule::Plan& plan, const StepTensors& tensors, std::int64_t step);
 
+  /// Runs every kind of pass of every chunk once, without messages. For what a device does at first
+  /// use alone, loading code for example. Afterwards gradients and losses hold anything.
+  void warm_up(const schedule::Plan& plan, const StepTensors& tensors);
+
   /// Reads the device's times of the last run, one per instruction of this rank's program, counted
   /// from `origin`, which was recorded before. The stream must have been synchronised since.
   void read_times(const device::Event& origin);

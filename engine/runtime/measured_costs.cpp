@@ -57,7 +57,7 @@ class RoundTrips {
       if (begins) transport_.wait(receive, *stream_);
       stream_->record(*end_);
       transport_.wait(send, *stream_);
-      stream_->synchronize();
+      transport_.synchronize(*stream_);
       quickest = std::min(quickest, end_->seconds_since(*begin_));
     }
     return begins ? 0.5 * quickest : 0.0;

@@ -93,6 +93,16 @@ PipelineTrainer::PipelineTrainer(const Job& job,
   reduction_.resize(layout.size());
   squares_ =
       device::Buffer(backend, layout.num_parameters * sizeof(double), device::MemoryKind::kPinned);
+  if (transport.messages_hold_the_device_up()) warm_up();
+}
+
+void PipelineTrainer::warm_up() {
+  for (const device::Buffer* tokens : {&tokens_, &targets_}) {
+    if (tokens->bytes() == 0) continue;
+    backend_.fill_async(tokens->bytes_pointer(), std::byte{0}, tokens->bytes(), *stream_);
+  }
+  executor_->warm_up(job_.training, tensors(1.0F));
+  stream_->synchronize();
 }
 
 void PipelineTrainer::take_new_plan() {
@@ -134,8 +144,9 @@ StepTensors PipelineTrainer::tensors(float loss_scale) const {
 
 double PipelineTrainer::sum_of_losses(std::int64_t count) {
   if (!model_.has_last_stage()) return 0.0;
+  transport_.synchronize(*stream_);  // the copy to memory that is not pinned waits, too: unwatched
   backend_.copy_async(host_losses_.data(), losses_.bytes_pointer(), losses_.bytes(), *stream_);
-  transport_.synchronize(*stream_);
+  stream_->synchronize();
   double sum = 0.0;
   for (std::int64_t i = 0; i < count; ++i) sum += host_losses_[static_cast<std::size_t>(i)];
   return sum;
@@ -215,6 +226,7 @@ void PipelineTrainer::combine_tied_gradients() {
         transport_.send({reinterpret_cast<const std::byte*>(mine), bytes}, peer, *stream_);
     transport_.wait(receive, *stream_);
     transport_.wait(send, *stream_);
+    if (job_.config.debug.sync_kernels) transport_.synchronize(*stream_);  // as the executor does
   }
   backend_.ops().accumulate(
       {.dst = table->gradient, .src = table->head_gradient, .count = table->count()}, *stream_);

@@ -88,6 +88,7 @@ class PipelineTrainer {
   void load_batch(const HostBatch& batch);
   /// Adds the two gradients of a tied embedding, after fetching the one that another rank
   /// accumulated.
+  void warm_up();
   void combine_tied_gradients();
   [[nodiscard]] double sum_of_losses(std::int64_t count);
   [[nodiscard]] StepTensors tensors(float loss_scale) const;

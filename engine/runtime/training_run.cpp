@@ -181,10 +181,12 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
 
   end_if_stopped(transport);
   starting(transport, "allocating memory");
+  transport.set_timeout(inputs.config.debug.timeout_seconds);  // of connections between GPUs
   const std::unique_ptr<transport::Transport> device_transport_or_null =
       request.make_device_transport
           ? request.make_device_transport(inputs.config, transport, *backend)
           : nullptr;
+  transport.set_timeout(0.0);
   transport::Transport& messages = device_transport_or_null ? *device_transport_or_null : transport;
   std::unique_ptr<PipelineTrainer> trainer;
   agree(transport, [&] { trainer = std::make_unique<PipelineTrainer>(*job, *backend, messages); });

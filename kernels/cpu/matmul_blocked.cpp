@@ -21,7 +21,7 @@ namespace {
 // A block of c: packed, 1024 rows of a are 2 MiB and 1536 columns of b 3 MiB, of any product.
 constexpr std::int64_t kMaxPackedBlockRows = 1024;
 constexpr std::int64_t kMaxBlockColumns = 1536;
-// Columns of a piece, unless more pieces are wanted: 144 KiB of b stay in a core's L2 beside the
+// Columns of a piece, unless more pieces are wanted: 192 KiB of b stay in a core's L2 beside the
 // rows.
 constexpr std::int64_t kMostPieceColumns = 96;
 constexpr std::int64_t kFewestPieceColumns = 3 * kRegisterColumns;

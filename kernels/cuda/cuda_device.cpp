@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/cuda_device.h"
 
+#include <cstdlib>
+
 #include <fmt/format.h>
 
 #include "kernels/core/error.h"
@@ -19,9 +21,17 @@ int attribute_of(int device_index, cudaDeviceAttr attribute) {
   return value;
 }
 
+/// Streams beyond that many share a queue, in which a message that waits for its peer would hold up
+/// the passes behind it. Before the first call of CUDA, which reads it.
+void ask_for_queues() {
+  static const int done = setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", /*overwrite=*/0);
+  (void)done;
+}
+
 }  // namespace
 
 int num_devices() {
+  ask_for_queues();
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess || count == 0) {

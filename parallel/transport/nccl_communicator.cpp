@@ -43,7 +43,7 @@ NcclCommunicator::NcclCommunicator(const ncclUniqueId& id, NcclRole role) {
   try {
     check(result, "ncclCommInitRankConfig");
   } catch (...) {
-    abort();
+    abort(release());
     throw;
   }
 }
@@ -54,13 +54,12 @@ NcclCommunicator::~NcclCommunicator() {
       state == ncclSuccess) {
     warn(ncclCommDestroy(handle_), "ncclCommDestroy");
   } else {
-    abort();
+    abort(release());
   }
 }
 
-void NcclCommunicator::abort() noexcept {
-  if (handle_ != nullptr) warn(ncclCommAbort(handle_), "ncclCommAbort");
-  handle_ = nullptr;
+void NcclCommunicator::abort(ncclComm_t handle_or_null) noexcept {
+  if (handle_or_null != nullptr) warn(ncclCommAbort(handle_or_null), "ncclCommAbort");
 }
 
 bool NcclCommunicator::is_ready() const {

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace halfpipe::transport {
 
@@ -34,9 +35,10 @@ class NcclCommunicator {
   void receive(std::byte* bytes, std::size_t num_bytes, cudaStream_t stream);
   /// Begins the end, which both sides have to begin.
   void close();
-  /// Ends the kernels of messages under way, whatever the other side does. Nothing can be called
-  /// afterwards.
-  void abort() noexcept;
+  /// Leaves the end to abort(). Nothing else can be called afterwards.
+  [[nodiscard]] ncclComm_t release() noexcept { return std::exchange(handle_, nullptr); }
+  /// Ends the kernels of messages under way. May wait for the other side to do so, too.
+  static void abort(ncclComm_t handle_or_null) noexcept;
 
  private:
   void check(ncclResult_t result, const char* call) const;

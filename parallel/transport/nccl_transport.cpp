@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parallel/transport/nccl_transport.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <map>
+#include <memory>
 #include <string>
+#include <thread>
 
 #include <fmt/format.h>
 
 #include "kernels/core/error.h"
+#include "kernels/cuda/cuda_check.h"
 #include "kernels/device/buffer.h"
 #include "parallel/transport/nccl_factory.h"
 
@@ -17,6 +25,9 @@ namespace halfpipe::transport {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+/// Messages that the stream may wait for while the host goes on.
+constexpr std::size_t kMostAhead = 4;
 
 int num_neighbours(int num_ranks) {
   return std::min(num_ranks - 1, 2);
@@ -66,6 +77,36 @@ int device_index_of(device::Backend& backend) {
   return static_cast<const cuda::CudaStream&>(*stream).device_index();
 }
 
+/// "<host> GPU 0000:1b:00.0". Processes that give themselves different NCCL_HOSTIDs pretend to be
+/// on different hosts, as they do to NCCL.
+std::string place_of(int device_index) {
+  std::array<char, 64> host{};
+  gethostname(host.data(), host.size() - 1);
+  std::array<char, 64> bus{};
+  HALFPIPE_CUDA_CHECK(
+      cudaDeviceGetPCIBusId(bus.data(), static_cast<int>(bus.size()), device_index));
+  const char* const id = std::getenv("NCCL_HOSTID");
+  return fmt::format("{} GPU {}", id != nullptr ? id : host.data(), bus.data());
+}
+
+/// NCCL looks at the two ranks of a communicator only.
+void require_own_device(Transport& carrier, int device_index) {
+  const std::string mine = place_of(device_index);
+  std::map<std::string, int> rank_at;
+  int rank = 0;
+  for (const std::vector<std::byte>& bytes : carrier.all_gather(std::as_bytes(std::span(mine)))) {
+    const std::string place(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    const auto [other, is_first] = rank_at.emplace(place, rank);
+    if (!is_first) {
+      throw UserError(fmt::format(
+          "parallel.transport (nccl) needs a GPU for each rank: ranks {} and {} share {}; "
+          "start fewer ranks, or use parallel.transport host",
+          other->second, rank, place));
+    }
+    ++rank;
+  }
+}
+
 std::string in_words(NcclRole role, std::size_t num_bytes) {
   return fmt::format("{} of {} bytes", role == NcclRole::kSender ? "send" : "receive", num_bytes);
 }
@@ -76,14 +117,20 @@ NcclTransport::NcclTransport(Transport& carrier, device::Backend& backend)
     : carrier_(carrier), exceptions_at_start_(std::uncaught_exceptions()) {
   HALFPIPE_CHECK(carrier.message_memory() == device::MemoryKind::kPinned,
                  "NCCL's carrier is a transport of the host");
-  connect(device_index_of(backend));
+  waited_.reserve(kMostAhead + 1);
+  const int device_index = device_index_of(backend);
+  require_own_device(carrier, device_index);
+  connect(device_index);
   warm_up(backend);
 }
 
 NcclTransport::~NcclTransport() {
   const bool any = std::ranges::any_of(
       messages_, [](const Message& m) { return m.state == Message::State::kUnderWay; });
-  if (any || std::uncaught_exceptions() > exceptions_at_start_) return;
+  if (any || std::uncaught_exceptions() > exceptions_at_start_) {
+    give_up_messages();
+    return;
+  }
   try {
     close();
   } catch (const std::exception&) {
@@ -179,18 +226,20 @@ Request NcclTransport::post_recv(std::span<std::byte> dst, int src_rank, device:
 }
 
 void NcclTransport::wait(Request request, device::Stream& stream) {
-  Message& waited_for = message(request);
+  enqueue_wait(message(request), stream);
+  catch_up(kMostAhead);
+}
+
+void NcclTransport::enqueue_wait(Message& waited_for, device::Stream& stream) {
   stream.wait_for(waited_for.moved);
   waited_for.state = Message::State::kWaitedFor;
   waited_.push_back(&waited_for);
-  catch_up();
 }
 
-/// So that what the rank says it does is near what its device does, and a watch over a long step
-/// sees that it goes on.
-void NcclTransport::catch_up() {
-  constexpr std::size_t kMostAhead = 16;
-  while (waited_.size() > kMostAhead) {
+/// So that what the rank says it does is near what its device does, a launch does not find the
+/// device's queue full, and a watch over a long step sees that it goes on.
+void NcclTransport::catch_up(std::size_t most_ahead) {
+  while (waited_.size() > most_ahead) {
     Message& oldest = *waited_.front();
     const Channel& way = *oldest.channel;
     const bool moved = watch(
@@ -202,14 +251,15 @@ void NcclTransport::catch_up() {
         Clock::time_point::max());
     HALFPIPE_CHECK(moved, "there was no deadline");
     oldest.state = Message::State::kFree;
-    waited_.pop_front();
+    waited_.erase(waited_.begin());
+    carrier_.publish(status_);  // something has moved, for those who watch this rank
   }
 }
 
 bool NcclTransport::wait_until(Request request,
                                device::Stream& stream,
                                Clock::time_point deadline) {
-  const Message& waited_for = message(request);
+  Message& waited_for = message(request);
   const Channel& way = *waited_for.channel;
   const bool moved = watch(
       in_words(way.role, waited_for.num_bytes), way.peer,
@@ -218,26 +268,14 @@ bool NcclTransport::wait_until(Request request,
         return waited_for.moved.reached();
       },
       deadline);
-  if (moved) wait(request, stream);
+  if (moved) enqueue_wait(waited_for, stream);
   return moved;
 }
 
+/// Message by message, so that a stall names one. What is left then waits for nobody.
 void NcclTransport::synchronize(device::Stream& stream) {
-  constexpr auto kUsualTime = std::chrono::seconds(1);
-  stream.record(end_);
-  const auto reached = [&] {
-    throw_if_failed();
-    return end_.reached();
-  };
-  constexpr std::string_view kWhat = "end of the work on the GPU";
-  if (watch(kWhat, /*peer=*/-1, reached, Clock::now() + kUsualTime)) return;
-  // Who is waited for, should it take for ever: the peer of a message that does not move.
-  const auto busy =
-      std::ranges::find_if(channels_, [](Channel& way) { return !way.stream.idle(); });
-  const bool known = busy != channels_.end();
-  const bool arrived = watch(known ? "message on the GPU" : kWhat, known ? busy->peer : -1, reached,
-                             Clock::time_point::max());
-  HALFPIPE_CHECK(arrived, "there was no deadline");
+  catch_up(0);
+  stream.synchronize();
 }
 
 bool NcclTransport::watch(std::string_view what,
@@ -252,8 +290,25 @@ bool NcclTransport::watch(std::string_view what,
   }
 }
 
+/// All at once, and not waited for without end: to abort one, NCCL may wait for the kernels of
+/// another one, or for the peer.
 void NcclTransport::give_up_messages() noexcept {
-  for (Channel& way : channels_) way.communicator.abort();
+  constexpr auto kLongest = std::chrono::seconds(2);
+  try {
+    const auto num_left = std::make_shared<std::atomic<std::size_t>>(channels_.size());
+    for (Channel& way : channels_) {
+      std::thread([handle = way.communicator.release(), num_left] {
+        NcclCommunicator::abort(handle);
+        --*num_left;
+      }).detach();
+    }
+    const auto deadline = Clock::now() + kLongest;
+    while (*num_left > 0 && Clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  } catch (const std::exception&) {
+    // No thread, no memory: the process ends all the same.
+  }
 }
 
 /// NCCL's calls return before they are done; no other call may follow before.
@@ -277,6 +332,7 @@ void NcclTransport::close() {
     way.communicator.close();
     settle(way, "end of a connection by NCCL");
   }
+  carrier_.barrier();  // nobody leaves while a neighbour still closes
 }
 
 void require_nccl() {}

@@ -57,6 +57,7 @@ class NcclTransport final : public Transport {
     return carrier_.watch_until(what, peer, done, deadline);
   }
   void synchronize(device::Stream& stream) override;
+  [[nodiscard]] bool messages_hold_the_device_up() const override { return true; }
   void give_up_messages() noexcept override;
 
   void all_reduce_sum(std::span<double> inout) override { carrier_.all_reduce_sum(inout); }
@@ -69,7 +70,10 @@ class NcclTransport final : public Transport {
   }
   void barrier() override { carrier_.barrier(); }
 
-  void publish(const RankStatus& status) override { carrier_.publish(status); }
+  void publish(const RankStatus& status) override {
+    status_ = status;
+    carrier_.publish(status);
+  }
   void set_timeout(double seconds) override { carrier_.set_timeout(seconds); }
   [[nodiscard]] bool claim_last_words() noexcept override { return carrier_.claim_last_words(); }
   void abort(int exit_code) noexcept override { carrier_.abort(exit_code); }
@@ -101,7 +105,8 @@ class NcclTransport final : public Transport {
   [[nodiscard]] Channel& channel(int peer, NcclRole role);
   [[nodiscard]] std::int32_t take_message();
   [[nodiscard]] Message& message(Request request);
-  void catch_up();
+  void catch_up(std::size_t most_ahead);
+  void enqueue_wait(Message& waited_for, device::Stream& stream);
   [[nodiscard]] Request start(Channel& way,
                               std::byte* bytes,
                               std::size_t num_bytes,
@@ -120,8 +125,8 @@ class NcclTransport final : public Transport {
   int exceptions_at_start_;
   std::deque<Channel> channels_;  // in the order in which all ranks make them
   std::deque<Message> messages_;  // indexed by requests
-  std::deque<Message*> waited_;   // for, oldest first: maybe not moved yet
-  cuda::CudaEvent end_;           // of synchronize()
+  std::vector<Message*> waited_;  // for, oldest first: maybe not moved yet
+  RankStatus status_;             // the last one published
 };
 
 }  // namespace halfpipe::transport

@@ -85,6 +85,9 @@ class Transport {
   /// stream.synchronize(), and keeps watch where work on the stream may wait for other ranks.
   virtual void synchronize(device::Stream& stream) { stream.synchronize(); }
 
+  /// True where a message under way is a kernel that waits for its peer: what the device does at
+  /// first use alone, and waits for all its kernels, has to be done before.
+  [[nodiscard]] virtual bool messages_hold_the_device_up() const { return false; }
   /// For a rank that fails while messages are under way on a device: none touches its buffer any
   /// more, and no other message will be sent.
   virtual void give_up_messages() noexcept {}

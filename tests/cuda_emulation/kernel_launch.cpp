@@ -69,6 +69,7 @@ void enqueue_kernel(const void* kernel,
     throw RuntimeFailure(
         fmt::format("cuda emulation: launch of kernel {}: {}", launch.kernel, reason));
   }
+  use_code(kernel);
   std::string name = "kernel " + launch.kernel;
   enqueue(stream, std::move(name), [launch = std::move(launch)] { run_grid(launch); });
 }

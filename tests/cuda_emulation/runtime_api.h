@@ -75,6 +75,9 @@ cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
+/// One for each thread of the host: ranks that are threads take theirs for one of their own; with
+/// HALFPIPE_EMULATION_ONE_GPU in the environment one for all.
+cudaError_t cudaDeviceGetPCIBusId(char* id, int bytes, int device);
 cudaError_t cudaDeviceSynchronize();
 /// Only cudaFuncAttributeMaxDynamicSharedMemorySize has an effect.
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value);

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one device of the emulation, and errors: tests/cuda_emulation/runtime_api.h.
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -113,6 +118,15 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   return remember(cudaErrorInvalidValue);
 }
 
+cudaError_t cudaDeviceGetPCIBusId(char* id, int bytes, int device) {
+  if (device != 0) return remember(cudaErrorInvalidDevice);
+  static std::atomic<int> num_threads{0};
+  thread_local const int own_number = num_threads++;
+  const int number = std::getenv("HALFPIPE_EMULATION_ONE_GPU") == nullptr ? own_number : 0;
+  std::snprintf(id, static_cast<std::size_t>(bytes), "emulated %d-%d", static_cast<int>(getpid()),
+                number);
+  return cudaSuccess;
+}
 cudaError_t cudaDeviceSynchronize() {
   finish_all();
   return cudaSuccess;

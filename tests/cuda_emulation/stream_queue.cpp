@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <deque>
 #include <mutex>
 #include <random>
+#include <set>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -203,6 +205,18 @@ void finish_all() {
   for (const auto& queue : std::vector(all.queues)) {
     run_until(*queue, queue->num_enqueued(), all, lock);
   }
+}
+
+void use_code(const void* code) {
+  static const bool is_lazy = std::getenv("HALFPIPE_EMULATION_LAZY_LOADING") != nullptr;
+  if (!is_lazy) return;
+  static std::mutex mutex;
+  static std::set<const void*> loaded;
+  {
+    const std::lock_guard lock(mutex);
+    if (!loaded.insert(code).second) return;
+  }
+  finish_all();
 }
 
 bool is_reached(const Mark& mark) {

@@ -43,6 +43,9 @@ void enqueue_wait(cudaStream_t stream, const Mark& mark);
 /// Does the work before the mark.
 void finish(const Mark& mark);
 void finish_all();
+/// With HALFPIPE_EMULATION_LAZY_LOADING=1 in the environment, what `code` does for the first time
+/// waits for all that was enqueued, as a GPU may when it loads the code.
+void use_code(const void* code);
 /// Without waiting; a host that asks again and again sees it become true.
 [[nodiscard]] bool is_reached(const Mark& mark);
 

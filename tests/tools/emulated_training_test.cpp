@@ -101,6 +101,8 @@ TEST_F(EmulatedTraining, HasTheSameBitsUnderSchedulesAndOrders) {
 // Messages that the devices exchange by themselves, while the hosts run ahead.
 TEST_F(EmulatedTraining, HasTheSameBitsWithNccl) {
   settings_of_several = {"parallel.transport=nccl"};
+  // No code may be loaded while a message is under way.
+  options.environment["HALFPIPE_EMULATION_LAZY_LOADING"] = "1";
   const CommandResult one_step =
       run_mpi(2, train({"device.kind=cuda", "parallel.pipeline=2", "parallel.transport=nccl",
                         "train.steps=1", "output.dir=printed"}));

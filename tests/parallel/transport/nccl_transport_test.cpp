@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <functional>
@@ -239,7 +240,7 @@ TEST(NcclTransport, AMessageThatDoesNotComeIsMissed) {
     try {
       me.transport.synchronize(me.stream);
     } catch (const RankLost& lost) {
-      EXPECT_NE(std::string(lost.what()).find("message on the GPU"), std::string::npos)
+      EXPECT_NE(std::string(lost.what()).find("receive of 4096 bytes"), std::string::npos)
           << lost.what();
       throw;
     }
@@ -263,6 +264,15 @@ TEST(NcclTransport, TheHostIsNotManyMessagesAheadOfItsDevice) {
     ADD_FAILURE() << "the host has waited for messages that never came";
   });
   EXPECT_NE(errors[0].find("receive of 3 bytes"), std::string::npos) << errors[0];
+}
+
+TEST(NcclTransport, RanksThatShareADeviceAreRefused) {
+  ::setenv("HALFPIPE_EMULATION_ONE_GPU", "1", /*overwrite=*/1);
+  const std::vector<std::string> errors = run_ranks(3, 20.0, [](Rank) {});
+  ::unsetenv("HALFPIPE_EMULATION_ONE_GPU");
+  for (const std::string& error : errors) {
+    EXPECT_NE(error.find("ranks 0 and 1 share"), std::string::npos) << error;
+  }
 }
 
 // As when a pass fails while the receive of a later one is posted.
