@@ -40,7 +40,7 @@ modelled::ModelledStream& modelled_stream(device::Stream& stream) {
 }  // namespace
 
 ModelledTransport::ModelledTransport(Transport& carrier, const std::vector<ModelledLink>& links)
-    : carrier_(carrier) {
+    : CarriedTransport(carrier) {
   HALFPIPE_CHECK(links.size() == static_cast<std::size_t>(carrier.world_size()),
                  "a link to each rank is needed");
   HALFPIPE_CHECK(carrier.ranks_on_this_host() == carrier.world_size(),
@@ -112,7 +112,7 @@ Request ModelledTransport::post_recv(std::span<std::byte> dst,
   message.peer = src_rank;
   message.number = from.num_received++;
   message.bytes = static_cast<std::int64_t>(dst.size());
-  message.carried = carrier_.post_recv(bytes_of(message.note), src_rank, no_work);
+  message.carried = carrier().post_recv(bytes_of(message.note), src_rank, no_work);
   return {index};
 }
 
@@ -151,12 +151,12 @@ bool ModelledTransport::finish_receive(std::int32_t index,
                                        TimePoint deadline) {
   Message& message = at(index);
   start_due_sends();
-  const bool was_there = carrier_.wait_until(message.carried, no_work, kLongAgo);
+  const bool was_there = carrier().wait_until(message.carried, no_work, kLongAgo);
   bool is_there = was_there;
   while (!is_there) {
     if (Clock::now() >= deadline) return false;
     const TimePoint next = start_due_sends();
-    is_there = carrier_.wait_until(message.carried, no_work, std::min(next, deadline));
+    is_there = carrier().wait_until(message.carried, no_work, std::min(next, deadline));
   }
   const Note& note = message.note;
   if (note.number != message.number || note.bytes != message.bytes) {
@@ -185,7 +185,7 @@ ModelledTransport::TimePoint ModelledTransport::start_due_sends() {
       to_send_[num_left++] = index;
       continue;
     }
-    message.carried = carrier_.send(bytes_of(message.note), message.peer, no_work);
+    message.carried = carrier().send(bytes_of(message.note), message.peer, no_work);
     message.state = Message::State::kSent;
   }
   to_send_.resize(num_left);
@@ -194,7 +194,7 @@ ModelledTransport::TimePoint ModelledTransport::start_due_sends() {
 
 void ModelledTransport::collect_sent() {
   std::erase_if(sent_, [&](std::int32_t index) {
-    if (!carrier_.wait_until(at(index).carried, no_work, kLongAgo)) return false;
+    if (!carrier().wait_until(at(index).carried, no_work, kLongAgo)) return false;
     give_back(index);
     return true;
   });

@@ -7,12 +7,10 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <span>
-#include <string_view>
 #include <vector>
 
-#include "parallel/transport/transport.h"
+#include "parallel/transport/carried_transport.h"
 
 namespace halfpipe::transport {
 
@@ -28,17 +26,12 @@ struct ModelledLink {
 /// InternalError. The host runs ahead of the device: it sleeps only for messages that are not there
 /// yet, and for sends whose contents are not made yet. Every send is to be waited for, since only
 /// waits hand messages over in time. All ranks must be on one host: they compare clocks.
-class ModelledTransport final : public Transport {
+class ModelledTransport final : public CarriedTransport {
  public:
   /// links: [world_size]. `carrier` must outlive it.
   ModelledTransport(Transport& carrier, const std::vector<ModelledLink>& links);
   /// Notes that the carrier may still touch stay in memory until the process ends.
   ~ModelledTransport() override;
-
-  [[nodiscard]] int rank() const override { return carrier_.rank(); }
-  [[nodiscard]] int world_size() const override { return carrier_.world_size(); }
-  [[nodiscard]] int ranks_on_this_host() const override { return carrier_.ranks_on_this_host(); }
-  [[nodiscard]] int rank_on_this_host() const override { return carrier_.rank_on_this_host(); }
 
   [[nodiscard]] device::MemoryKind message_memory() const override {
     return device::MemoryKind::kDevice;
@@ -53,27 +46,6 @@ class ModelledTransport final : public Transport {
   [[nodiscard]] bool wait_until(Request request,
                                 device::Stream& stream,
                                 std::chrono::steady_clock::time_point deadline) override;
-  [[nodiscard]] bool watch_until(std::string_view what,
-                                 int peer,
-                                 const std::function<bool()>& done,
-                                 std::chrono::steady_clock::time_point deadline) override {
-    return carrier_.watch_until(what, peer, done, deadline);
-  }
-
-  void all_reduce_sum(std::span<double> inout) override { carrier_.all_reduce_sum(inout); }
-  void broadcast(std::vector<std::byte>& inout, int root) override {
-    carrier_.broadcast(inout, root);
-  }
-  [[nodiscard]] std::vector<std::vector<std::byte>> all_gather(
-      std::span<const std::byte> mine) override {
-    return carrier_.all_gather(mine);
-  }
-  void barrier() override { carrier_.barrier(); }
-
-  void publish(const RankStatus& status) override { carrier_.publish(status); }
-  void set_timeout(double seconds) override { carrier_.set_timeout(seconds); }
-  [[nodiscard]] bool claim_last_words() noexcept override { return carrier_.claim_last_words(); }
-  void abort(int exit_code) noexcept override { carrier_.abort(exit_code); }
 
  private:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -115,7 +87,6 @@ class ModelledTransport final : public Transport {
   [[nodiscard]] bool finish_send(std::int32_t index, device::Stream& stream, TimePoint deadline);
   [[nodiscard]] bool finish_receive(std::int32_t index, device::Stream& stream, TimePoint deadline);
 
-  Transport& carrier_;
   std::vector<Peer> peers_;            // [world_size]
   std::deque<Message> messages_;       // a deque: notes stay in place while it grows
   std::vector<std::int32_t> free_;     // indices into messages_

@@ -114,7 +114,7 @@ std::string in_words(NcclRole role, std::size_t num_bytes) {
 }  // namespace
 
 NcclTransport::NcclTransport(Transport& carrier, device::Backend& backend)
-    : carrier_(carrier), exceptions_at_start_(std::uncaught_exceptions()) {
+    : CarriedTransport(carrier), exceptions_at_start_(std::uncaught_exceptions()) {
   HALFPIPE_CHECK(carrier.message_memory() == device::MemoryKind::kPinned,
                  "NCCL's carrier is a transport of the host");
   waited_.reserve(kMostAhead + 1);
@@ -139,7 +139,7 @@ NcclTransport::~NcclTransport() {
 }
 
 void NcclTransport::connect(int device_index) {
-  const std::vector<NcclIds> ids = exchange_ids(carrier_);
+  const std::vector<NcclIds> ids = exchange_ids(carrier());
   for (const Way& way : ways_of_ring(world_size())) {
     const bool sends = way.src == rank();
     if (!sends && way.dst != rank()) continue;
@@ -252,7 +252,7 @@ void NcclTransport::catch_up(std::size_t most_ahead) {
     HALFPIPE_CHECK(moved, "there was no deadline");
     oldest.state = Message::State::kFree;
     waited_.erase(waited_.begin());
-    carrier_.publish(status_);  // something has moved, for those who watch this rank
+    carrier().publish(status_);  // something has moved, for those who watch this rank
   }
 }
 
@@ -283,7 +283,7 @@ bool NcclTransport::watch(std::string_view what,
                           const std::function<bool()>& done,
                           Clock::time_point deadline) {
   try {
-    return carrier_.watch_until(what, peer, done, deadline);
+    return carrier().watch_until(what, peer, done, deadline);
   } catch (...) {
     give_up_messages();
     throw;
@@ -332,7 +332,7 @@ void NcclTransport::close() {
     way.communicator.close();
     settle(way, "end of a connection by NCCL");
   }
-  carrier_.barrier();  // nobody leaves while a neighbour still closes
+  carrier().barrier();  // nobody leaves while a neighbour still closes
 }
 
 void require_nccl() {}

@@ -14,8 +14,8 @@
 
 #include "kernels/cuda/cuda_stream.h"
 #include "kernels/device/backend.h"
+#include "parallel/transport/carried_transport.h"
 #include "parallel/transport/nccl_communicator.h"
-#include "parallel/transport/transport.h"
 
 namespace halfpipe::transport {
 
@@ -24,18 +24,13 @@ namespace halfpipe::transport {
 /// only for the device to be no more than some messages behind: a rank whose message does not come
 /// stands there, or in synchronize(). Both sides of a message must name the same number of bytes:
 /// nobody checks that.
-class NcclTransport final : public Transport {
+class NcclTransport final : public CarriedTransport {
  public:
   /// Collective: connects the ring, in one order on all ranks, and sends a first message on every
   /// way, so that a step allocates nothing. The carrier must outlive this.
   NcclTransport(Transport& carrier, device::Backend& backend);
   /// Collective, unless an exception is on its way or a request has not been waited for.
   ~NcclTransport() override;
-
-  [[nodiscard]] int rank() const override { return carrier_.rank(); }
-  [[nodiscard]] int world_size() const override { return carrier_.world_size(); }
-  [[nodiscard]] int ranks_on_this_host() const override { return carrier_.ranks_on_this_host(); }
-  [[nodiscard]] int rank_on_this_host() const override { return carrier_.rank_on_this_host(); }
 
   [[nodiscard]] device::MemoryKind message_memory() const override {
     return device::MemoryKind::kDevice;
@@ -50,33 +45,13 @@ class NcclTransport final : public Transport {
   [[nodiscard]] bool wait_until(Request request,
                                 device::Stream& stream,
                                 std::chrono::steady_clock::time_point deadline) override;
-  [[nodiscard]] bool watch_until(std::string_view what,
-                                 int peer,
-                                 const std::function<bool()>& done,
-                                 std::chrono::steady_clock::time_point deadline) override {
-    return carrier_.watch_until(what, peer, done, deadline);
-  }
   void synchronize(device::Stream& stream) override;
   [[nodiscard]] bool messages_hold_the_device_up() const override { return true; }
   void give_up_messages() noexcept override;
-
-  void all_reduce_sum(std::span<double> inout) override { carrier_.all_reduce_sum(inout); }
-  void broadcast(std::vector<std::byte>& inout, int root) override {
-    carrier_.broadcast(inout, root);
-  }
-  [[nodiscard]] std::vector<std::vector<std::byte>> all_gather(
-      std::span<const std::byte> mine) override {
-    return carrier_.all_gather(mine);
-  }
-  void barrier() override { carrier_.barrier(); }
-
   void publish(const RankStatus& status) override {
     status_ = status;
-    carrier_.publish(status);
+    carrier().publish(status);
   }
-  void set_timeout(double seconds) override { carrier_.set_timeout(seconds); }
-  [[nodiscard]] bool claim_last_words() noexcept override { return carrier_.claim_last_words(); }
-  void abort(int exit_code) noexcept override { carrier_.abort(exit_code); }
 
  private:
   /// The way to or from a neighbour.
@@ -121,7 +96,6 @@ class NcclTransport final : public Transport {
   void throw_if_failed() const;
   void close();
 
-  Transport& carrier_;
   int exceptions_at_start_;
   std::deque<Channel> channels_;  // in the order in which all ranks make them
   std::deque<Message> messages_;  // indexed by requests

@@ -8,7 +8,7 @@
 namespace halfpipe::transport {
 
 StagedTransport::StagedTransport(Transport& carrier, device::Backend& backend)
-    : carrier_(carrier), backend_(backend), idle_(backend.make_stream("staging")) {
+    : CarriedTransport(carrier), backend_(backend), idle_(backend.make_stream("staging")) {
   HALFPIPE_CHECK(carrier.message_memory() == device::MemoryKind::kPinned,
                  "only a transport of host memory needs staging");
 }
@@ -44,7 +44,7 @@ Request StagedTransport::send(std::span<const std::byte> src,
   if (!src.empty()) {
     backend_.copy_async(passage.pinned.bytes_pointer(), src.data(), src.size(), stream);
   }
-  passage.carried = carrier_.send({passage.pinned.bytes_pointer(), src.size()}, dst_rank, stream);
+  passage.carried = carrier().send({passage.pinned.bytes_pointer(), src.size()}, dst_rank, stream);
   return {index};
 }
 
@@ -55,7 +55,7 @@ Request StagedTransport::post_recv(std::span<std::byte> dst,
   Passage& passage = passages_[static_cast<std::size_t>(index)];
   passage.destination = dst;
   passage.carried =
-      carrier_.post_recv({passage.pinned.bytes_pointer(), dst.size()}, src_rank, *idle_);
+      carrier().post_recv({passage.pinned.bytes_pointer(), dst.size()}, src_rank, *idle_);
   return {index};
 }
 
@@ -70,7 +70,7 @@ bool StagedTransport::wait_until(Request request,
   HALFPIPE_CHECK(request.index >= 0 && index < passages_.size() && passages_[index].under_way,
                  "a request is waited for exactly once");
   Passage& passage = passages_[index];
-  if (!carrier_.wait_until(passage.carried, stream, deadline)) return false;
+  if (!carrier().wait_until(passage.carried, stream, deadline)) return false;
   passage.under_way = false;
   if (passage.destination.empty()) return true;
   backend_.copy_async(passage.destination.data(), passage.pinned.bytes_pointer(),

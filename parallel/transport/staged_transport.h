@@ -6,15 +6,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "kernels/device/backend.h"
 #include "kernels/device/buffer.h"
-#include "parallel/transport/transport.h"
+#include "parallel/transport/carried_transport.h"
 
 namespace halfpipe::transport {
 
@@ -22,17 +20,12 @@ namespace halfpipe::transport {
 /// device; a receive reaches dst by a copy on the stream given to wait(). The pinned buffers are
 /// taken when they are first needed and used again afterwards, so that a step allocates nothing
 /// once one like it has run.
-class StagedTransport final : public Transport {
+class StagedTransport final : public CarriedTransport {
  public:
   /// Both must outlive it. The carrier's message_memory() must be kPinned.
   StagedTransport(Transport& carrier, device::Backend& backend);
   /// Buffers that the carrier may still touch stay in memory until the process ends.
   ~StagedTransport() override;
-
-  [[nodiscard]] int rank() const override { return carrier_.rank(); }
-  [[nodiscard]] int world_size() const override { return carrier_.world_size(); }
-  [[nodiscard]] int ranks_on_this_host() const override { return carrier_.ranks_on_this_host(); }
-  [[nodiscard]] int rank_on_this_host() const override { return carrier_.rank_on_this_host(); }
 
   [[nodiscard]] device::MemoryKind message_memory() const override {
     return device::MemoryKind::kDevice;
@@ -47,27 +40,6 @@ class StagedTransport final : public Transport {
   [[nodiscard]] bool wait_until(Request request,
                                 device::Stream& stream,
                                 std::chrono::steady_clock::time_point deadline) override;
-  [[nodiscard]] bool watch_until(std::string_view what,
-                                 int peer,
-                                 const std::function<bool()>& done,
-                                 std::chrono::steady_clock::time_point deadline) override {
-    return carrier_.watch_until(what, peer, done, deadline);
-  }
-
-  void all_reduce_sum(std::span<double> inout) override { carrier_.all_reduce_sum(inout); }
-  void broadcast(std::vector<std::byte>& inout, int root) override {
-    carrier_.broadcast(inout, root);
-  }
-  [[nodiscard]] std::vector<std::vector<std::byte>> all_gather(
-      std::span<const std::byte> mine) override {
-    return carrier_.all_gather(mine);
-  }
-  void barrier() override { carrier_.barrier(); }
-
-  void publish(const RankStatus& status) override { carrier_.publish(status); }
-  void set_timeout(double seconds) override { carrier_.set_timeout(seconds); }
-  [[nodiscard]] bool claim_last_words() noexcept override { return carrier_.claim_last_words(); }
-  void abort(int exit_code) noexcept override { carrier_.abort(exit_code); }
 
  private:
   /// One message under way, and the pinned buffer that it passes through.
@@ -82,7 +54,6 @@ class StagedTransport final : public Transport {
   /// A passage for `bytes` that nothing uses any more.
   [[nodiscard]] std::int32_t take_passage(std::size_t bytes);
 
-  Transport& carrier_;
   device::Backend& backend_;
   std::unique_ptr<device::Stream> idle_;  // a receive overwrites nothing that a stream still reads
   std::vector<Passage> passages_;         // indexed by requests
