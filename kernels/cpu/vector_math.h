@@ -20,7 +20,7 @@ namespace halfpipe::cpu {
 #endif
 }
 
-/// exp(x) = p 2^n, both factors of |x| < 89 in the form in which exp_approx() ends.
+/// exp(x) = p 2^n, for |x| <= 89.
 struct ExpParts {
   float p;
   std::int32_t n;
@@ -68,7 +68,7 @@ struct ExpParts {
   return x < kLowest ? 0.0F : result;
 }
 
-/// The same for -87.33 <= x <= 88.02, or NaN, in three quarters of the time.
+/// The same for -87.33 <= x <= 88.02, or NaN: fewer steps.
 [[nodiscard]] inline float exp_in_range(float x) {
   const ExpParts parts = exp_parts(x);
   return parts.p * power_of_two(parts.n);

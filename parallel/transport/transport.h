@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Moves bytes between ranks. Two implementations stand behind this interface: LocalTransport (ranks
-// are threads of one process) and MpiTransport (ranks are processes).
+// Moves bytes between ranks. LocalTransport (ranks are threads of one process) and MpiTransport
+// (ranks are processes) work with memory of the host; others stand on one of them for memory of
+// devices (carried_transport.h).
 #pragma once
 
 #include <chrono>
