@@ -184,7 +184,11 @@ gpt2_1558m="--set model.num_layers=48 --set model.num_heads=25 --set model.hidde
 ops() {
   # shellcheck disable=SC2086  # several words
   "$halfpipe" bench ops "$output/large.yaml" $gpt2_1558m --set train.micro_batch_size=8 --seconds 0.2 \
-    --json "$output/ops.json"
+    --json "$output/ops.json" || return 1
+  echo "== products tuned"
+  # shellcheck disable=SC2086
+  "$halfpipe" bench ops "$output/large.yaml" $gpt2_1558m --set train.micro_batch_size=8 --seconds 0.2 \
+    --set device.tune=true --json "$output/ops-tuned.json"
 }
 
 attention() { "$(program cuda_attention_bench)"; }
@@ -203,15 +207,21 @@ speed() {
   # shellcheck disable=SC2086
   "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_124m --set train.micro_batch_size=16 \
     --set train.global_batch_size=32 --steps $steps --json "$output/speed-124m.json" || return 1
+  echo "== the same with tuned products"
+  # shellcheck disable=SC2086
+  "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_124m --set train.micro_batch_size=16 \
+    --set train.global_batch_size=32 --steps $steps --set device.tune=true || return 1
   echo "PyTorch, compiled: $(peer --layers 12 --hidden 768 --heads 12 --seq-len 1024 --batch 16 --micro-batches 2 --steps 12 --compile) tok/s"
   echo "== 1558M, 16 sequences of 1024 a step in micro-batches of 4"
   # shellcheck disable=SC2086
   "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_1558m --set train.micro_batch_size=4 \
     --set train.global_batch_size=16 --steps 5 || return 1
-  echo "== 1558M, 16 sequences of 1024 a step in one micro-batch"
-  # shellcheck disable=SC2086
-  "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_1558m --set train.micro_batch_size=16 \
-    --set train.global_batch_size=16 --steps 5 || return 1
+  for tune in false true; do
+    echo "== 1558M, 16 sequences of 1024 a step in one micro-batch; products tuned: $tune"
+    # shellcheck disable=SC2086
+    "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_1558m --set train.micro_batch_size=16 \
+      --set train.global_batch_size=16 --steps 5 --set device.tune=$tune || return 1
+  done
   echo "PyTorch, compiled: $(peer --layers 48 --hidden 1600 --heads 25 --seq-len 1024 --batch 4 --micro-batches 4 --steps 9 --compile) tok/s"
 }
 

@@ -283,6 +283,13 @@ void add_surrounding_keys(std::vector<Key>& keys) {
                 {"device.kind"}, "device.kind cpu",
                 [](const RunConfig& c) { return c.device.kind == "cpu"; }));
   keys.push_back(only_with(
+      flag(
+          "device.tune", field(&RunConfig::device, &DeviceConfig::tune),
+          "measure, before the first step, which of cuBLASLt's algorithms is the quickest for each "
+          "kind of matrix product; false: the first one that it proposes"),
+      {"device.kind"}, "device.kind cuda",
+      [](const RunConfig& c) { return c.device.kind == "cuda"; }));
+  keys.push_back(only_with(
       text_or_null("device.hardware", field(&RunConfig::device, &DeviceConfig::hardware),
                    "hardware profile of modelled devices, a file as those of configs/hardware"),
       {"device.kind"}, "device.kind modelled",

@@ -89,6 +89,7 @@ void write_rank_zero_files(const std::filesystem::path& directory,
                                               .parameter_hash = parameter_hash,
                                               .config = config::to_yaml(job.config),
                                               .data = inputs.data_record});
+  if (inputs.tuned) checkpoint::write_tuned_record(directory, *inputs.tuned);
   files::write_file(directory / kVocabularyName,
                     inputs.dataset->vocabulary.to_json().dump(1) + "\n");
 }

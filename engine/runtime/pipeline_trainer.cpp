@@ -93,10 +93,10 @@ PipelineTrainer::PipelineTrainer(const Job& job,
   reduction_.resize(layout.size());
   squares_ =
       device::Buffer(backend, layout.num_parameters * sizeof(double), device::MemoryKind::kPinned);
-  if (transport.messages_hold_the_device_up()) warm_up();
+  if (transport.messages_hold_the_device_up()) run_every_pass();
 }
 
-void PipelineTrainer::warm_up() {
+void PipelineTrainer::run_every_pass() {
   for (const device::Buffer* tokens : {&tokens_, &targets_}) {
     if (tokens->bytes() == 0) continue;
     backend_.fill_async(tokens->bytes_pointer(), std::byte{0}, tokens->bytes(), *stream_);

@@ -46,6 +46,10 @@ class PipelineTrainer {
   /// in place of what the one before did. Parameters and optimizer state stay.
   void take_new_plan();
 
+  /// Every kind of pass of every chunk once, without messages; waits for them. Gradients and losses
+  /// hold anything afterwards.
+  void run_every_pass();
+
   /// num_threads: that make the values; they are the same for any number.
   void initialise_parameters(std::uint64_t seed, int num_threads);
   /// To be called when anything but a step has set values of parameters().
@@ -88,7 +92,6 @@ class PipelineTrainer {
   void load_batch(const HostBatch& batch);
   /// Adds the two gradients of a tied embedding, after fetching the one that another rank
   /// accumulated.
-  void warm_up();
   void combine_tied_gradients();
   [[nodiscard]] double sum_of_losses(std::int64_t count);
   [[nodiscard]] StepTensors tensors(float loss_scale) const;

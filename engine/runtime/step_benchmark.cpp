@@ -9,6 +9,7 @@
 
 #include "engine/runtime/activity.h"
 #include "engine/runtime/pipeline_trainer.h"
+#include "engine/runtime/tuning.h"
 #include "kernels/core/philox.h"
 
 namespace halfpipe::runtime {
@@ -125,6 +126,9 @@ StepBenchmark benchmark_steps(const Job& job,
   const HostBatch batch = random_batch(job, trainer);
 
   StepBenchmark result;
+  if (job.config.device.tune) {
+    result.tuning = tune(trainer, transport, /*resume_from=*/std::nullopt).report;
+  }
   std::vector<Times> times;
   for (int i = 0; i < steps.warm_up + steps.measured; ++i) {
     publish_activity(transport, i, "waiting for the others");

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "engine/runtime/job.h"
@@ -32,6 +33,7 @@ struct StepBenchmark {
   /// Of the step whose time is nearest to the median, among the first 64; only its passes, span,
   /// makespan and bubbles are filled.
   schedule::Timeline timeline;
+  std::string tuning;  // device.tune: what was measured, lines for a reader; else empty
 
   /// The step whose time is the median, the lower one of two.
   [[nodiscard]] const MeasuredStep& median() const;

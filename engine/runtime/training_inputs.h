@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/checkpoint/trainer_state.h"
+#include "engine/checkpoint/tuned_record.h"
 #include "engine/config/run_config.h"
 #include "engine/data/dataset.h"
 
@@ -22,6 +23,7 @@ struct TrainingInputs {
   std::optional<std::filesystem::path> resume_from;  // a whole checkpoint
   std::vector<std::string> warnings;                 // for the log
   std::int64_t steps_done = 0;                       // by the run that is resumed
+  std::optional<checkpoint::TunedRecord> tuned;      // device.tune: what the ranks agreed on
 };
 
 /// Opens config.data, fills in model.vocab_size where it is auto (0), and checks that both splits

@@ -19,12 +19,17 @@
 #include "engine/runtime/stop_signal.h"
 #include "engine/runtime/training_inputs.h"
 #include "engine/runtime/training_loop.h"
+#include "engine/runtime/tuning.h"
 #include "engine/trace/run_log.h"
 #include "kernels/core/pinning.h"
 
 namespace halfpipe::runtime {
 
 namespace {
+
+void append(std::vector<std::string>& to, const std::vector<std::string>& from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
 
 /// Says what this rank does before its first step.
 void starting(transport::Transport& transport, const char* activity) {
@@ -104,7 +109,7 @@ std::unique_ptr<files::FileLock> prepare_output(TrainingInputs& inputs,
     inputs.steps_done = state.step;
     const std::vector<std::string> notes = check_resume(inputs, state, *inputs.resume_from);
     if (transport.rank() != 0) return;
-    inputs.warnings.insert(inputs.warnings.end(), notes.begin(), notes.end());
+    append(inputs.warnings, notes);
   });
   return lock;
 }
@@ -193,6 +198,14 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   end_if_stopped(transport);
   load_parameters(inputs, initial_model, threads.count, *trainer, transport);
   end_if_stopped(transport);
+  std::string report = start_report(*job, plan_memory(*job, *backend), threads.count);
+  if (inputs.config.device.tune) {
+    Tuning tuning = tune(*trainer, transport, inputs.resume_from);
+    report += tuning.report;
+    inputs.tuned = std::move(tuning.record);
+    if (transport.rank() == 0) append(inputs.warnings, tuning.warnings);
+  }
+  end_if_stopped(transport);
   // Only now: until here ranks wait for one another without moving a byte, for as long as a disk or
   // a plan takes. A rank that dies is noticed all the same.
   transport.set_timeout(inputs.config.debug.timeout_seconds);
@@ -200,7 +213,7 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   std::unique_ptr<TrainingLoop> loop;
   agree(transport,
         [&] { loop = std::make_unique<TrainingLoop>(inputs, *job, *trainer, transport); });
-  loop->begin(start_report(*job, plan_memory(*job, *backend), threads.count));
+  loop->begin(report);
   install_stop_signals();
   loop->run();
 }

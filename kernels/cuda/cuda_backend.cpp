@@ -14,6 +14,7 @@
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/matmul_tuner.h"
 
 namespace halfpipe::cuda {
 namespace {
@@ -49,7 +50,9 @@ int usable_and_current(int device_index) {
 class CudaBackend final : public device::Backend {
  public:
   CudaBackend(int device_index, const CudaOptions& options)
-      : device_index_(usable_and_current(device_index)), ops_(options.sync_kernels) {}
+      : device_index_(usable_and_current(device_index)),
+        ops_(options.sync_kernels),
+        tuner_(ops_.matmul_plans(), device_index) {}
   ~CudaBackend() override { warn_on_cuda_error(cudaSetDevice(device_index_), "cudaSetDevice"); }
 
   [[nodiscard]] std::string_view name() const override { return "cuda"; }
@@ -66,12 +69,14 @@ class CudaBackend final : public device::Backend {
     return std::make_unique<CudaEvent>();
   }
   [[nodiscard]] const ops::Ops& ops() const override { return ops_; }
+  [[nodiscard]] device::Tuner* tuner_or_null() override { return &tuner_; }
   void begin_range(const char* name) override { nvtxRangePushA(name); }
   void end_range() override { nvtxRangePop(); }
 
  private:
   int device_index_;
   CudaOps ops_;
+  MatmulTuner tuner_;
 };
 
 // Both kinds are at least 256-byte aligned, says CUDA's programming guide.

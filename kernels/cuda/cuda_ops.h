@@ -51,6 +51,8 @@ class CudaOps final : public ops::Ops {
   void column_sum(const ops::ColumnSum& args, device::Stream& stream) const override;
   void round_to_bfloat16(const ops::RoundToBFloat16& args, device::Stream& stream) const override;
 
+  [[nodiscard]] MatmulPlans& matmul_plans() { return matmul_plans_; }
+
  private:
   template <typename Enqueue>
   void run(const char* name, device::Stream& stream, const Enqueue& enqueue) const;

@@ -7,12 +7,11 @@
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
 #include "kernels/cuda/cuda_check.h"
+#include "kernels/cuda/matmul_call.h"
+#include "kernels/cuda/matmul_tuner.h"
 
 namespace halfpipe::cuda {
 namespace {
-
-// What cublasLtMatmul asks of its workspace; scratch is aligned to 64 bytes only.
-constexpr std::size_t kWorkspaceAlignment = 256;
 
 bool writes_nothing(const ops::Matmul& args) {
   return args.M == 0 || args.N == 0 || (args.K == 0 && args.accumulate);
@@ -35,16 +34,10 @@ ops::Matmul with_one_zero_term(const ops::Matmul& args, void* zeros, cudaStream_
 }
 
 void multiply(const ops::Matmul& args, void* workspace, MatmulPlans& plans, cudaStream_t stream) {
-  const MatmulKind kind = kind_of(args);
-  MatmulPlan& plan = plans.plan_for(kind);
-  cublasLtMatmulDescOpaque_t operation = describe(kind, args.bias_or_null);
-  const void* const addend_or_null = args.accumulate ? args.c : args.residual_or_null;
-  const float alpha = 1.0F;
-  const float beta = addend_or_null == nullptr ? 0.0F : 1.0F;  // 0: the addend is not read
-  HALFPIPE_CUBLAS_CHECK(
-      cublasLtMatmul(plans.handle(), &operation, &alpha, args.b, &plan.b, args.a, &plan.a, &beta,
-                     addend_or_null == nullptr ? args.c : addend_or_null, &plan.c, args.c, &plan.c,
-                     &plan.algorithm, workspace, kMatmulWorkspaceBytes, stream));
+  const MatmulCall call{args, kind_of(args), workspace, stream};
+  if (plans.wants_measurement(call.kind)) plans.choose(call.kind, find_quickest(call, plans));
+  MatmulPlan& plan = plans.plan_for(call.kind);
+  HALFPIPE_CUBLAS_CHECK(call.enqueue(plans.handle(), plan));
 }
 
 }  // namespace
@@ -58,8 +51,10 @@ void matmul(const ops::Matmul& args, MatmulPlans& plans, cudaStream_t stream) {
   if (writes_nothing(args)) return;
   HALFPIPE_CHECK(args.scratch != nullptr, "a product on the GPU needs scratch");
   const auto address = reinterpret_cast<std::uintptr_t>(args.scratch);
-  std::byte* const workspace = static_cast<std::byte*>(args.scratch) +
-                               (round_up(address, std::uintptr_t{kWorkspaceAlignment}) - address);
+  // Scratch is aligned to 64 bytes only.
+  std::byte* const workspace =
+      static_cast<std::byte*>(args.scratch) +
+      (round_up(address, std::uintptr_t{kMatmulWorkspaceAlignment}) - address);
   if (args.K == 0) {
     multiply(with_one_zero_term(args, workspace + kMatmulWorkspaceBytes, stream), workspace, plans,
              stream);
@@ -71,7 +66,7 @@ void matmul(const ops::Matmul& args, MatmulPlans& plans, cudaStream_t stream) {
 std::size_t matmul_scratch_bytes(const ops::Matmul& args) {
   if (writes_nothing(args)) return 0;
   const std::size_t zeros = args.K == 0 ? num_zeros(args) * size_of(args.dtype) : 0;
-  return kMatmulWorkspaceBytes + kWorkspaceAlignment + zeros;
+  return kMatmulWorkspaceBytes + kMatmulWorkspaceAlignment + zeros;
 }
 
 }  // namespace halfpipe::cuda

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "kernels/core/error.h"
+#include "kernels/cuda/algorithm_text.h"
 
 namespace halfpipe::cuda {
 namespace {
@@ -65,34 +67,41 @@ cublasLtMatmulPreferenceOpaque_t preference_for(const MatmulKind& kind) {
 }
 
 [[noreturn]] void throw_no_algorithm(const MatmulKind& kind, cublasStatus_t status) {
-  throw RuntimeFailure(fmt::format(
-      "cuBLASLt has no algorithm for the {} product [{} x {}{}] [{} x {}{}]{}{}: {}",
-      name_of(kind.dtype), kind.M, kind.K, kind.transpose_a ? ", transposed" : "", kind.K, kind.N,
-      kind.transpose_b ? ", transposed" : "", kind.has_bias ? " with bias" : "",
-      kind.accumulate ? " added to float32" : "", cublasLtGetStatusString(status)));
+  throw RuntimeFailure(fmt::format("cuBLASLt has no algorithm for the product {}: {}",
+                                   name_of(kind), cublasLtGetStatusString(status)));
 }
 
-MatmulPlan make_plan(cublasLtHandle_t handle, const MatmulKind& kind) {
-  const cudaDataType_t type = cuda_type(kind.dtype);
-  MatmulPlan plan{
-      .a = kind.transpose_a ? row_major(type, kind.K, kind.M) : row_major(type, kind.M, kind.K),
-      .b = kind.transpose_b ? row_major(type, kind.N, kind.K) : row_major(type, kind.K, kind.N),
-      .c = row_major(kind.accumulate ? CUDA_R_32F : type, kind.M, kind.N),
-      .algorithm = {}};
-  // Of the bias, the search reads only how its address is aligned (cublasLt.h).
+/// For questions about a kind: of the bias, cuBLASLt reads only how its address is aligned
+/// (cublasLt.h).
+cublasLtMatmulDescOpaque_t describe_without_operands(const MatmulKind& kind) {
   alignas(2 * kWidestAccessBytes) static const std::byte place[2 * kWidestAccessBytes]{};
-  cublasLtMatmulDescOpaque_t operation = describe(kind, place + kind.bias_alignment);
-  cublasLtMatmulPreferenceOpaque_t preference = preference_for(kind);
-  cublasLtMatmulHeuristicResult_t best{};
-  int num_found = 0;
-  const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(handle, &operation, &plan.b, &plan.a, &plan.c, &plan.c,
-                                     &preference, /*requestedAlgoCount=*/1, &best, &num_found);
-  if (status != CUBLAS_STATUS_SUCCESS) throw_no_algorithm(kind, status);
-  if (num_found == 0) throw_no_algorithm(kind, CUBLAS_STATUS_NOT_SUPPORTED);
-  if (best.state != CUBLAS_STATUS_SUCCESS) throw_no_algorithm(kind, best.state);
-  plan.algorithm = best.algo;
-  return plan;
+  return describe(kind, place + kind.bias_alignment);
+}
+
+MatmulPlan lay_out(const MatmulKind& kind) {
+  const cudaDataType_t type = cuda_type(kind.dtype);
+  return {.a = kind.transpose_a ? row_major(type, kind.K, kind.M) : row_major(type, kind.M, kind.K),
+          .b = kind.transpose_b ? row_major(type, kind.N, kind.K) : row_major(type, kind.K, kind.N),
+          .c = row_major(kind.accumulate ? CUDA_R_32F : type, kind.M, kind.N),
+          .algorithm = {}};
+}
+
+/// The chosen algorithm, when the library takes it and it does with the workspace that there is.
+cublasLtMatmulAlgo_t check_choice(cublasLtHandle_t handle,
+                                  const MatmulKind& kind,
+                                  MatmulPlan& plan,
+                                  const device::TunedChoice& choice) {
+  const cublasLtMatmulAlgo_t algorithm = algorithm_from_text(choice.algorithm);
+  cublasLtMatmulDescOpaque_t operation = describe_without_operands(kind);
+  cublasLtMatmulHeuristicResult_t result{};
+  const cublasStatus_t status = cublasLtMatmulAlgoCheck(handle, &operation, &plan.b, &plan.a,
+                                                        &plan.c, &plan.c, &algorithm, &result);
+  if (status != CUBLAS_STATUS_SUCCESS || result.workspaceSize > kMatmulWorkspaceBytes) {
+    throw RuntimeFailure(fmt::format(
+        "cuBLASLt refuses the algorithm that was chosen for the product {}: {}", name_of(kind),
+        status != CUBLAS_STATUS_SUCCESS ? cublasLtGetStatusString(status) : "too much workspace"));
+  }
+  return algorithm;
 }
 
 }  // namespace
@@ -113,6 +122,14 @@ MatmulKind kind_of(const ops::Matmul& args) {
           .bias_alignment = alignment_of(args.bias_or_null)};
 }
 
+std::string name_of(const MatmulKind& kind) {
+  return fmt::format("{} [{} x {}{}] [{} x {}{}]{}{}, aligned to {}, {}, {}, {} bytes",
+                     name_of(kind.dtype), kind.M, kind.K, kind.transpose_a ? ", transposed" : "",
+                     kind.K, kind.N, kind.transpose_b ? ", transposed" : "",
+                     kind.has_bias ? " with bias" : "", kind.accumulate ? " added to float32" : "",
+                     kind.a_alignment, kind.b_alignment, kind.c_alignment, kind.bias_alignment);
+}
+
 cublasLtMatmulDescOpaque_t describe(const MatmulKind& kind, const void* bias_or_null) {
   cublasLtMatmulDescOpaque_t operation{};
   // Not the TF32 types: float32 products keep all bits of their operands.
@@ -126,12 +143,63 @@ cublasLtMatmulDescOpaque_t describe(const MatmulKind& kind, const void* bias_or_
   return operation;
 }
 
+std::vector<cublasLtMatmulAlgo_t> find_algorithms(cublasLtHandle_t handle,
+                                                  const MatmulKind& kind,
+                                                  MatmulPlan& plan,
+                                                  int most) {
+  cublasLtMatmulDescOpaque_t operation = describe_without_operands(kind);
+  cublasLtMatmulPreferenceOpaque_t preference = preference_for(kind);
+  std::vector<cublasLtMatmulHeuristicResult_t> found(static_cast<std::size_t>(most));
+  int num_found = 0;
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoGetHeuristic(handle, &operation, &plan.b, &plan.a, &plan.c, &plan.c,
+                                     &preference, most, found.data(), &num_found);
+  if (status != CUBLAS_STATUS_SUCCESS) throw_no_algorithm(kind, status);
+  found.resize(static_cast<std::size_t>(num_found));
+  std::vector<cublasLtMatmulAlgo_t> algorithms;
+  for (const cublasLtMatmulHeuristicResult_t& each : found) {
+    if (each.state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(each.algo);
+  }
+  if (algorithms.empty()) {
+    throw_no_algorithm(kind, found.empty() ? CUBLAS_STATUS_NOT_SUPPORTED : found.front().state);
+  }
+  return algorithms;
+}
+
 MatmulPlan& MatmulPlans::plan_for(const MatmulKind& kind) {
   const std::lock_guard lock(mutex_);
   const auto found = plans_.find(kind);
   if (found != plans_.end()) return found->second;
   if (!handle_) handle_.emplace();
-  return plans_.emplace(kind, make_plan(handle_->get(), kind)).first->second;
+  MatmulPlan plan = lay_out(kind);
+  const auto choice = choices_.find(name_of(kind));
+  plan.algorithm = choice == choices_.end()
+                       ? find_algorithms(handle_->get(), kind, plan, /*most=*/1).front()
+                       : check_choice(handle_->get(), kind, plan, choice->second);
+  return plans_.emplace(kind, plan).first->second;
+}
+
+void MatmulPlans::use(device::TunedChoices choices) {
+  const std::lock_guard lock(mutex_);
+  choices_ = std::move(choices);
+  plans_.clear();
+}
+
+device::TunedChoices MatmulPlans::choices() const {
+  const std::lock_guard lock(mutex_);
+  return choices_;
+}
+
+bool MatmulPlans::wants_measurement(const MatmulKind& kind) const {
+  if (!measuring_) return false;
+  const std::lock_guard lock(mutex_);
+  return !choices_.contains(name_of(kind));
+}
+
+void MatmulPlans::choose(const MatmulKind& kind, const device::TunedChoice& choice) {
+  const std::lock_guard lock(mutex_);
+  choices_[name_of(kind)] = choice;
+  plans_.erase(kind);
 }
 
 }  // namespace halfpipe::cuda

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "kernels/device/stream.h"
+#include "kernels/device/tuner.h"
 
 namespace halfpipe::ops {
 class Ops;
@@ -42,6 +43,9 @@ class Backend {
   [[nodiscard]] virtual std::unique_ptr<Stream> make_stream(std::string_view label) = 0;
   [[nodiscard]] virtual std::unique_ptr<Event> make_event() = 0;
   [[nodiscard]] virtual const ops::Ops& ops() const = 0;
+
+  /// Null: every operation is computed in one way.
+  [[nodiscard]] virtual Tuner* tuner_or_null() { return nullptr; }
 
   /// For profilers: what this thread does until end_range() has a name, e.g. "forward of
   /// micro-batch 3 on stage 1". Ranges nest.

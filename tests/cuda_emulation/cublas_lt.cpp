@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // cuBLASLt on the host. Refuses what does not fit together, an algorithm chosen for another product
-// or with more alignment than the operands have; overwrites the workspace, as a GPU may.
+// or with more alignment than the operands have; overwrites the workspace, as a GPU may. It has
+// several algorithms for each product, which differ in their bits: number i adds the sum over K in
+// i + 1 parts. With HALFPIPE_EMULATION_QUICK_ALGORITHM=i in the environment, all others are slow.
 #include <cublasLt.h>
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
+#include <cstdlib>
 #include <cstring>
+#include <string>
+#include <thread>
 
 #include "tests/cuda_emulation/matrix_product.h"
 #include "tests/cuda_emulation/memory.h"
@@ -17,6 +23,9 @@ namespace halfpipe::cuda_emulation {
 namespace {
 
 constexpr std::size_t kWorkspaceAlignment = 256;
+constexpr int kNumAlgorithms = 3;
+/// Longer than any product of a test takes.
+constexpr std::chrono::milliseconds kSlowness{2};
 /// Of each end of the workspace: enough to be seen, and quick.
 constexpr std::size_t kOverwrittenBytes = 4096;
 
@@ -49,7 +58,13 @@ struct Algorithm {
   std::uint32_t c_alignment;
   std::uint32_t d_alignment;
   std::uint64_t bias_alignment;
+  std::int64_t number;
 };
+
+bool is_slow(std::int64_t algorithm) {
+  const char* const quick_or_null = std::getenv("HALFPIPE_EMULATION_QUICK_ALGORITHM");
+  return quick_or_null != nullptr && std::to_string(algorithm) != quick_or_null;
+}
 
 template <typename T, typename Opaque>
 T unwrap(const Opaque* opaque) {
@@ -174,6 +189,10 @@ const char* cublasLtGetStatusString(cublasStatus_t status) {
   return status == CUBLAS_STATUS_SUCCESS ? "success" : cublasLtGetStatusName(status);
 }
 
+std::size_t cublasLtGetVersion() {
+  return 0;
+}
+
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   *handle = new cublasLtContext;
   return CUBLAS_STATUS_SUCCESS;
@@ -280,12 +299,34 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t /*handle*/,
   if (status != CUBLAS_STATUS_SUCCESS) return status;
   if (num_requested < 1) return CUBLAS_STATUS_INVALID_VALUE;
   const auto p = unwrap<Preference>(preference);
-  results[0] = {};
-  results[0].workspaceSize = p.workspace_bytes;
-  wrap(&results[0].algo,
-       Algorithm{digest(what, layouts), p.workspace_bytes, p.a_alignment, p.b_alignment,
-                 p.c_alignment, p.d_alignment, alignment_of(what.bias)});
-  *num_found = 1;
+  *num_found = std::min(num_requested, kNumAlgorithms);
+  for (int i = 0; i < *num_found; ++i) {
+    results[i] = {};
+    results[i].workspaceSize = p.workspace_bytes;
+    wrap(&results[i].algo,
+         Algorithm{digest(what, layouts), p.workspace_bytes, p.a_alignment, p.b_alignment,
+                   p.c_alignment, p.d_alignment, alignment_of(what.bias), i});
+  }
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t /*handle*/,
+                                       cublasLtMatmulDesc_t operation,
+                                       cublasLtMatrixLayout_t a,
+                                       cublasLtMatrixLayout_t b,
+                                       cublasLtMatrixLayout_t c,
+                                       cublasLtMatrixLayout_t d,
+                                       const cublasLtMatmulAlgo_t* algorithm,
+                                       cublasLtMatmulHeuristicResult_t* result) {
+  const auto what = unwrap<Operation>(operation);
+  const Layouts layouts = layouts_of(a, b, c, d);
+  const cublasStatus_t status = check(what, layouts);
+  if (status != CUBLAS_STATUS_SUCCESS) return status;
+  const auto chosen = unwrap<Algorithm>(algorithm);
+  if (chosen.product != digest(what, layouts)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  *result = {};
+  result->algo = *algorithm;
+  result->workspaceSize = chosen.workspace_bytes;
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -310,6 +351,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t /*handle*/,
   const cublasStatus_t status = check(what, of);
   if (status != CUBLAS_STATUS_SUCCESS) return status;
   const bool has_bias = what.epilogue == CUBLASLT_EPILOGUE_BIAS;
+  std::int64_t number = 0;
   if (algorithm != nullptr) {
     const auto chosen = unwrap<Algorithm>(algorithm);
     if (chosen.product != digest(what, of) || workspace_bytes < chosen.workspace_bytes ||
@@ -318,6 +360,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t /*handle*/,
         (has_bias && !is_aligned(what.bias, chosen.bias_alignment))) {
       return CUBLAS_STATUS_INVALID_VALUE;
     }
+    number = chosen.number;
   }
   if (workspace_bytes > 0 && !is_aligned(workspace, kWorkspaceAlignment)) {
     return CUBLAS_STATUS_INVALID_VALUE;
@@ -334,7 +377,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t /*handle*/,
                               what.transpose_a == CUBLAS_OP_T,
                               what.transpose_b == CUBLAS_OP_T,
                               *static_cast<const float*>(alpha),
-                              *static_cast<const float*>(beta)};
+                              *static_cast<const float*>(beta),
+                              static_cast<int>(number) + 1};
   static_cast<void>(check_range(a, bytes_of(of.a), "cublasLtMatmul"));
   static_cast<void>(check_range(b, bytes_of(of.b), "cublasLtMatmul"));
   static_cast<void>(check_range(d, bytes_of(of.d), "cublasLtMatmul"));
@@ -343,6 +387,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t /*handle*/,
   enqueue(stream, "cublasLtMatmul", [=] {
     if (workspace_bytes > 0) overwrite(workspace, workspace_bytes);
     run(product);
+    if (is_slow(number)) std::this_thread::sleep_for(kSlowness);
   });
   return CUBLAS_STATUS_SUCCESS;
 }

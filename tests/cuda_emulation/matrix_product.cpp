@@ -36,12 +36,18 @@ void run(const MatrixProduct& p) {
   const std::vector<float> a = unpack(p.a, p.of_a, p.transpose_a);  // [K, M], m fastest
   const std::vector<float> b = unpack(p.b, p.of_b, p.transpose_b);  // [N, K], k fastest
   std::vector<float> sums(M);
+  std::vector<float> part(M);
+  const auto num_parts = static_cast<std::size_t>(p.num_parts);
   for (std::size_t n = 0; n < N; ++n) {
     sums.assign(M, 0.0F);
-    for (std::size_t k = 0; k < K; ++k) {
-      const float factor = b[n * K + k];
-      const float* column = &a[k * M];
-      for (std::size_t m = 0; m < M; ++m) sums[m] += column[m] * factor;
+    for (std::size_t i = 0; i < num_parts; ++i) {
+      part.assign(M, 0.0F);
+      for (std::size_t k = K * i / num_parts; k < K * (i + 1) / num_parts; ++k) {
+        const float factor = b[n * K + k];
+        const float* column = &a[k * M];
+        for (std::size_t m = 0; m < M; ++m) part[m] += column[m] * factor;
+      }
+      for (std::size_t m = 0; m < M; ++m) sums[m] += part[m];
     }
     for (std::size_t m = 0; m < M; ++m) {
       const auto in_c =

@@ -18,7 +18,8 @@ struct Matrix {
   friend bool operator==(const Matrix&, const Matrix&) = default;
 };
 
-/// d = alpha op(a) op(b) + beta c, plus the bias of each row. Sums in float32, over k upwards.
+/// d = alpha op(a) op(b) + beta c, plus the bias of each row. Sums in float32: those of `num_parts`
+/// ranges of k, each over k upwards, then the sum of those.
 struct MatrixProduct {
   void* d;
   const void* a;
@@ -33,6 +34,7 @@ struct MatrixProduct {
   bool transpose_b;
   float alpha;
   float beta;
+  int num_parts;
 };
 
 void run(const MatrixProduct& product);

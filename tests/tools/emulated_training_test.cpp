@@ -2,6 +2,7 @@
 // Training on emulated GPUs (tests/cuda_emulation), processes under mpirun: the losses of the CPU
 // backend; the same bits under schedules of every shape, on 1, 2 and 4 ranks, and in other orders
 // of threads and streams.
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -119,6 +120,28 @@ TEST_F(EmulatedTraining, HasTheSameBitsWhenEachOperationIsWaitedFor) {
   EXPECT_EQ(usual.out.find("each operation waited for"), std::string::npos);
   EXPECT_NE(waiting.out.find("each operation waited for"), std::string::npos);
   expect_same_run(read_metrics(path("usual")), read_metrics(path("waiting")));
+}
+// Ranks measure, and each finds another algorithm the quickest: only what they agreed on, kept in
+// the checkpoint, leads to the same bits when other ranks go on from it.
+TEST_F(EmulatedTraining, TakesTheSameTunedProductsOnAllRanksAndWhenItGoesOn) {
+  const Arguments tuned = {"device.tune=true"};
+  const Metrics untuned = on_gpus(1, {"train.steps=2"}, "untuned");
+  const std::string emulated = program;
+  program = path("by_rank.sh");
+  write("by_rank.sh",
+        "#!/bin/sh\nHALFPIPE_EMULATION_QUICK_ALGORITHM=$((OMPI_COMM_WORLD_RANK + 1)) exec " +
+            emulated + " \"$@\"\n");
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  const Metrics two =
+      on_gpus(2, tuned + Arguments{"train.steps=2", "output.checkpoint_every=1"}, "two");
+  EXPECT_NE(two.parameter_hash, untuned.parameter_hash);
+  const CommandResult one =
+      run_mpi(1, train(tuned + Arguments{"train.steps=2", "device.kind=cuda", "output.dir=one",
+                                         "parallel.pipeline=1"}) +
+                     Arguments{"--resume", path("two/checkpoints/step-00000001")});
+  EXPECT_TRUE(succeeded(one));
+  EXPECT_NE(one.out.find("kinds of matrix products"), std::string::npos);
+  EXPECT_EQ(read_metrics(path("one")).parameter_hash, two.parameter_hash);
 }
 TEST_F(EmulatedTraining, HasTheSameBitsUnderSchedulesAndOrdersInBFloat16) {
   expect_same_bits("bf16", {{"1f1b", 4}, {"v-zb", 2}, {"v-half", 4}}, {"reverse", "shuffled:6"});

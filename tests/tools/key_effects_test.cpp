@@ -238,7 +238,8 @@ const std::set<std::string> kNoEffectYet = {
 /// Modelled devices train nothing: bench_command_test shows what these change.
 const std::set<std::string> kSeenByBench = {"device.kind", "device.hardware"};
 /// emulated_training_test shows what it changes.
-const std::set<std::string> kSeenOnGpus = {"parallel.transport", "debug.sync_kernels"};
+const std::set<std::string> kSeenOnGpus = {"parallel.transport", "debug.sync_kernels",
+                                           "device.tune"};
 /// What it changes needs a rank that stands still.
 const std::string kTimeout = "debug.timeout_seconds";
 

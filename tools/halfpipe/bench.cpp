@@ -143,6 +143,8 @@ void bench_rank(const Options& options, transport::Transport& carrier) {
   for (const ScheduleChoice& choice : choices) {
     if (transport.rank() == 0) fmt::print(stderr, "bench: {}\n", choice.text);
     report.schedules.push_back(bench_schedule(config, choice, options.steps, transport));
+    const auto& measured = report.schedules.back().measured;
+    if (transport.rank() == 0 && measured) fmt::print(stderr, "{}", measured->tuning);
   }
   runtime::agree(transport, [&] {
     if (transport.rank() == 0) write_report(options, report);

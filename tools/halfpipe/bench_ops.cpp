@@ -84,6 +84,10 @@ OpsReport measure(const Options& options, config::RunConfig config) {
   const runtime::RankThreads threads = runtime::own_threads(config.device);
   const std::unique_ptr<device::Backend> backend = make_backend(config, threads, 0);
   const std::unique_ptr<device::Stream> stream = backend->make_stream("operations");
+  if (config.device.tune) {
+    HALFPIPE_CHECK(backend->tuner_or_null() != nullptr, "device.tune without anything to choose");
+    backend->tuner_or_null()->begin_measuring();  // each operation is met once before it is timed
+  }
   OpsReport report{
       shape_of(config), config.device.kind, threads.count, options.seconds, {}, {}, {}};
   report.ceilings =

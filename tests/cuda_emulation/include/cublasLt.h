@@ -90,6 +90,7 @@ struct cublasLtMatmulHeuristicResult_t {
   int reserved[4];
 };
 
+std::size_t cublasLtGetVersion();
 const char* cublasLtGetStatusName(cublasStatus_t status);
 const char* cublasLtGetStatusString(cublasStatus_t status);
 
@@ -123,6 +124,14 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle,
                                               int num_requested,
                                               cublasLtMatmulHeuristicResult_t results[],
                                               int* num_found);
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle,
+                                       cublasLtMatmulDesc_t operation,
+                                       cublasLtMatrixLayout_t a,
+                                       cublasLtMatrixLayout_t b,
+                                       cublasLtMatrixLayout_t c,
+                                       cublasLtMatrixLayout_t d,
+                                       const cublasLtMatmulAlgo_t* algorithm,
+                                       cublasLtMatmulHeuristicResult_t* result);
 /// D = alpha op(A) op(B) + beta C, plus the bias of each row; all column-major. C is not read when
 /// beta is zero. D may be C.
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle,
