@@ -108,11 +108,11 @@ schedule: {name: 1f1b}
 device: {kind: cuda}
 YAML
 
-# Trains the small model: NAME KIND PRECISION RANKS SCHEDULE; leaves NAME.losses and prints the parameters' hash.
+# Trains the small model: NAME KIND PRECISION RANKS SCHEDULE [SETTING]; leaves NAME.losses and prints the parameters' hash.
 train_small() {
   rm -rf "$output/run"
   "$halfpipe" train "$output/small.yaml" --local-ranks "$4" --set device.kind="$2" --set train.precision="$3" \
-    --set parallel.pipeline="$4" --set schedule.name="$5" --set output.dir="$output/run" >"$output/$1.log" 2>&1 || { tail -n 5 "$output/$1.log" && return 1; }
+    --set parallel.pipeline="$4" --set schedule.name="$5" ${6:+--set "$6"} --set output.dir="$output/run" >"$output/$1.log" 2>&1 || { tail -n 5 "$output/$1.log" && return 1; }
   grep '"event":"train"' "$output/run/metrics.jsonl" | sed 's/.*"loss":\([^,]*\).*/\1/' >"$output/$1.losses"
   grep -o '"parameter_hash":"[^"]*"' "$output/run/metrics.jsonl" | tail -n 1
 }
@@ -124,8 +124,9 @@ difference() {
 
 train() {
   local failed=0
-  local schedules="1f1b:1 1f1b:4 gpipe:4 zb-1p:4 v-half:4 v-zb:4 v-min:2"
-  [ "$quick" = no ] || schedules="1f1b:1 1f1b:4 v-half:2 v-zb:4"
+  local graphs=device.cuda_graphs=true
+  local schedules="1f1b:1 1f1b:4 gpipe:4 zb-1p:4 v-half:4 v-zb:4 v-min:2 1f1b:1:$graphs v-zb:4:$graphs"
+  [ "$quick" = no ] || schedules="1f1b:1 1f1b:4 v-half:2 v-zb:4 v-half:4:$graphs"
   for precision in float32 bf16; do
     local first=""
     # Orders of sums differ between the devices, and training amplifies that: ten and three times what an H100 showed.
@@ -133,9 +134,10 @@ train() {
     [ "$precision" = float32 ] || bound=2e-2
     train_small "cpu-$precision" cpu "$precision" 1 1f1b || failed=1
     for each in $schedules; do
-      local name=cuda-$precision-${each/:/-}
-      local hash
-      hash=$(train_small "$name" cuda "$precision" "${each#*:}" "${each%:*}") || { echo "$name: failed: $hash" && failed=1 && continue; }
+      local name=cuda-$precision-${each//[:=]/-}
+      local hash schedule ranks setting
+      IFS=: read -r schedule ranks setting <<<"$each"
+      hash=$(train_small "$name" cuda "$precision" "$ranks" "$schedule" "$setting") || { echo "$name: failed: $hash" && failed=1 && continue; }
       [ -n "$first" ] || first=$hash
       local same=same
       [ "$hash" = "$first" ] || { same=DIFFERENT && failed=1; }
@@ -207,10 +209,18 @@ speed() {
   # shellcheck disable=SC2086
   "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_124m --set train.micro_batch_size=16 \
     --set train.global_batch_size=32 --steps $steps --json "$output/speed-124m.json" || return 1
-  echo "== the same with tuned products"
-  # shellcheck disable=SC2086
-  "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_124m --set train.micro_batch_size=16 \
-    --set train.global_batch_size=32 --steps $steps --set device.tune=true || return 1
+  for setting in device.tune=true device.cuda_graphs=true; do
+    echo "== the same with $setting"
+    # shellcheck disable=SC2086
+    "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_124m --set train.micro_batch_size=16 \
+      --set train.global_batch_size=32 --steps $steps --set $setting || return 1
+  done
+  for graphs in false true; do
+    echo "== 124M, 32 sequences of 1024 a step in micro-batches of 1; device.cuda_graphs: $graphs"
+    # shellcheck disable=SC2086
+    "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_124m --set train.micro_batch_size=1 \
+      --set train.global_batch_size=32 --steps $steps --set device.cuda_graphs=$graphs || return 1
+  done
   echo "PyTorch, compiled: $(peer --layers 12 --hidden 768 --heads 12 --seq-len 1024 --batch 16 --micro-batches 2 --steps 12 --compile) tok/s"
   echo "== 1558M, 16 sequences of 1024 a step in micro-batches of 4"
   # shellcheck disable=SC2086

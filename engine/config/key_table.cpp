@@ -283,6 +283,12 @@ void add_surrounding_keys(std::vector<Key>& keys) {
                 {"device.kind"}, "device.kind cpu",
                 [](const RunConfig& c) { return c.device.kind == "cpu"; }));
   keys.push_back(only_with(
+      flag("device.cuda_graphs", field(&RunConfig::device, &DeviceConfig::cuda_graphs),
+           "record each pass once as a CUDA graph and enqueue it in one call: less work for the "
+           "host, more memory on the device"),
+      {"device.kind"}, "device.kind cuda",
+      [](const RunConfig& c) { return c.device.kind == "cuda"; }));
+  keys.push_back(only_with(
       flag(
           "device.tune", field(&RunConfig::device, &DeviceConfig::tune),
           "measure, before the first step, which of cuBLASLt's algorithms is the quickest for each "

@@ -63,6 +63,7 @@ struct DeviceConfig {
   std::string kind = "cpu";                // cpu | modelled
   int threads_per_rank = 0;                // 0 = auto: CPUs that the rank may use / ranks on them
   bool pin_threads = false;                // keep each thread on a CPU of its own
+  bool cuda_graphs = false;                // enqueue each pass in one call
   bool tune = false;                       // measure which algorithms are the quickest
   std::string hardware;                    // of modelled devices: path of a hardware profile
   std::optional<HardwareProfile> profile;  // what that file says, once it is read

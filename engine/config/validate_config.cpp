@@ -40,6 +40,13 @@ Finding hardware(const RunConfig& config) {
                    "configs/hardware/a100-80g.yaml"};
 }
 
+Finding waiting(const RunConfig& config) {
+  if (!config.device.cuda_graphs || !config.debug.sync_kernels) return std::nullopt;
+  return Violation{{"device.cuda_graphs", "debug.sync_kernels"},
+                   "device.cuda_graphs and debug.sync_kernels are both true: operations of a graph "
+                   "cannot be waited for one by one"};
+}
+
 Finding corpus(const RunConfig& config) {
   const data::DataConfig& data = config.data;
   const bool shards = !data.train_shards.empty() || !data.validation_shards.empty();
@@ -240,9 +247,9 @@ Finding plan_size(const RunConfig& config) {
 std::optional<Violation> find_violation(const RunConfig& config,
                                         std::span<const std::string> meant_anyway) {
   // Single keys first: the others divide by sizes that are known to be positive then.
-  constexpr std::array kRules{single_keys, hardware,     heads,     corpus,
-                              vocabulary,  evaluation,   batch,     learning_rate,
-                              stages,      memory_limit, plan_size, replanning};
+  constexpr std::array kRules{single_keys, hardware,   heads,         corpus, vocabulary,
+                              evaluation,  batch,      learning_rate, stages, memory_limit,
+                              plan_size,   replanning, waiting};
   for (const auto rule : kRules) {
     if (Finding violation = rule(config)) return violation;
   }

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "kernels/core/align.h"
@@ -57,6 +58,14 @@ class LiveBytes {
   [[nodiscard]] std::size_t current() const { return current_; }
   [[nodiscard]] std::size_t peak() const { return peak_; }
   void reset_peak() { peak_ = current_; }
+
+  /// What a piece of work does to the count, so that the same work counts again without being done.
+  struct Change {
+    std::size_t rise = 0;    // of the peak above where the work began
+    std::ptrdiff_t net = 0;  // from where it began to where it ended
+  };
+  [[nodiscard]] Change change_by(const std::function<void()>& work);
+  void apply(const Change& change);
 
  private:
   std::size_t current_ = 0;

@@ -83,7 +83,7 @@ void Executor::run(const schedule::Plan& plan, const StepTensors& tensors, std::
       const transport::RankStatus status = status_of(plan, i, step);
       transport_.publish(status);
       const ProfilerRange range(backend_, status.text);
-      execute(plan, program.instructions[i], tensors);
+      execute(plan, i, tensors);
       stream_.record(*marks_[i]);
     }
   } catch (...) {
@@ -110,16 +110,46 @@ void Executor::warm_up(const schedule::Plan& plan, const StepTensors& tensors) {
   }
 }
 
-void Executor::execute(const schedule::Plan& plan,
-                       const schedule::Instruction& instruction,
-                       const StepTensors& tensors) {
+PassKey Executor::key_of(const schedule::Instruction& instruction,
+                         const schedule::RankPlan& program) const {
+  const schedule::SavedSlot& slot = program.saved[static_cast<std::size_t>(instruction.saved_slot)];
+  const model::StageLayers& layers = model_.stage(instruction.chunk).layers();
+  return {.kind = instruction.kind,
+          .chunk = instruction.chunk,
+          .input_buffer = instruction.input_buffer,
+          .output_buffer = instruction.output_buffer,
+          .forward_to_backward_input_offset = slot.forward_to_backward_input_offset,
+          .forward_to_backward_weight_offset = slot.forward_to_backward_weight_offset,
+          .backward_input_to_backward_weight_offset = slot.backward_input_to_backward_weight_offset,
+          .micro_batch = layers.has_embedding || layers.has_head ? instruction.micro_batch : 0};
+}
+
+void Executor::record_passes(const StepTensors& tensors) {
+  const schedule::RankPlan& program = job_.training.ranks[static_cast<std::size_t>(pipeline_rank_)];
+  recorded_ = {};
+  recorded_tensors_ = tensors;
+  for (std::size_t i = 0; i < program.instructions.size(); ++i) {
+    const schedule::Instruction& instruction = program.instructions[i];
+    if (instruction.message != schedule::kNone) continue;
+    recorded_.add(i, key_of(instruction, program), backend_, stream_, live_,
+                  [&] { run_pass(instruction, program, tensors, /*forward_only=*/false); });
+  }
+  HALFPIPE_CHECK(live_.current() == 0, "the passes of a step left saved tensors alive");
+}
+
+void Executor::execute(const schedule::Plan& plan, std::size_t index, const StepTensors& tensors) {
   using enum schedule::OpKind;
+  const schedule::RankPlan& program = plan.ranks[static_cast<std::size_t>(pipeline_rank_)];
+  const schedule::Instruction& instruction = program.instructions[index];
   switch (instruction.kind) {  // no default: -Wswitch finds a missing kind
     case kForward:
     case kBackwardInput:
     case kBackwardWeight:
-      run_pass(instruction, plan.ranks[static_cast<std::size_t>(pipeline_rank_)], tensors,
-               plan.forward_only);
+      if (&plan == &job_.training && recorded_.enqueue(index, stream_, live_)) {
+        HALFPIPE_CHECK(tensors == recorded_tensors_, "a step on other tensors than were recorded");
+        break;
+      }
+      run_pass(instruction, program, tensors, plan.forward_only);
       break;
     case kPostRecv:
       links_.post_recv(plan, instruction);

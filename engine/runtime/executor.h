@@ -9,6 +9,7 @@
 #include "engine/model/saved_tensors.h"
 #include "engine/runtime/message_links.h"
 #include "engine/runtime/rank_model.h"
+#include "engine/runtime/recorded_passes.h"
 #include "kernels/device/arena.h"
 
 namespace halfpipe::runtime {
@@ -27,6 +28,8 @@ struct StepTensors {
   const std::int32_t* targets;  // [m, B, T]
   float* losses;                // [m, B, T]
   float loss_scale;             // of the gradient; 0 in evaluation
+
+  friend bool operator==(const StepTensors&, const StepTensors&) = default;
 };
 
 class Executor {
@@ -47,6 +50,11 @@ class Executor {
   /// use alone, loading code for example. Afterwards gradients and losses hold anything.
   void warm_up(const schedule::Plan& plan, const StepTensors& tensors);
 
+  /// Records the passes of the job's training plan (device::Backend::record): run() then enqueues
+  /// each in one call. After warm_up; `tensors` are those of every step from then on.
+  void record_passes(const StepTensors& tensors);
+  [[nodiscard]] std::size_t num_recordings() const { return recorded_.num_recordings(); }
+
   /// Reads the device's times of the last run, one per instruction of this rank's program, counted
   /// from `origin`, which was recorded before. The stream must have been synchronised since.
   void read_times(const device::Event& origin);
@@ -66,12 +74,12 @@ class Executor {
                 const schedule::RankPlan& program,
                 const StepTensors& tensors,
                 bool forward_only);
+  [[nodiscard]] PassKey key_of(const schedule::Instruction& instruction,
+                               const schedule::RankPlan& program) const;
   [[nodiscard]] model::SavedTensors saved_tensors(const schedule::Instruction& instruction,
                                                   const schedule::RankPlan& program);
-  /// What one instruction does, without its marks.
-  void execute(const schedule::Plan& plan,
-               const schedule::Instruction& instruction,
-               const StepTensors& tensors);
+  /// What one instruction of this rank does, without its marks.
+  void execute(const schedule::Plan& plan, std::size_t index, const StepTensors& tensors);
   [[nodiscard]] transport::RankStatus status_of(const schedule::Plan& plan,
                                                 std::size_t index,
                                                 std::int64_t step) const;
@@ -87,6 +95,8 @@ class Executor {
   device::Buffer workspace_memory_;
   device::Arena workspace_;
   model::LiveBytes live_;
+  RecordedPasses recorded_;  // of job_.training
+  StepTensors recorded_tensors_{};
   std::unique_ptr<device::Event> begin_;               // of the last run
   std::vector<std::unique_ptr<device::Event>> marks_;  // after each instruction
   std::size_t num_instructions_ = 0;                   // of the last run

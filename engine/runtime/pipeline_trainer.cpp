@@ -101,8 +101,15 @@ void PipelineTrainer::run_every_pass() {
     if (tokens->bytes() == 0) continue;
     backend_.fill_async(tokens->bytes_pointer(), std::byte{0}, tokens->bytes(), *stream_);
   }
-  executor_->warm_up(job_.training, tensors(1.0F));
+  executor_->warm_up(job_.training, training_tensors());
   stream_->synchronize();
+}
+
+void PipelineTrainer::record_passes() {
+  if (!job_.config.device.cuda_graphs) return;
+  run_every_pass();
+  executor_->record_passes(training_tensors());
+  records_passes_ = true;
 }
 
 void PipelineTrainer::take_new_plan() {
@@ -110,6 +117,7 @@ void PipelineTrainer::take_new_plan() {
   executor_.reset();  // before its memory is taken anew
   executor_ =
       std::make_unique<Executor>(job_, transport_.rank(), model_, backend_, transport_, *stream_);
+  if (records_passes_) executor_->record_passes(training_tensors());
 }
 
 void PipelineTrainer::initialise_parameters(std::uint64_t seed, int num_threads) {
@@ -142,6 +150,10 @@ StepTensors PipelineTrainer::tensors(float loss_scale) const {
   return {tokens_.as<std::int32_t>(), targets_.as<std::int32_t>(), losses_.as<float>(), loss_scale};
 }
 
+StepTensors PipelineTrainer::training_tensors() const {
+  return tensors(static_cast<float>(1.0 / static_cast<double>(model_.tokens_per_step())));
+}
+
 double PipelineTrainer::sum_of_losses(std::int64_t count) {
   if (!model_.has_last_stage()) return 0.0;
   transport_.synchronize(*stream_);  // the copy to memory that is not pinned waits, too: unwatched
@@ -163,7 +175,7 @@ StepResult PipelineTrainer::step(std::int64_t step,
     backend_.fill_async(gradients.bytes_pointer(), std::byte{0}, gradients.bytes(), *stream_);
   }
   const auto tokens = static_cast<double>(model_.tokens_per_step());
-  executor_->run(job_.training, tensors(static_cast<float>(1.0 / tokens)), step);
+  executor_->run(job_.training, training_tensors(), step);
   HALFPIPE_CHECK(executor_->live_bytes().current() == 0, "a step left saved tensors alive");
   measured_activations_ = static_cast<std::int64_t>(executor_->live_bytes().peak());
   publish_activity(transport_, step, "gradient norm");

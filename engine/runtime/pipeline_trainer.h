@@ -50,6 +50,12 @@ class PipelineTrainer {
   /// hold anything afterwards.
   void run_every_pass();
 
+  /// With device.cuda_graphs: records the passes of a step, of this plan and of later ones;
+  /// without, does nothing. After what decides how operations are computed.
+  void record_passes();
+  /// Of this plan; 0 before record_passes.
+  [[nodiscard]] std::size_t num_recordings() const { return executor_->num_recordings(); }
+
   /// num_threads: that make the values; they are the same for any number.
   void initialise_parameters(std::uint64_t seed, int num_threads);
   /// To be called when anything but a step has set values of parameters().
@@ -73,6 +79,7 @@ class PipelineTrainer {
 
   /// Bytes taken, and the measured peak of live saved tensors of the last training step.
   [[nodiscard]] RankMemory measured_memory() const;
+  [[nodiscard]] int pipeline_rank() const { return transport_.rank(); }
   [[nodiscard]] bool has_first_stage() const { return model_.has_first_stage(); }
   [[nodiscard]] bool has_last_stage() const { return model_.has_last_stage(); }
   [[nodiscard]] model::ParameterSet& parameters() { return model_.parameters(); }
@@ -95,6 +102,7 @@ class PipelineTrainer {
   void combine_tied_gradients();
   [[nodiscard]] double sum_of_losses(std::int64_t count);
   [[nodiscard]] StepTensors tensors(float loss_scale) const;
+  [[nodiscard]] StepTensors training_tensors() const;
 
   const Job& job_;
   device::Backend& backend_;
@@ -109,6 +117,7 @@ class PipelineTrainer {
   std::vector<double> reduction_;
   device::Buffer squares_;  // [parameters of the model], pinned: sums that the device writes
   std::int64_t measured_activations_ = 0;
+  bool records_passes_ = false;
 };
 
 }  // namespace halfpipe::runtime

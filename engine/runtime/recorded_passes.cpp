@@ -27,7 +27,8 @@ void RecordedPasses::add(std::size_t instruction,
 bool RecordedPasses::enqueue(std::size_t instruction,
                              device::Stream& stream,
                              model::LiveBytes& live) const {
-  if (instruction >= of_instruction_.size() || of_instruction_[instruction] == nullptr) return false;
+  if (instruction >= of_instruction_.size() || of_instruction_[instruction] == nullptr)
+    return false;
   const Pass& pass = *of_instruction_[instruction];
   pass.work->enqueue(stream);
   live.apply(pass.change);

@@ -42,8 +42,8 @@ class RecordedPasses {
            model::LiveBytes& live,
            const std::function<void()>& run);
 
-  /// Enqueues the pass of an instruction and counts its saved tensors; false, and nothing done, when
-  /// it was not recorded.
+  /// Enqueues the pass of an instruction and counts its saved tensors; false, and nothing done,
+  /// when it was not recorded.
   [[nodiscard]] bool enqueue(std::size_t instruction,
                              device::Stream& stream,
                              model::LiveBytes& live) const;

@@ -129,6 +129,7 @@ StepBenchmark benchmark_steps(const Job& job,
   if (job.config.device.tune) {
     result.tuning = tune(trainer, transport, /*resume_from=*/std::nullopt).report;
   }
+  trainer.record_passes();
   std::vector<Times> times;
   for (int i = 0; i < steps.warm_up + steps.measured; ++i) {
     publish_activity(transport, i, "waiting for the others");

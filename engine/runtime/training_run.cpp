@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string_view>
 
@@ -161,6 +162,15 @@ void load_parameters(const TrainingInputs& inputs,
   });
 }
 
+/// Of this rank.
+std::string graphs_line(const Job& job, const PipelineTrainer& trainer) {
+  const auto& program = job.training.ranks[static_cast<std::size_t>(trainer.pipeline_rank())];
+  const auto num_passes = std::ranges::count_if(
+      program.instructions, [](const auto& each) { return each.message == schedule::kNone; });
+  return fmt::format("graphs      {} CUDA graphs for the {} passes of rank {}\n",
+                     trainer.num_recordings(), num_passes, trainer.pipeline_rank());
+}
+
 }  // namespace
 
 void run_training(const TrainingRequest& request, transport::Transport& transport) {
@@ -205,6 +215,8 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
     inputs.tuned = std::move(tuning.record);
     if (transport.rank() == 0) append(inputs.warnings, tuning.warnings);
   }
+  agree(transport, [&] { trainer->record_passes(); });
+  if (inputs.config.device.cuda_graphs) report += graphs_line(*job, *trainer);
   end_if_stopped(transport);
   // Only now: until here ranks wait for one another without moving a byte, for as long as a disk or
   // a plan takes. A rank that dies is noticed all the same.

@@ -12,6 +12,7 @@
 #include "kernels/core/error.h"
 #include "kernels/cuda/cuda_check.h"
 #include "kernels/cuda/cuda_device.h"
+#include "kernels/cuda/cuda_graph.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/matmul_tuner.h"
@@ -70,6 +71,10 @@ class CudaBackend final : public device::Backend {
   }
   [[nodiscard]] const ops::Ops& ops() const override { return ops_; }
   [[nodiscard]] device::Tuner* tuner_or_null() override { return &tuner_; }
+  [[nodiscard]] std::unique_ptr<device::Recording> record(
+      device::Stream& stream, const std::function<void()>& work) override {
+    return std::make_unique<CudaRecording>(static_cast<CudaStream&>(stream), work);
+  }
   void begin_range(const char* name) override { nvtxRangePushA(name); }
   void end_range() override { nvtxRangePop(); }
 

@@ -36,7 +36,8 @@ class GraphHandle {
 
  private:
   void reset() noexcept {
-    if (handle_ != nullptr) warn_on_cuda_error(cudaGraphExecDestroy(handle_), "cudaGraphExecDestroy");
+    if (handle_ != nullptr)
+      warn_on_cuda_error(cudaGraphExecDestroy(handle_), "cudaGraphExecDestroy");
     handle_ = nullptr;
   }
 

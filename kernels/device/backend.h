@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 
+#include "kernels/device/recording.h"
 #include "kernels/device/stream.h"
 #include "kernels/device/tuner.h"
 
@@ -46,6 +48,14 @@ class Backend {
 
   /// Null: every operation is computed in one way.
   [[nodiscard]] virtual Tuner* tuner_or_null() { return nullptr; }
+
+  /// Keeps what `work` enqueues on the stream, and runs none of it. `work` may use this stream
+  /// alone, neither waits nor allocates, and has run before: code that it needs is loaded. Null,
+  /// without a call of `work`, where the backend records nothing.
+  [[nodiscard]] virtual std::unique_ptr<Recording> record(Stream& /*stream*/,
+                                                          const std::function<void()>& /*work*/) {
+    return nullptr;
+  }
 
   /// For profilers: what this thread does until end_range() has a name, e.g. "forward of
   /// micro-batch 3 on stage 1". Ranges nest.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Work of a stream that was recorded instead of being run, to be enqueued again and again, each time
-// in one call.
+// Work of a stream that was recorded instead of being run, to be enqueued again and again, each
+// time in one call.
 #pragma once
 
 #include "kernels/device/stream.h"

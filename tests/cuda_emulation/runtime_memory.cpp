@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "tests/cuda_emulation/device_limits.h"
+#include "tests/cuda_emulation/graph_capture.h"
 #include "tests/cuda_emulation/last_error.h"
 #include "tests/cuda_emulation/memory.h"
 #include "tests/cuda_emulation/runtime_api.h"
@@ -17,6 +18,7 @@ using namespace halfpipe::cuda_emulation;
 namespace {
 
 cudaError_t allocate_in(Place place, void** pointer, std::size_t bytes) {
+  if (const cudaError_t error = check_thread_captures_nothing(); error != cudaSuccess) return error;
   *pointer = bytes == 0 ? nullptr : allocate(bytes, place);
   return remember(*pointer != nullptr || bytes == 0 ? cudaSuccess : cudaErrorMemoryAllocation);
 }
@@ -85,6 +87,9 @@ cudaError_t cudaMemcpyAsync(
   const std::optional<Place> from_place = check_range(from, bytes, "cudaMemcpyAsync");
   if (!fits(kind, to_place, from_place) || overlap(to, from, bytes)) {
     return remember(cudaErrorInvalidValue);
+  }
+  if (!from_place.has_value() || !to_place.has_value()) {
+    if (const cudaError_t error = check_not_capturing(stream); error != cudaSuccess) return error;
   }
   if (from_place.has_value()) {
     enqueue(stream, "cudaMemcpyAsync", [=] { std::memcpy(to, from, bytes); });

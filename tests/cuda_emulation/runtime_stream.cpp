@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "tests/cuda_emulation/graph_capture.h"
 #include "tests/cuda_emulation/last_error.h"
 #include "tests/cuda_emulation/runtime_api.h"
 #include "tests/cuda_emulation/stream_queue.h"
@@ -45,13 +46,16 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (const cudaError_t error = check_not_capturing(stream); error != cudaSuccess) return error;
   finish(mark_end(stream));
   return cudaSuccess;
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  if (const cudaError_t error = check_not_capturing(stream); error != cudaSuccess) return error;
   return is_reached(mark_end(stream)) ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned /*flags*/) {
+  if (const cudaError_t error = check_not_capturing(stream); error != cudaSuccess) return error;
   enqueue_wait(stream, event->mark);
   return cudaSuccess;
 }
@@ -68,6 +72,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (const cudaError_t error = check_not_capturing(stream); error != cudaSuccess) return error;
   auto time = std::make_shared<Time>();
   event->time_or_null = time;
   enqueue(stream, "cudaEventRecord",

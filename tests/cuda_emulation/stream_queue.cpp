@@ -65,6 +65,8 @@ class Queue {
 
 struct CUstream_st {
   std::shared_ptr<halfpipe::cuda_emulation::Queue> queue;
+  bool is_capturing = false;
+  std::vector<halfpipe::cuda_emulation::CapturedWork> captured = {};
 };
 
 namespace halfpipe::cuda_emulation {
@@ -170,8 +172,28 @@ void enqueue(cudaStream_t stream, std::string name, std::function<void()> work) 
 void enqueue_attempts(cudaStream_t stream, std::string name, std::function<bool()> attempt) {
   Streams& all = streams();
   const std::lock_guard lock(all.mutex);
+  if (stream != nullptr && stream->is_capturing) {
+    stream->captured.push_back({std::move(name), std::move(attempt)});
+    return;
+  }
   queue_of(stream, all).push(std::move(name), std::move(attempt));
   run_ahead(all);
+}
+
+void begin_capture(cudaStream_t stream) {
+  const std::lock_guard lock(streams().mutex);
+  stream->is_capturing = true;
+}
+
+bool is_capturing(cudaStream_t stream) {
+  const std::lock_guard lock(streams().mutex);
+  return stream != nullptr && stream->is_capturing;
+}
+
+std::vector<CapturedWork> end_capture(cudaStream_t stream) {
+  const std::lock_guard lock(streams().mutex);
+  stream->is_capturing = false;
+  return std::exchange(stream->captured, {});
 }
 
 void enqueue_wait(cudaStream_t stream, const Mark& mark) {

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "tests/cuda_emulation/runtime_api.h"
 
@@ -35,6 +36,16 @@ void enqueue(cudaStream_t stream, std::string name, std::function<void()> work);
 /// Work that others have to make possible: it is attempted until it returns true. Where a thread
 /// waits for it, all streams go on, as those of a GPU do.
 void enqueue_attempts(cudaStream_t stream, std::string name, std::function<bool()> attempt);
+/// From now on what the stream is given is kept and not run; what waits for it is refused by its
+/// caller.
+void begin_capture(cudaStream_t stream);
+[[nodiscard]] bool is_capturing(cudaStream_t stream);
+/// What was kept: each piece can be enqueued as often as one likes.
+struct CapturedWork {
+  std::string name;
+  std::function<bool()> attempt;
+};
+[[nodiscard]] std::vector<CapturedWork> end_capture(cudaStream_t stream);
 /// Work enqueued later on this stream runs after the mark.
 void enqueue_wait(cudaStream_t stream, const Mark& mark);
 /// After the work enqueued so far.

@@ -121,6 +121,24 @@ TEST_F(EmulatedTraining, HasTheSameBitsWhenEachOperationIsWaitedFor) {
   EXPECT_NE(waiting.out.find("each operation waited for"), std::string::npos);
   expect_same_run(read_metrics(path("usual")), read_metrics(path("waiting")));
 }
+TEST_F(EmulatedTraining, HasTheSameBitsWithGraphs) {
+  settings_of_several = {"device.cuda_graphs=true"};
+  const CommandResult result =
+      run_mpi(2, train({"device.kind=cuda", "parallel.pipeline=2", "device.cuda_graphs=true",
+                        "schedule.name=1f1b", "train.steps=1", "output.dir=printed"}));
+  EXPECT_TRUE(succeeded(result));
+  EXPECT_NE(result.out.find("each pass a CUDA graph"), std::string::npos);
+  // The first rank reads tokens: a graph for each of 4 micro-batches and its three passes.
+  EXPECT_NE(result.out.find("12 CUDA graphs for the 12 passes of rank 0"), std::string::npos);
+  expect_same_bits("float32", {{"1f1b", 2}, {"v-half", 4}, {"v-zb", 2}}, {"reverse", "shuffled:6"});
+}
+TEST_F(EmulatedTraining, HasTheSameBitsWithGraphsWhileNcclSendsAndPlansChange) {
+  settings_of_several = {"device.cuda_graphs=true", "parallel.transport=nccl",
+                         "schedule.replan_after=1", "schedule.memory_limit=100%",
+                         "schedule.search_evaluations=200"};
+  options.environment["HALFPIPE_EMULATION_LAZY_LOADING"] = "1";
+  expect_same_bits("bf16", {{"auto", 2}, {"auto", 4}}, {});
+}
 // Ranks measure, and each finds another algorithm the quickest: only what they agreed on, kept in
 // the checkpoint, leads to the same bits when other ranks go on from it.
 TEST_F(EmulatedTraining, TakesTheSameTunedProductsOnAllRanksAndWhenItGoesOn) {

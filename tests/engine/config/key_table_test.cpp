@@ -31,7 +31,8 @@ std::string base_for(const std::string& path) {
                          path.starts_with("schedule.search_") || path == "schedule.replan_after";
   const std::string name = of_search ? "auto" : path == "schedule.exact" ? "w4" : interleaved;
   base.replace(base.find(interleaved), interleaved.size(), name);
-  if (path == "parallel.transport" || path == "debug.sync_kernels" || path == "device.tune")
+  if (path == "parallel.transport" || path == "debug.sync_kernels" || path == "device.tune" ||
+      path == "device.cuda_graphs")
     base += "device: {kind: cuda}\n";
   return base;
 }
@@ -89,6 +90,7 @@ const std::map<std::string, Sample>& samples() {
       {"device.kind", {"modelled", {std::string("device.hardware=") + kHardware}}},
       {"device.threads_per_rank", {"2", {}}},
       {"device.pin_threads", {"true", {}}},
+      {"device.cuda_graphs", {"true", {}}},
       {"device.tune", {"true", {}}},
       {"device.hardware", {kHardware, {"device.kind=modelled"}}},
       {"output.dir", {"elsewhere", {}}},

@@ -29,6 +29,32 @@ TEST(SavedLayout, CountsTheBytesOfAnElement) {
   EXPECT_EQ(layout.bytes(Lifetime::kForwardToBackwardWeight), 256U);
 }
 
+TEST(LiveBytes, CountsAgainWhatWorkDid) {
+  LiveBytes live;
+  live.add(100);
+  live.add(50);
+  live.subtract(50);  // the peak is 150
+  const LiveBytes::Change change = live.change_by([&] {
+    live.add(30);
+    live.subtract(10);
+  });
+  EXPECT_EQ(change.rise, 30U);
+  EXPECT_EQ(change.net, 20);
+  EXPECT_EQ(live.current(), 120U);
+  EXPECT_EQ(live.peak(), 150U);
+  live.apply(change);
+  EXPECT_EQ(live.current(), 140U);
+  EXPECT_EQ(live.peak(), 150U);
+  live.apply(change);
+  EXPECT_EQ(live.current(), 160U);
+  EXPECT_EQ(live.peak(), 170U);
+
+  const LiveBytes::Change release = live.change_by([&] { live.subtract(100); });
+  EXPECT_EQ(release.rise, 0U);
+  EXPECT_EQ(release.net, -100);
+  EXPECT_THROW(live.apply(release), InternalError);  // 60 are left
+}
+
 TEST(LiveBytes, RemembersItsPeak) {
   LiveBytes live;
   live.add(100);
