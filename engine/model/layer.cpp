@@ -13,6 +13,22 @@ float* gradient_or_null(const ParameterSet& parameters, int index) {
   return index < 0 ? nullptr : parameters[index].gradient;
 }
 
+void* scratch_or_null(PassContext& ctx, std::size_t bytes) {
+  return bytes == 0 ? nullptr : ctx.workspace.take_bytes(bytes);
+}
+
+void run_column_sum(PassContext& ctx, ops::ColumnSum args) {
+  const device::ArenaScope scope(ctx.workspace);
+  args.scratch = scratch_or_null(ctx, ctx.ops.column_sum_scratch_bytes(args));
+  if (!ctx.counting()) ctx.ops.column_sum(args, ctx.stream);
+}
+
+void run_norm_backward_weight(PassContext& ctx, ops::LayerNormBackwardWeight args) {
+  const device::ArenaScope scope(ctx.workspace);
+  args.scratch = scratch_or_null(ctx, ctx.ops.layer_norm_backward_weight_scratch_bytes(args));
+  if (!ctx.counting()) ctx.ops.layer_norm_backward_weight(args, ctx.stream);
+}
+
 int add_bias(const TransformerConfig& config,
              const std::vector<ParameterSpec>& model,
              const std::string& name,
@@ -42,8 +58,7 @@ Norm make_norm(const TransformerConfig& config,
 
 void run_matmul(PassContext& ctx, ops::Matmul args) {
   const device::ArenaScope scope(ctx.workspace);
-  const std::size_t bytes = ctx.ops.matmul_scratch_bytes(args);
-  args.scratch = bytes == 0 ? nullptr : ctx.workspace.take_bytes(bytes);
+  args.scratch = scratch_or_null(ctx, ctx.ops.matmul_scratch_bytes(args));
   if (!ctx.counting()) ctx.ops.matmul(args, ctx.stream);
 }
 
@@ -106,14 +121,13 @@ void linear_backward_weight(PassContext& ctx,
                    .accumulate = true,
                    .scratch = nullptr,
                    .dtype = ctx.dtype});
-  if (linear.bias_or_none >= 0 && !ctx.counting()) {
-    ctx.ops.column_sum({.dst = parameters[linear.bias_or_none].gradient,
-                        .x = dy,
-                        .N = ctx.N(),
-                        .C = linear.out,
-                        .dtype = ctx.dtype},
-                       ctx.stream);
-  }
+  if (linear.bias_or_none < 0) return;
+  run_column_sum(ctx, {.dst = parameters[linear.bias_or_none].gradient,
+                       .x = dy,
+                       .N = ctx.N(),
+                       .C = linear.out,
+                       .scratch = nullptr,
+                       .dtype = ctx.dtype});
 }
 
 void norm_forward(PassContext& ctx,
@@ -143,18 +157,17 @@ void norm_backward(PassContext& ctx,
                    void* dx,
                    const NormGradientInputs& inputs,
                    const void* residual_or_null) {
+  run_norm_backward_weight(ctx, {.dweight = parameters[norm.weight].gradient,
+                                 .dbias_or_null = gradient_or_null(parameters, norm.bias_or_none),
+                                 .dout = inputs.dout,
+                                 .x = inputs.x,
+                                 .mean = inputs.mean,
+                                 .rstd = inputs.rstd,
+                                 .N = ctx.N(),
+                                 .C = norm.C,
+                                 .scratch = nullptr,
+                                 .dtype = ctx.dtype});
   if (ctx.counting()) return;
-  ctx.ops.layer_norm_backward_weight(
-      {.dweight = parameters[norm.weight].gradient,
-       .dbias_or_null = gradient_or_null(parameters, norm.bias_or_none),
-       .dout = inputs.dout,
-       .x = inputs.x,
-       .mean = inputs.mean,
-       .rstd = inputs.rstd,
-       .N = ctx.N(),
-       .C = norm.C,
-       .dtype = ctx.dtype},
-      ctx.stream);
   ctx.ops.layer_norm_backward_input({.dx = dx,
                                      .dout = inputs.dout,
                                      .x = inputs.x,

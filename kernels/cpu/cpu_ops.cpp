@@ -37,6 +37,10 @@ void CpuOps::layer_norm_backward_weight(const ops::LayerNormBackwardWeight& args
                                         device::Stream& /*stream*/) const {
   cpu::layer_norm_backward_weight(args, pool_);
 }
+std::size_t CpuOps::layer_norm_backward_weight_scratch_bytes(
+    const ops::LayerNormBackwardWeight& /*args*/) const {
+  return 0;
+}
 
 void CpuOps::matmul(const ops::Matmul& args, device::Stream& /*stream*/) const {
   cpu::matmul(args, pool_);
@@ -101,6 +105,9 @@ void CpuOps::accumulate(const ops::Accumulate& args, device::Stream& /*stream*/)
 
 void CpuOps::column_sum(const ops::ColumnSum& args, device::Stream& /*stream*/) const {
   cpu::column_sum(args, pool_);
+}
+std::size_t CpuOps::column_sum_scratch_bytes(const ops::ColumnSum& /*args*/) const {
+  return 0;
 }
 
 void CpuOps::round_to_bfloat16(const ops::RoundToBFloat16& args, device::Stream& /*stream*/) const {

@@ -22,6 +22,8 @@ class CpuOps final : public ops::Ops {
                                  device::Stream& stream) const override;
   void layer_norm_backward_weight(const ops::LayerNormBackwardWeight& args,
                                   device::Stream& stream) const override;
+  [[nodiscard]] std::size_t layer_norm_backward_weight_scratch_bytes(
+      const ops::LayerNormBackwardWeight& args) const override;
 
   void matmul(const ops::Matmul& args, device::Stream& stream) const override;
   [[nodiscard]] std::size_t matmul_scratch_bytes(const ops::Matmul& args) const override;
@@ -46,6 +48,7 @@ class CpuOps final : public ops::Ops {
   [[nodiscard]] std::size_t sum_of_squares_scratch_bytes(std::int64_t count) const override;
   void accumulate(const ops::Accumulate& args, device::Stream& stream) const override;
   void column_sum(const ops::ColumnSum& args, device::Stream& stream) const override;
+  [[nodiscard]] std::size_t column_sum_scratch_bytes(const ops::ColumnSum& args) const override;
   void round_to_bfloat16(const ops::RoundToBFloat16& args, device::Stream& stream) const override;
 
  private:

@@ -1,123 +1,188 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums over the rows of [N, C] arrays: bias and norm weight gradients. No memory but the result is
-// needed: a block owns a few columns of all rows, so the order of a sum depends on N, C, the
-// element type and the alignment alone.
+// Sums over the rows of [N, C] arrays, bias and norm weight gradients, in two stages: blocks add up
+// parts of the rows and write partial sums, then few threads per column add those to the result.
+// Which rows are added by whom, and in which order, depends on N, C, the element type and the
+// alignment alone (row_split.h).
+//
+// The second stage is a kernel of its own. The last block to finish could do its work instead, but
+// would need a counter that is zero before: clearing it is a launch, too, and then every block pays
+// for a fence and an atomic.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/core/align.h"
 #include "kernels/cuda/element_group.cuh"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/row_split.h"
 #include "kernels/cuda/warp_reduce.cuh"
 
 namespace halfpipe::cuda {
 
-inline constexpr int kColumnSumThreads = 512;
+/// The results of kSums sums over the same rows, [C] each; null ones are left out.
+template <int kSums>
+struct ColumnSumTargets {
+  float* dst_or_null[kSums];
+};
 
-/// Bytes of a row that a block reads, the unit in which memory is fetched. Narrow columns make many
-/// blocks: 100 for C = 1600 in bfloat16.
-inline constexpr int kColumnSumRowBytes = 32;
+template <typename Terms>
+inline constexpr RowPiece kPieceOf = row_piece(sizeof(typename Terms::Element), Terms::kWidth);
 
-// Of a thread. The rows of a partial sum are added in float32 before it joins the total, so that
-// the rounding error stays that of so many additions; rows together are read before the first is
-// added, so that their loads overlap.
-inline constexpr int kRowsPerPartialSum = 32;
-inline constexpr int kRowsTogether = 4;
-
-// sums[s][i] = sum of the rows of this thread: row_lane, row_lane + num_row_lanes, ...
+// sums[s][i] = sum of rows begin, begin + stride, ... below end.
 template <typename Terms>
 __device__ __forceinline__ void sum_rows_of_thread(const Terms& terms,
-                                                   std::int64_t row_lane,
-                                                   std::int64_t num_row_lanes,
+                                                   std::int64_t begin,
+                                                   std::int64_t end,
                                                    std::int64_t column,
-                                                   std::int64_t N,
                                                    float (&sums)[Terms::kSums][Terms::kWidth]) {
-  std::int64_t n = row_lane;
-  while (n < N) {
-    float partial[Terms::kSums][Terms::kWidth] = {};
-    for (int i = 0; i < kRowsPerPartialSum && n < N; i += kRowsTogether) {
-      typename Terms::Row rows[kRowsTogether];
-      if (n + (kRowsTogether - 1) * num_row_lanes < N) {
-#pragma unroll
-        for (int k = 0; k < kRowsTogether; ++k) {
-          terms.load(n + k * num_row_lanes, column, rows[k]);
-        }
-#pragma unroll
-        for (int k = 0; k < kRowsTogether; ++k) terms.add(rows[k], partial);
-      } else {
+  constexpr std::int64_t kStride = kPieceOf<Terms>.row_lanes;
+  typename Terms::Row rows[kRowsTogether];
+  std::int64_t n = begin;
 #pragma unroll 1
-        for (std::int64_t last = n; last < N; last += num_row_lanes) {
-          terms.load(last, column, rows[0]);
-          terms.add(rows[0], partial);
-        }
-      }
-      n += kRowsTogether * num_row_lanes;
-    }
+  for (; n + (kRowsTogether - 1) * kStride < end; n += kRowsTogether * kStride) {
 #pragma unroll
-    for (int s = 0; s < Terms::kSums; ++s) {
+    for (int k = 0; k < kRowsTogether; ++k) terms.load(n + k * kStride, column, rows[k]);
 #pragma unroll
-      for (int i = 0; i < Terms::kWidth; ++i) sums[s][i] += partial[s][i];
-    }
+    for (int k = 0; k < kRowsTogether; ++k) terms.add(rows[k], sums);
+  }
+#pragma unroll 1
+  for (; n < end; n += kStride) {
+    terms.load(n, column, rows[0]);
+    terms.add(rows[0], sums);
   }
 }
 
+// Asked for, so that a thread has 42 registers for one sum and 64 for two. Left alone, nvcc 13.0
+// stays at 32 for one, and to get by it adds the first row before it reads the next.
+template <int kSums>
+inline constexpr int kBlocksPerSm = kSums == 1 ? 6 : 4;
+
+// partial_sums[part][s][c] = sum of the part's rows; a block takes one piece of one part. Pieces of
+// the same rows belong to neighbouring blocks, so what runs at one time reads whole pages.
 template <typename Terms>
-__global__ void __launch_bounds__(kColumnSumThreads, 1)
-    column_sums_kernel(Terms terms, std::int64_t N, std::int64_t C) {
+__global__ void __launch_bounds__(kColumnSumThreads, kBlocksPerSm<Terms::kSums>)
+    partial_column_sums_kernel(Terms terms,
+                               float* partial_sums,
+                               std::int64_t N,
+                               std::int64_t C,
+                               std::int64_t rows_of_part) {
   constexpr int kSums = Terms::kSums;
-  constexpr int kColumns = kColumnSumRowBytes / sizeof(typename Terms::Element);
-  constexpr int kColumnLanes = kColumns / Terms::kWidth;
+  constexpr RowPiece kPiece = kPieceOf<Terms>;
   constexpr int kWarps = kColumnSumThreads / kWarpSize;
-  __shared__ float of_warp[kWarps][kSums][kColumns];
+  static_assert(kSums * kPiece.columns <= kColumnSumThreads);
+  __shared__ float of_warp[kWarps][kSums][kPiece.columns];
   const int thread = static_cast<int>(threadIdx.x);
-  const int column_lane = thread % kColumnLanes;
-  const std::int64_t first_column = std::int64_t{blockIdx.x} * kColumns;
+  const int column_lane = thread % kPiece.column_lanes;
+  const auto num_pieces = static_cast<unsigned>(ceil_div<std::int64_t>(C, kPiece.columns));
+  const std::int64_t part = blockIdx.x / num_pieces;
+  const std::int64_t first_column = std::int64_t{blockIdx.x % num_pieces} * kPiece.columns;
   const std::int64_t column = first_column + column_lane * Terms::kWidth;
 
   float sums[kSums][Terms::kWidth] = {};
   if (column < C) {
-    sum_rows_of_thread(terms, thread / kColumnLanes, kColumnSumThreads / kColumnLanes, column, N,
-                       sums);
+    const std::int64_t begin = part * rows_of_part;
+    const std::int64_t end = begin + rows_of_part < N ? begin + rows_of_part : N;
+    sum_rows_of_thread(terms, begin + thread / kPiece.column_lanes, end, column, sums);
   }
 #pragma unroll
   for (int s = 0; s < kSums; ++s) {
 #pragma unroll
     for (int i = 0; i < Terms::kWidth; ++i) {
 #pragma unroll
-      for (int offset = kWarpSize / 2; offset >= kColumnLanes; offset /= 2) {
+      for (int offset = kWarpSize / 2; offset >= kPiece.column_lanes; offset /= 2) {
         sums[s][i] += __shfl_xor_sync(kAllLanes, sums[s][i], offset);
       }
-      if (thread % kWarpSize < kColumnLanes) {
+      if (thread % kWarpSize < kPiece.column_lanes) {
         of_warp[thread / kWarpSize][s][column_lane * Terms::kWidth + i] = sums[s][i];
       }
     }
   }
   __syncthreads();
-  if (thread >= kSums * kColumns) return;
-  const int s = thread / kColumns;
-  const std::int64_t c = first_column + thread % kColumns;
-  float* dst = terms.dst_or_null[s];
-  if (c >= C || dst == nullptr) return;
-  double total = dst[c];
-  for (int warp = 0; warp < kWarps; ++warp) total += of_warp[warp][s][thread % kColumns];
+  const int s = thread / kPiece.columns;
+  const int i = thread % kPiece.columns;
+  if (s >= kSums || first_column + i >= C) return;
+  float total = 0.0F;
+#pragma unroll
+  for (int warp = 0; warp < kWarps; ++warp) total += of_warp[warp][s][i];
+  partial_sums[(part * kSums + s) * C + first_column + i] = total;
+}
+
+inline constexpr int kPartLanes = 8;
+
+// dst[s][c] += sum over parts of partial_sums[part][s][c], in float64.
+template <int kSums>
+__global__ void __launch_bounds__(kPartLanes* kWarpSize)
+    add_partial_sums_kernel(ColumnSumTargets<kSums> targets,
+                            const float* partial_sums,
+                            std::int64_t num_parts,
+                            std::int64_t C) {
+  __shared__ double of_lane[kPartLanes][kWarpSize];
+  const int s = static_cast<int>(blockIdx.y);
+  const std::int64_t c = std::int64_t{blockIdx.x} * kWarpSize + threadIdx.x;
+  float* dst = targets.dst_or_null[0];
+  // By constant index: otherwise every thread copies the pointers to local memory.
+#pragma unroll
+  for (int i = 1; i < kSums; ++i) {
+    if (s == i) dst = targets.dst_or_null[i];
+  }
+  if (dst == nullptr) return;
+  double total = 0.0;
+  if (c < C) {
+#pragma unroll 8
+    for (std::int64_t part = threadIdx.y; part < num_parts; part += kPartLanes) {
+      total += partial_sums[(part * kSums + s) * C + c];
+    }
+  }
+  of_lane[threadIdx.y][threadIdx.x] = total;
+  __syncthreads();
+  if (threadIdx.y != 0 || c >= C) return;
+  total = dst[c];
+#pragma unroll
+  for (int lane = 0; lane < kPartLanes; ++lane) total += of_lane[lane][threadIdx.x];
   dst[c] = static_cast<float>(total);
 }
 
-/// dst_or_null[s][c] += sum_n term_s(n, c); a null dst is left out. Terms, passed to the kernel by
-/// value, has
+template <typename T, int kWidth>
+[[nodiscard]] RowSplit split_of_column_sums(std::int64_t N, std::int64_t C) {
+  constexpr RowPiece kPiece = row_piece(sizeof(T), kWidth);
+  return split_rows(N, ceil_div<std::int64_t>(C, kPiece.columns), kPiece.row_lanes);
+}
+
+/// Scratch for kSums sums over [N, C] arrays of T, wherever they begin: the partial sums.
+template <typename T, int kSums>
+[[nodiscard]] std::size_t column_sums_scratch_bytes(std::int64_t N, std::int64_t C) {
+  const std::int64_t num_parts = std::max(split_of_column_sums<T, kPerVector<T>>(N, C).num_parts,
+                                          split_of_column_sums<T, 1>(N, C).num_parts);
+  return static_cast<std::size_t>(num_parts * kSums * C) * sizeof(float);
+}
+
+/// dst_or_null[s][c] += sum_n term_s(n, c). `scratch` has column_sums_scratch_bytes. Terms, passed
+/// to the kernel by value, has
 ///   Element                type of the [N, C] arrays
 ///   kWidth                 neighbouring columns of a thread: one, or those of a 16-byte access
-///   kSums, dst_or_null[kSums]
+///   kSums
 ///   Row                    what a thread holds of one row
 ///   load(n, c, row)        reads columns c .. c + kWidth - 1 of row n
 ///   add(row, sums)         sums[s][i] += term_s(n, c + i)
 template <typename Terms>
-void add_column_sums(const Terms& terms, std::int64_t N, std::int64_t C, cudaStream_t stream) {
+void add_column_sums(const Terms& terms,
+                     const ColumnSumTargets<Terms::kSums>& targets,
+                     std::int64_t N,
+                     std::int64_t C,
+                     void* scratch,
+                     cudaStream_t stream) {
   if (N == 0 || C == 0) return;
-  constexpr std::int64_t kColumns = kColumnSumRowBytes / sizeof(typename Terms::Element);
-  const auto grid = static_cast<unsigned>(ceil_div(C, kColumns));
-  launch(column_sums_kernel<Terms>, dim3(grid), dim3(kColumnSumThreads), 0, stream, terms, N, C);
+  const RowSplit split = split_of_column_sums<typename Terms::Element, Terms::kWidth>(N, C);
+  const std::int64_t num_pieces = ceil_div<std::int64_t>(C, kPieceOf<Terms>.columns);
+  auto* const partial_sums = static_cast<float*>(scratch);
+  launch(partial_column_sums_kernel<Terms>,
+         dim3(static_cast<unsigned>(num_pieces * split.num_parts)), dim3(kColumnSumThreads), 0,
+         stream, terms, partial_sums, N, C, split.rows_of_part);
+  launch(add_partial_sums_kernel<Terms::kSums>,
+         dim3(static_cast<unsigned>(ceil_div<std::int64_t>(C, kWarpSize)), Terms::kSums),
+         dim3(kWarpSize, kPartLanes), 0, stream, targets, partial_sums, split.num_parts, C);
 }
 
 }  // namespace halfpipe::cuda

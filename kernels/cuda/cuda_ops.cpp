@@ -57,6 +57,11 @@ void CudaOps::layer_norm_backward_weight(const ops::LayerNormBackwardWeight& arg
       [&](cudaStream_t queue) { cuda::layer_norm_backward_weight(args, queue); });
 }
 
+std::size_t CudaOps::layer_norm_backward_weight_scratch_bytes(
+    const ops::LayerNormBackwardWeight& args) const {
+  return cuda::layer_norm_backward_weight_scratch_bytes(args);
+}
+
 void CudaOps::matmul(const ops::Matmul& args, device::Stream& stream) const {
   run("matmul", stream, [&](cudaStream_t queue) { cuda::matmul(args, matmul_plans_, queue); });
 }
@@ -122,6 +127,10 @@ void CudaOps::accumulate(const ops::Accumulate& args, device::Stream& stream) co
 
 void CudaOps::column_sum(const ops::ColumnSum& args, device::Stream& stream) const {
   run("column_sum", stream, [&](cudaStream_t queue) { cuda::column_sum(args, queue); });
+}
+
+std::size_t CudaOps::column_sum_scratch_bytes(const ops::ColumnSum& args) const {
+  return cuda::column_sum_scratch_bytes(args);
 }
 
 void CudaOps::round_to_bfloat16(const ops::RoundToBFloat16& args, device::Stream& stream) const {

@@ -264,7 +264,6 @@ struct WeightTerms {
     float mean;
     float rstd;
   };
-  float* dst_or_null[kSums];
   ops::LayerNormBackwardWeight args;
 
   __device__ __forceinline__ void load(std::int64_t n, std::int64_t c, Row& row) const {
@@ -316,8 +315,9 @@ void backward_with_rows_in_registers(const ops::LayerNormBackwardInput& args, cu
 
 template <typename T, int kWidth>
 void backward_weight(const ops::LayerNormBackwardWeight& args, cudaStream_t stream) {
-  const WeightTerms<T, kWidth> terms{{args.dweight, args.dbias_or_null}, args};
-  add_column_sums(terms, args.N, args.C, stream);
+  const WeightTerms<T, kWidth> terms{args};
+  add_column_sums(terms, {{args.dweight, args.dbias_or_null}}, args.N, args.C, args.scratch,
+                  stream);
 }
 
 }  // namespace
@@ -356,6 +356,14 @@ void layer_norm_backward_weight(const ops::LayerNormBackwardWeight& args, cudaSt
       backward_weight<T, 1>(args, stream);
     }
   });
+}
+
+std::size_t layer_norm_backward_weight_scratch_bytes(const ops::LayerNormBackwardWeight& args) {
+  std::size_t bytes = 0;
+  with_element_type(args.dtype, [&]<typename T>() {
+    bytes = column_sums_scratch_bytes<T, WeightTerms<T, 1>::kSums>(args.N, args.C);
+  });
+  return bytes;
 }
 
 }  // namespace halfpipe::cuda

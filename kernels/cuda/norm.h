@@ -5,14 +5,16 @@
 // Expected on an H100, as a share of the bandwidth of a device copy:
 //   forward, backward_input   90 %: a row stays in registers between its sums and its result, each
 //                             array is moved once, several rows per SM hide the sums' latency
-//   backward_weight           85 % from C = 1600 in bfloat16 and C = 800 in float32 on, where 100
-//                             blocks of 32-byte columns fill the GPU; below that an SM's own limit
-//                             counts (C = 768 in bfloat16: 48 blocks, about half)
-// Measured, [8192, 1600] in bfloat16: 73 %, 84 % and 55 % (docs/results/2026-11-27-h100.md), short
-// of all three; columns want two stages with scratch.
+//   backward_weight           85 % from 50 MB of x and dout on ([8192, 1600] in bfloat16), less
+//                             below: the second of its two launches takes some 3 us
+//                             (column_sums.cuh)
+// Measured, [8192, 1600] in bfloat16: forward 73 %, backward_input 84 %; 55 % for a former
+// backward_weight of one launch (docs/results/2026-11-27-h100.md).
 #pragma once
 
 #include <cuda_runtime.h>
+
+#include <cstddef>
 
 #include "kernels/ops/norm.h"
 
@@ -21,5 +23,8 @@ namespace halfpipe::cuda {
 void layer_norm_forward(const ops::LayerNormForward& args, cudaStream_t stream);
 void layer_norm_backward_input(const ops::LayerNormBackwardInput& args, cudaStream_t stream);
 void layer_norm_backward_weight(const ops::LayerNormBackwardWeight& args, cudaStream_t stream);
+/// Two float32 per column and part of the rows: 0.8 MB for 8192 rows of 1600.
+[[nodiscard]] std::size_t layer_norm_backward_weight_scratch_bytes(
+    const ops::LayerNormBackwardWeight& args);
 
 }  // namespace halfpipe::cuda

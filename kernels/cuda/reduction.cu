@@ -122,7 +122,6 @@ struct RowTerms {
   struct Row {
     float x[kWidth];
   };
-  float* dst_or_null[kSums];
   const T* x;
   std::int64_t C;
 
@@ -137,8 +136,8 @@ struct RowTerms {
 
 template <typename T, int kWidth>
 void column_sum_by_width(const ops::ColumnSum& args, cudaStream_t stream) {
-  const RowTerms<T, kWidth> terms{{args.dst}, static_cast<const T*>(args.x), args.C};
-  add_column_sums(terms, args.N, args.C, stream);
+  const RowTerms<T, kWidth> terms{static_cast<const T*>(args.x), args.C};
+  add_column_sums(terms, {{args.dst}}, args.N, args.C, args.scratch, stream);
 }
 
 }  // namespace
@@ -176,6 +175,14 @@ void column_sum(const ops::ColumnSum& args, cudaStream_t stream) {
       column_sum_by_width<T, 1>(args, stream);
     }
   });
+}
+
+std::size_t column_sum_scratch_bytes(const ops::ColumnSum& args) {
+  std::size_t bytes = 0;
+  with_element_type(args.dtype, [&]<typename T>() {
+    bytes = column_sums_scratch_bytes<T, RowTerms<T, 1>::kSums>(args.N, args.C);
+  });
+  return bytes;
 }
 
 void round_to_bfloat16(const ops::RoundToBFloat16& args, cudaStream_t stream) {

@@ -7,10 +7,11 @@
 //
 // Expected on an H100, as a share of the bandwidth of a device copy: 90 % for accumulate,
 // round_to_bfloat16 and sum_of_squares (16-byte accesses, each array moved once; one float64
-// multiply-add per 4 bytes is a tenth of what the GPU can do); 85 % for column_sum from C = 1600 in
-// bfloat16 and C = 800 in float32 on (see column_sums.cuh). Measured in bfloat16: 102 % for
-// accumulate, 90 % for sum_of_squares, only 62 to 66 % for column_sum of 8192 rows of 1600 to 6400
-// (docs/results/2026-11-27-h100.md).
+// multiply-add per 4 bytes is a tenth of what the GPU can do); 85 to 90 % for column_sum of 80 MB
+// and more, 75 % of 26 MB ([8192, 1600] in bfloat16), because its second launch takes some 3 us
+// (column_sums.cuh). Measured in bfloat16: 102 % for accumulate, 90 % for sum_of_squares
+// (docs/results/2026-11-27-h100.md, which has 62 to 66 % for a former column_sum, of one launch
+// whose 100 to 400 equal blocks left a quarter of 132 SMs idle).
 #pragma once
 
 #include <cuda_runtime.h>
@@ -27,6 +28,8 @@ void sum_of_squares(const ops::SumOfSquares& args, cudaStream_t stream);
 [[nodiscard]] std::size_t sum_of_squares_scratch_bytes(std::int64_t count);
 void accumulate(const ops::Accumulate& args, cudaStream_t stream);
 void column_sum(const ops::ColumnSum& args, cudaStream_t stream);
+/// A float32 per column and part of the rows: 0.4 MB for 8192 rows of 1600.
+[[nodiscard]] std::size_t column_sum_scratch_bytes(const ops::ColumnSum& args);
 void round_to_bfloat16(const ops::RoundToBFloat16& args, cudaStream_t stream);
 
 }  // namespace halfpipe::cuda

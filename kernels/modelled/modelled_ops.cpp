@@ -40,6 +40,10 @@ void ModelledOps::layer_norm_backward_weight(const ops::LayerNormBackwardWeight&
                                              device::Stream& stream) const {
   take_time(device_, args, stream);
 }
+std::size_t ModelledOps::layer_norm_backward_weight_scratch_bytes(
+    const ops::LayerNormBackwardWeight& /*args*/) const {
+  return 0;
+}
 
 void ModelledOps::matmul(const ops::Matmul& args, device::Stream& stream) const {
   static_cast<ModelledStream&>(stream).enqueue(device_.seconds_of_product(ops::cost_of(args)));
@@ -95,6 +99,9 @@ void ModelledOps::accumulate(const ops::Accumulate& args, device::Stream& stream
 }
 void ModelledOps::column_sum(const ops::ColumnSum& args, device::Stream& stream) const {
   take_time(device_, args, stream);
+}
+std::size_t ModelledOps::column_sum_scratch_bytes(const ops::ColumnSum& /*args*/) const {
+  return 0;
 }
 
 void ModelledOps::round_to_bfloat16(const ops::RoundToBFloat16& args,

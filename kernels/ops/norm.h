@@ -42,7 +42,8 @@ struct LayerNormBackwardInput {
 };
 
 /// dweight[c] += sum_n dout[n, c] * xhat[n, c];  dbias[c] += sum_n dout[n, c]. Accumulates into
-/// both; the order of the additions depends on the backend and the shape alone.
+/// both; the order of the additions depends on the backend, the shape, dtype and whether addresses
+/// are multiples of 16 bytes, alone.
 struct LayerNormBackwardWeight {
   float* dweight;        // [C]
   float* dbias_or_null;  // [C]
@@ -52,6 +53,7 @@ struct LayerNormBackwardWeight {
   const float* rstd;     // [N]
   std::int64_t N;
   std::int64_t C;
+  void* scratch;  // layer_norm_backward_weight_scratch_bytes(args), contents undefined; null when 0
   DType dtype = DType::kFloat32;
 };
 

@@ -34,6 +34,9 @@ class Ops {
                                          device::Stream& stream) const = 0;
   virtual void layer_norm_backward_weight(const LayerNormBackwardWeight& args,
                                           device::Stream& stream) const = 0;
+  /// Reads dims and dtype of args alone, as does column_sum_scratch_bytes.
+  [[nodiscard]] virtual std::size_t layer_norm_backward_weight_scratch_bytes(
+      const LayerNormBackwardWeight& args) const = 0;
 
   virtual void matmul(const Matmul& args, device::Stream& stream) const = 0;
   /// Pointers in args are not read, only which of them are null, the dims and the flags.
@@ -58,6 +61,7 @@ class Ops {
   [[nodiscard]] virtual std::size_t sum_of_squares_scratch_bytes(std::int64_t count) const = 0;
   virtual void accumulate(const Accumulate& args, device::Stream& stream) const = 0;
   virtual void column_sum(const ColumnSum& args, device::Stream& stream) const = 0;
+  [[nodiscard]] virtual std::size_t column_sum_scratch_bytes(const ColumnSum& args) const = 0;
   virtual void round_to_bfloat16(const RoundToBFloat16& args, device::Stream& stream) const = 0;
 };
 

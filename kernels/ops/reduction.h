@@ -27,12 +27,13 @@ struct Accumulate {
 };
 
 /// dst[c] += sum_n x[n, c]: the gradient of a bias. The order of the additions depends on the
-/// backend and the shape alone.
+/// backend, the shape, dtype and whether addresses are multiples of 16 bytes, alone.
 struct ColumnSum {
   float* dst;     // [C]
   const void* x;  // [N, C] dtype
   std::int64_t N;
   std::int64_t C;
+  void* scratch;  // column_sum_scratch_bytes(args), contents undefined; null when that is 0
   DType dtype = DType::kFloat32;
 };
 

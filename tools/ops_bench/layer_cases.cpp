@@ -97,16 +97,19 @@ OpCase layer_norm_backward_weight(const ModelShape& m) {
   return {"layer_norm backward_weight", "layer_norm_backward_weight", shape_text({m.N(), m.C}),
           Ceiling::kCopy, [m](Workbench& bench) {
             const NormGradientOperands norm = run_norm_forward(bench, m);
-            return bench.prepare(&ops::Ops::layer_norm_backward_weight,
-                                 {.dweight = bench.zeros(m.C),
-                                  .dbias_or_null = m.bias ? bench.zeros(m.C) : nullptr,
-                                  .dout = norm.dout,
-                                  .x = norm.x,
-                                  .mean = norm.mean,
-                                  .rstd = norm.rstd,
-                                  .N = m.N(),
-                                  .C = m.C,
-                                  .dtype = m.dtype});
+            ops::LayerNormBackwardWeight args{.dweight = bench.zeros(m.C),
+                                              .dbias_or_null = m.bias ? bench.zeros(m.C) : nullptr,
+                                              .dout = norm.dout,
+                                              .x = norm.x,
+                                              .mean = norm.mean,
+                                              .rstd = norm.rstd,
+                                              .N = m.N(),
+                                              .C = m.C,
+                                              .scratch = nullptr,
+                                              .dtype = m.dtype};
+            args.scratch =
+                bench.scratch(bench.ops().layer_norm_backward_weight_scratch_bytes(args));
+            return bench.prepare(&ops::Ops::layer_norm_backward_weight, args);
           }};
 }
 

@@ -45,11 +45,14 @@ OpCase linear_column_sum(const LinearShape& linear) {
   const DType dtype = linear.dtype;
   return {linear.name + " column_sum", "column_sum", shape_text({N, C}), Ceiling::kCopy,
           [=](Workbench& bench) {
-            return bench.prepare(&ops::Ops::column_sum, {.dst = bench.zeros(C),
-                                                         .x = bench.values(N * C, dtype),
-                                                         .N = N,
-                                                         .C = C,
-                                                         .dtype = dtype});
+            ops::ColumnSum args{.dst = bench.zeros(C),
+                                .x = bench.values(N * C, dtype),
+                                .N = N,
+                                .C = C,
+                                .scratch = nullptr,
+                                .dtype = dtype};
+            args.scratch = bench.scratch(bench.ops().column_sum_scratch_bytes(args));
+            return bench.prepare(&ops::Ops::column_sum, args);
           }};
 }
 

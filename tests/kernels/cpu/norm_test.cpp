@@ -141,6 +141,7 @@ class LayerNorm : public ::testing::TestWithParam<std::tuple<DType, std::int64_t
                                     .rstd = rstd.get(),
                                     .N = N,
                                     .C = C,
+                                    .scratch = nullptr,
                                     .dtype = dtype},
                                    pool);
       }

@@ -86,7 +86,7 @@ TEST_P(ColumnSum, Accumulates) {
     const GuardedBuffer<float> dst_buffer(dst);
     testing::with_elements(dtype, [&](auto element) {
       const GuardedBuffer<decltype(element)> x_buffer(testing::to_elements<decltype(element)>(x));
-      column_sum({dst_buffer.get(), x_buffer.get(), N, C, dtype}, pool);
+      column_sum({dst_buffer.get(), x_buffer.get(), N, C, nullptr, dtype}, pool);
     });
     return Results{dst_buffer.values()};
   });
@@ -109,7 +109,7 @@ TEST(ColumnSumOrder, LongColumnsKeepTheirDigits) {
   const std::vector<float> x(kN, 0.1F);
   std::vector<float> dst{0.0F};
   ThreadPool pool(1);
-  column_sum({dst.data(), x.data(), kN, 1}, pool);
+  column_sum({dst.data(), x.data(), kN, 1, nullptr}, pool);
   // 31 roundings of 6e-8 at most, each relative to a part of its partial sum.
   EXPECT_NEAR(dst[0] / (double{0.1F} * kN), 1.0, 1e-6);
 }

@@ -40,6 +40,12 @@ TEST(CudaPlanner, KnowsScratchWithoutADevice) {
   EXPECT_GT(planner->ops().matmul_scratch_bytes(product), 0U);
   const ops::AttentionDims dims{.B = 1, .T = 256, .NH = 2, .HS = 64};
   EXPECT_GT(planner->ops().attention_backward_scratch_bytes(dims, DType::kBFloat16), 0U);
+  const ops::ColumnSum column_sum{nullptr, nullptr, 8192, 1600, nullptr, DType::kBFloat16};
+  EXPECT_GT(planner->ops().column_sum_scratch_bytes(column_sum), 0U);
+  ops::LayerNormBackwardWeight norm{};
+  norm.N = 8192;
+  norm.C = 1600;
+  EXPECT_GT(planner->ops().layer_norm_backward_weight_scratch_bytes(norm), 0U);
   EXPECT_THROW((void)planner->allocate(1, device::MemoryKind::kDevice), InternalError);
   EXPECT_THROW((void)planner->make_event(), InternalError);
 }

@@ -108,7 +108,8 @@ class LayerNorm
     return target.values();
   }
 
-  // {dweight, dbias} after `times` calls on gradients that begin at `initial`
+  // {dweight, dbias} after `times` calls on gradients that begin at `initial`; the first call finds
+  // NaN in its scratch, the others what the call before them left
   [[nodiscard]] std::vector<Values> backward_weight(bool with_bias,
                                                     float initial,
                                                     int times) const {
@@ -119,18 +120,22 @@ class LayerNorm
     const DeviceArray rstd(DType::kFloat32, expected_statistic(saved.rstd));
     const DeviceArray dweight(DType::kFloat32, Values(static_cast<std::size_t>(C), initial));
     const DeviceArray dbias(DType::kFloat32, Values(static_cast<std::size_t>(C), initial));
-    for (int i = 0; i < times; ++i) {
-      layer_norm_backward_weight({.dweight = dweight.as<float>(),
-                                  .dbias_or_null = with_bias ? dbias.as<float>() : nullptr,
-                                  .dout = dout_array.get(),
-                                  .x = x_array.get(),
-                                  .mean = mean.as<float>(),
-                                  .rstd = rstd.as<float>(),
-                                  .N = N,
-                                  .C = C,
-                                  .dtype = dtype},
-                                 nullptr);
-    }
+    ops::LayerNormBackwardWeight args{.dweight = dweight.as<float>(),
+                                      .dbias_or_null = with_bias ? dbias.as<float>() : nullptr,
+                                      .dout = dout_array.get(),
+                                      .x = x_array.get(),
+                                      .mean = mean.as<float>(),
+                                      .rstd = rstd.as<float>(),
+                                      .N = N,
+                                      .C = C,
+                                      .scratch = nullptr,
+                                      .dtype = dtype};
+    // Float32 elements.
+    const DeviceArray scratch(
+        DType::kFloat32,
+        static_cast<std::int64_t>(layer_norm_backward_weight_scratch_bytes(args)) / 4);
+    args.scratch = scratch.get();
+    for (int i = 0; i < times; ++i) layer_norm_backward_weight(args, nullptr);
     return {dweight.values(), dbias.values()};
   }
 };
@@ -215,13 +220,20 @@ INSTANTIATE_TEST_SUITE_P(RowsAndWidths,
                                             ::testing::Values(1, 3, 130),
                                             ::testing::Values(1, 5, 8, 33, 200),
                                             ::testing::Values(0, 1)));
-// More rows than the threads of a block read at a time.
-INSTANTIATE_TEST_SUITE_P(ManyRows,
+// Around one part and several parts of the rows, of 128 where rows are aligned, else of 32.
+INSTANTIATE_TEST_SUITE_P(PartsOfRows,
                          LayerNormColumns,
                          ::testing::Combine(kBothTypes,
-                                            ::testing::Values(1100),
+                                            ::testing::Values(32, 33, 127, 128, 129, 1100),
                                             ::testing::Values(24, 25),
                                             ::testing::Values(0)));
+// Around whole pieces of a row, of 32 or 64 columns where rows are aligned, else of 32.
+INSTANTIATE_TEST_SUITE_P(PiecesOfRows,
+                         LayerNormColumns,
+                         ::testing::Combine(kBothTypes,
+                                            ::testing::Values(140),
+                                            ::testing::Values(31, 32, 56, 63, 64, 65, 72, 128),
+                                            ::testing::Values(0, 1)));
 
 // The mean is far from zero compared with the spread: x - mean is exact but for the rounding of the
 // mean to float32 (100 * 6e-8 against a spread of 0.1), and the variance must not cancel.
@@ -266,7 +278,10 @@ TEST(LayerNormForward, EmptyInputIsNoWork) {
   layer_norm_forward({nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 8, 1e-5F}, nullptr);
   layer_norm_backward_input({nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 8},
                             nullptr);
-  layer_norm_backward_weight({nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 8}, nullptr);
+  const ops::LayerNormBackwardWeight empty{nullptr, nullptr, nullptr, nullptr, nullptr,
+                                           nullptr, 0,       8,       nullptr};
+  EXPECT_EQ(layer_norm_backward_weight_scratch_bytes(empty), 0U);
+  layer_norm_backward_weight(empty, nullptr);
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 #include <tuple>
 #include <vector>
 
+#include "kernels/core/align.h"
+#include "kernels/cuda/row_split.h"
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cuda/device_array.h"
 #include "tests/kernels/random_values.h"
@@ -115,6 +117,16 @@ TEST(RoundToBFloat16, KeepsInfinitiesNanAndTiesToEven) {
   for (const float value : dst.values()) EXPECT_TRUE(std::isnan(value));
 }
 
+// Adds the column sums of x, [N, C], to dst; scratch holds NaN before.
+void add_column_sums(float* dst, const void* x, std::int64_t N, std::int64_t C, DType dtype) {
+  ops::ColumnSum args{dst, x, N, C, nullptr, dtype};
+  const DeviceArray scratch(DType::kFloat32,  // 4 bytes each
+                            static_cast<std::int64_t>(column_sum_scratch_bytes(args)) / 4);
+  args.scratch = scratch.get();
+  column_sum(args, nullptr);
+  testing::require_success(cudaStreamSynchronize(nullptr));
+}
+
 // Element type, N, C, elements past a 16-byte boundary at which the arrays begin.
 class ColumnSum
     : public ::testing::TestWithParam<std::tuple<DType, std::int64_t, std::int64_t, std::size_t>> {
@@ -123,7 +135,7 @@ class ColumnSum
     const auto [dtype, N, C, offset] = GetParam();
     const DeviceArray dst_array(DType::kFloat32, dst, offset);
     const DeviceArray x_array(dtype, x, offset);
-    column_sum({dst_array.as<float>(), x_array.get(), N, C, dtype}, nullptr);
+    add_column_sums(dst_array.as<float>(), x_array.get(), N, C, dtype);
     return dst_array.values();
   }
 };
@@ -135,8 +147,8 @@ TEST_P(ColumnSum, Accumulates) {
   const Values actual = run(dst, x);
   std::vector<double> expected = reference::column_sum(to_float64(x), C);
   for (std::size_t c = 0; c < dst.size(); ++c) expected[c] += dst[c];
-  // Up to 32 float32 additions (6e-8 each, random signs) into one partial sum, a dozen of partial
-  // sums.
+  // Up to 32 float32 additions (6e-8 each, random signs) in a thread, at most nine of threads and
+  // warps; float64 from there on.
   EXPECT_TRUE(near_reference(actual, expected, 5e-7));
   EXPECT_TRUE(testing::same_bits(run(dst, x), actual));
 }
@@ -147,7 +159,29 @@ INSTANTIATE_TEST_SUITE_P(RowsAndWidths,
                                             ::testing::Values(1, 3, 130, 1100),
                                             ::testing::Values(1, 5, 16, 33, 200),
                                             ::testing::Values(0)));
-// More rows than one partial sum of every thread takes, and rows that begin anywhere.
+// Around one part and several parts of the rows (of 128 where rows are aligned, else of 32), around
+// a whole piece of a row (of 32 or 64 columns where rows are aligned, else of 32).
+INSTANTIATE_TEST_SUITE_P(PartsOfRows,
+                         ColumnSum,
+                         ::testing::Combine(::testing::Values(DType::kFloat32, DType::kBFloat16),
+                                            ::testing::Values(31, 32, 33, 127, 128, 129, 257),
+                                            ::testing::Values(8, 9, 32),
+                                            ::testing::Values(0, 1)));
+INSTANTIATE_TEST_SUITE_P(PiecesOfRows,
+                         ColumnSum,
+                         ::testing::Combine(::testing::Values(DType::kFloat32, DType::kBFloat16),
+                                            ::testing::Values(140),
+                                            ::testing::Values(31, 56, 63, 64, 65, 72, 128),
+                                            ::testing::Values(0, 1)));
+// So many pieces of a row that a part has more rows than the smallest: up to 32 for a thread where
+// rows are not aligned, 8 and 16 where they are.
+INSTANTIATE_TEST_SUITE_P(LargeParts,
+                         ColumnSum,
+                         ::testing::Values(std::tuple{DType::kFloat32, 257, 16'385, 0},
+                                           std::tuple{DType::kFloat32, 511, 16'384, 0},
+                                           std::tuple{DType::kFloat32, 513, 16'384, 0},
+                                           std::tuple{DType::kBFloat16, 257, 32'776, 0}));
+// Many parts, and rows that begin anywhere.
 INSTANTIATE_TEST_SUITE_P(LongColumns,
                          ColumnSum,
                          ::testing::Combine(::testing::Values(DType::kFloat32, DType::kBFloat16),
@@ -160,9 +194,9 @@ TEST(ColumnSumOrder, LongColumnsKeepTheirDigits) {
   constexpr std::int64_t kN = 100'000;
   const DeviceArray x(DType::kFloat32, Values(kN, 0.1F));
   const DeviceArray dst(DType::kFloat32, Values{0.0F});
-  column_sum({dst.as<float>(), x.get(), kN, 1, DType::kFloat32}, nullptr);
-  // 31 roundings of 6e-8 at most, each relative to a part of its partial sum, and 49 of totals.
-  EXPECT_NEAR(dst.values()[0] / (double{0.1F} * kN), 1.0, 2e-6);
+  add_column_sums(dst.as<float>(), x.get(), kN, 1, DType::kFloat32);
+  // 40 roundings of 6e-8 at most, each relative to a part of its partial sum.
+  EXPECT_NEAR(dst.values()[0] / (double{0.1F} * kN), 1.0, 1e-6);
 }
 
 TEST(ColumnSumOrder, NanStaysInItsColumn) {
@@ -170,9 +204,57 @@ TEST(ColumnSumOrder, NanStaysInItsColumn) {
   x[24 * 7 + 5] = std::nanf("");
   const DeviceArray x_array(DType::kBFloat16, x);
   const DeviceArray dst(DType::kFloat32, Values(24, 0.0F));
-  column_sum({dst.as<float>(), x_array.get(), 40, 24, DType::kBFloat16}, nullptr);
+  add_column_sums(dst.as<float>(), x_array.get(), 40, 24, DType::kBFloat16);
   const Values sums = dst.values();
   for (std::size_t c = 0; c < sums.size(); ++c) EXPECT_EQ(std::isnan(sums[c]), c == 5);
+}
+
+// An infinity in the last row, which is a part of its own.
+TEST(ColumnSumOrder, TheLastPartCounts) {
+  Values x(129 * 8, 1.0F);
+  x[128 * 8 + 3] = std::numeric_limits<float>::infinity();
+  const DeviceArray x_array(DType::kFloat32, x);
+  const DeviceArray dst(DType::kFloat32, Values(8, 1.0F));
+  add_column_sums(dst.as<float>(), x_array.get(), 129, 8, DType::kFloat32);
+  Values expected(8, 130.0F);
+  expected[3] = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(dst.values(), expected);
+}
+
+TEST(ColumnSumOrder, EmptyInputIsNoWork) {
+  const ops::ColumnSum no_rows{nullptr, nullptr, 0, 8, nullptr};
+  const ops::ColumnSum no_columns{nullptr, nullptr, 8, 0, nullptr};
+  for (const ops::ColumnSum& empty : {no_rows, no_columns}) {
+    EXPECT_EQ(column_sum_scratch_bytes(empty), 0U);
+    column_sum(empty, nullptr);
+  }
+}
+
+TEST(RowSplit, CoversAllRowsWithWholeLoadsInEnoughBlocks) {
+  for (const std::int64_t row_lanes : {8, 32}) {
+    for (const std::int64_t num_pieces : {1, 12, 25, 100, 512, 2000}) {
+      for (const std::int64_t N : {1, 31, 128, 129, 1024, 8192, 65'536, 100'000}) {
+        const RowSplit split = split_rows(N, num_pieces, row_lanes);
+        const std::int64_t rows_of_thread = split.rows_of_part / row_lanes;
+        EXPECT_EQ(split.rows_of_part % (row_lanes * kRowsTogether), 0);
+        EXPECT_LE(rows_of_thread, kMostRowsOfThread);
+        EXPECT_GE(split.num_parts * split.rows_of_part, N);
+        EXPECT_LT((split.num_parts - 1) * split.rows_of_part, N);
+        // Enough blocks, or none that could be divided; not twice as many without need.
+        const std::int64_t num_blocks = num_pieces * split.num_parts;
+        EXPECT_TRUE(num_blocks >= kEnoughBlocks || rows_of_thread == kRowsTogether);
+        EXPECT_TRUE(num_pieces * ceil_div(N, 2 * split.rows_of_part) < kEnoughBlocks ||
+                    rows_of_thread == kMostRowsOfThread);
+      }
+    }
+  }
+}
+
+TEST(RowSplit, OfTheModelsShapesIsKnown) {
+  // [8192, 1600], [8192, 6400] in bfloat16, [65536, 8192] in bfloat16
+  EXPECT_EQ(split_rows(8192, 25, 32).num_parts, 64);
+  EXPECT_EQ(split_rows(8192, 100, 32).num_parts, 16);
+  EXPECT_EQ(split_rows(65'536, 128, 32).num_parts, 64);
 }
 
 }  // namespace
