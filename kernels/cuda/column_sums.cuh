@@ -110,6 +110,7 @@ __global__ void __launch_bounds__(kColumnSumThreads, kBlocksPerSm<Terms::kSums>)
 }
 
 inline constexpr int kPartLanes = 8;
+inline constexpr int kPartsTogether = 8;  // read before the first is added
 
 // dst[s][c] += sum over parts of partial_sums[part][s][c], in float64.
 template <int kSums>
@@ -130,9 +131,16 @@ __global__ void __launch_bounds__(kPartLanes* kWarpSize)
   if (dst == nullptr) return;
   double total = 0.0;
   if (c < C) {
-#pragma unroll 8
-    for (std::int64_t part = threadIdx.y; part < num_parts; part += kPartLanes) {
-      total += partial_sums[(part * kSums + s) * C + c];
+    for (std::int64_t first = threadIdx.y; first < num_parts;
+         first += kPartsTogether * kPartLanes) {
+      float sums[kPartsTogether];
+#pragma unroll
+      for (int k = 0; k < kPartsTogether; ++k) {
+        const std::int64_t part = first + k * kPartLanes;
+        sums[k] = part < num_parts ? partial_sums[(part * kSums + s) * C + c] : 0.0F;
+      }
+#pragma unroll
+      for (int k = 0; k < kPartsTogether; ++k) total += sums[k];
     }
   }
   of_lane[threadIdx.y][threadIdx.x] = total;
