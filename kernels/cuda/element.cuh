@@ -27,22 +27,31 @@ __device__ __forceinline__ void store_float(BFloat16* pointer, float value) {
 template <typename T>
 inline constexpr int kPerVector = 16 / static_cast<int>(sizeof(T));
 
-/// pointer[0 .. kPerVector<T>), 16-byte aligned.
-__device__ __forceinline__ void load_vector(float (&out)[4], const float* pointer) {
-  const float4 v = *reinterpret_cast<const float4*>(pointer);
-  out[0] = v.x;
-  out[1] = v.y;
-  out[2] = v.z;
-  out[3] = v.w;
+/// pointer[0 .. kPerVector<T>), 16-byte aligned, as they lie in memory.
+template <typename T>
+[[nodiscard]] __device__ __forceinline__ uint4 load_packed(const T* pointer) {
+  return *reinterpret_cast<const uint4*>(pointer);
 }
-__device__ __forceinline__ void load_vector(float (&out)[8], const BFloat16* pointer) {
-  const uint4 v = *reinterpret_cast<const uint4*>(pointer);
-  const std::uint32_t words[4] = {v.x, v.y, v.z, v.w};
+
+/// The elements of type T in 16 bytes.
+template <typename T>
+__device__ __forceinline__ void unpack(float (&out)[kPerVector<T>], const uint4& packed) {
+  const std::uint32_t words[4] = {packed.x, packed.y, packed.z, packed.w};
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    out[2 * i] = widen(static_cast<std::uint16_t>(words[i] & 0xffffU));
-    out[2 * i + 1] = widen(static_cast<std::uint16_t>(words[i] >> 16));
+    if constexpr (sizeof(T) == sizeof(float)) {
+      out[i] = __uint_as_float(words[i]);
+    } else {
+      out[2 * i] = widen(static_cast<std::uint16_t>(words[i] & 0xffffU));
+      out[2 * i + 1] = widen(static_cast<std::uint16_t>(words[i] >> 16));
+    }
   }
+}
+
+/// pointer[0 .. kPerVector<T>), 16-byte aligned.
+template <typename T>
+__device__ __forceinline__ void load_vector(float (&out)[kPerVector<T>], const T* pointer) {
+  unpack<T>(out, load_packed(pointer));
 }
 
 /// One 16-byte store of four words. As one integer: where the address is a sum of 64-bit products,

@@ -10,7 +10,7 @@
 #   variable HALFPIPE_EMULATION_SCHEDULE: NAME.forward, NAME.reverse, NAME.shuffled_1, ...; or only under SCHEDULES.
 #
 # Example (tests/kernels/cuda/CMakeLists.txt):
-#   halfpipe_emulated_cuda_library(emulated_norm SOURCES ${PROJECT_SOURCE_DIR}/kernels/cuda/norm.cu
+#   halfpipe_emulated_cuda_library(emulated_norm SOURCES ${PROJECT_SOURCE_DIR}/kernels/cuda/norm_forward.cu
 #                                                        ${PROJECT_SOURCE_DIR}/kernels/cuda/cuda_check.cpp)
 #   halfpipe_emulated_cuda_test(cuda_norm_test SOURCES norm_test.cpp DEPENDS halfpipe::emulated_norm)
 

@@ -1,30 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// LayerNorm on the GPU. A row belongs to as many warps as hold it in registers, 1 to 16; rows that
-// are longer, or not made of whole 16-byte accesses, to a block that reads them again from the
-// first- or second-level cache. The variance is a sum of squares of differences, so it cannot
-// cancel however far the mean is from zero.
+// Backward passes of LayerNorm on the GPU. Rows as norm_rows.cuh says; weight gradients are column
+// sums.
 #include "kernels/cuda/norm.h"
 
-#include <cmath>
-
+#include "kernels/core/align.h"
 #include "kernels/cuda/column_sums.cuh"
 #include "kernels/cuda/element_group.cuh"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/norm_rows.cuh"
 #include "kernels/cuda/warp_reduce.cuh"
 
 namespace halfpipe::cuda {
 
 namespace {
 
-// Of one thread and one array. Forward holds x, backward_input three arrays.
-constexpr int kForwardElements = 32;
+// Of one thread and one array: x, dout or the residual.
 constexpr int kBackwardElements = 16;
-constexpr int kMostWarpsPerRow = 16;
-constexpr int kLongRowThreads = 256;
-
-// Rows of few warps share a block: an SM takes at most 32 blocks.
-template <int kWarpsPerRow>
-constexpr int kRowsPerBlock = kWarpsPerRow < 4 ? 4 / kWarpsPerRow : 1;
 
 // The groups of a row that one thread holds: groups lane, lane + num_lanes, ...
 template <int kGroups, int kWidth>
@@ -42,108 +33,6 @@ struct RowPart {
     }
   }
 };
-
-template <typename T, int kWarpsPerRow>
-__global__ void __launch_bounds__(kWarpsPerRow* kRowsPerBlock<kWarpsPerRow>* kWarpSize)
-    layer_norm_forward_kernel(ops::LayerNormForward a) {
-  constexpr int kLanes = kWarpsPerRow * kWarpSize;
-  constexpr int kRows = kRowsPerBlock<kWarpsPerRow>;
-  constexpr int kWidth = kPerVector<T>;
-  constexpr int kGroups = kForwardElements / kWidth;
-  __shared__ float partial[2][kRows][kWarpsPerRow];
-  const int lane = static_cast<int>(threadIdx.x);
-  const std::int64_t n = std::int64_t{blockIdx.x} * kRows + threadIdx.y;
-  const bool exists = n < a.N;
-  const std::int64_t at = (exists ? n : 0) * a.C;
-
-  RowPart<kGroups, kWidth> x;
-  x.load(static_cast<const T*>(a.x) + at, lane, kLanes, a.C);
-  float total = 0.0F;
-#pragma unroll
-  for (int g = 0; g < kGroups; ++g) {
-    const bool inside = std::int64_t{lane + g * kLanes} * kWidth < a.C;
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) total += inside ? x.values[g][i] : 0.0F;
-  }
-  const float mean = block_sum<kLanes>(total, partial[0][threadIdx.y]) / static_cast<float>(a.C);
-
-  float squares = 0.0F;
-#pragma unroll
-  for (int g = 0; g < kGroups; ++g) {
-    const bool inside = std::int64_t{lane + g * kLanes} * kWidth < a.C;
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) {
-      x.values[g][i] -= mean;
-      squares += inside ? x.values[g][i] * x.values[g][i] : 0.0F;
-    }
-  }
-  const float variance =
-      block_sum<kLanes>(squares, partial[1][threadIdx.y]) / static_cast<float>(a.C);
-  const float rstd = 1.0F / sqrtf(variance + a.eps);
-
-  if (!exists) return;
-  if (lane == 0) {
-    a.mean[n] = mean;
-    a.rstd[n] = rstd;
-  }
-#pragma unroll
-  for (int g = 0; g < kGroups; ++g) {
-    const std::int64_t c = std::int64_t{lane + g * kLanes} * kWidth;
-    if (c >= a.C) continue;
-    float weight[kWidth];
-    float bias[kWidth] = {};
-    load_group(weight, static_cast<const T*>(a.weight) + c);
-    if (a.bias_or_null != nullptr) load_group(bias, static_cast<const T*>(a.bias_or_null) + c);
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) bias[i] += x.values[g][i] * rstd * weight[i];
-    store_group(static_cast<T*>(a.out) + at + c, bias);
-  }
-}
-
-template <typename T, int kWidth>
-__global__ void __launch_bounds__(kLongRowThreads)
-    layer_norm_forward_long_row_kernel(ops::LayerNormForward a) {
-  __shared__ float partial[2][kLongRowThreads / kWarpSize];
-  const std::int64_t n = blockIdx.x;
-  const std::int64_t first = std::int64_t{threadIdx.x} * kWidth;
-  constexpr std::int64_t kStride = std::int64_t{kLongRowThreads} * kWidth;
-  const T* x = static_cast<const T*>(a.x) + n * a.C;
-  float group[kWidth];
-
-  float total = 0.0F;
-#pragma unroll 4
-  for (std::int64_t c = first; c < a.C; c += kStride) {
-    load_group(group, x + c);
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) total += group[i];
-  }
-  const float mean = block_sum<kLongRowThreads>(total, partial[0]) / static_cast<float>(a.C);
-
-  float squares = 0.0F;
-#pragma unroll 4
-  for (std::int64_t c = first; c < a.C; c += kStride) {
-    load_group(group, x + c);
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) squares += (group[i] - mean) * (group[i] - mean);
-  }
-  const float variance = block_sum<kLongRowThreads>(squares, partial[1]) / static_cast<float>(a.C);
-  const float rstd = 1.0F / sqrtf(variance + a.eps);
-
-  if (threadIdx.x == 0) {
-    a.mean[n] = mean;
-    a.rstd[n] = rstd;
-  }
-  for (std::int64_t c = first; c < a.C; c += kStride) {
-    float weight[kWidth];
-    float bias[kWidth] = {};
-    load_group(group, x + c);
-    load_group(weight, static_cast<const T*>(a.weight) + c);
-    if (a.bias_or_null != nullptr) load_group(bias, static_cast<const T*>(a.bias_or_null) + c);
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) bias[i] += (group[i] - mean) * rstd * weight[i];
-    store_group(static_cast<T*>(a.out) + n * a.C + c, bias);
-  }
-}
 
 template <typename T, int kWarpsPerRow>
 __global__ void __launch_bounds__(kWarpsPerRow* kRowsPerBlock<kWarpsPerRow>* kWarpSize)
@@ -284,21 +173,6 @@ struct WeightTerms {
 // -------------------------------------------------------------------------------------------------
 
 template <typename T, int kWarpsPerRow = 1>
-void forward_with_rows_in_registers(const ops::LayerNormForward& args, cudaStream_t stream) {
-  if constexpr (kWarpsPerRow > kMostWarpsPerRow) {
-    launch(layer_norm_forward_long_row_kernel<T, kPerVector<T>>,
-           dim3(static_cast<unsigned>(args.N)), dim3(kLongRowThreads), 0, stream, args);
-  } else if (args.C > kWarpsPerRow * kWarpSize * kForwardElements) {
-    forward_with_rows_in_registers<T, 2 * kWarpsPerRow>(args, stream);
-  } else {
-    constexpr std::int64_t kRows = kRowsPerBlock<kWarpsPerRow>;
-    launch(layer_norm_forward_kernel<T, kWarpsPerRow>,
-           dim3(static_cast<unsigned>(ceil_div(args.N, kRows))),
-           dim3(kWarpsPerRow * kWarpSize, kRows), 0, stream, args);
-  }
-}
-
-template <typename T, int kWarpsPerRow = 1>
 void backward_with_rows_in_registers(const ops::LayerNormBackwardInput& args, cudaStream_t stream) {
   if constexpr (kWarpsPerRow > kMostWarpsPerRow) {
     launch(layer_norm_backward_input_long_row_kernel<T, kPerVector<T>>,
@@ -321,19 +195,6 @@ void backward_weight(const ops::LayerNormBackwardWeight& args, cudaStream_t stre
 }
 
 }  // namespace
-
-void layer_norm_forward(const ops::LayerNormForward& args, cudaStream_t stream) {
-  if (args.N == 0) return;
-  with_element_type(args.dtype, [&]<typename T>() {
-    if (rows_keep_alignment<T>(args.C) &&
-        vector_aligned({args.out, args.x, args.weight, args.bias_or_null})) {
-      forward_with_rows_in_registers<T>(args, stream);
-    } else {
-      launch(layer_norm_forward_long_row_kernel<T, 1>, dim3(static_cast<unsigned>(args.N)),
-             dim3(kLongRowThreads), 0, stream, args);
-    }
-  });
-}
 
 void layer_norm_backward_input(const ops::LayerNormBackwardInput& args, cudaStream_t stream) {
   if (args.N == 0) return;
