@@ -170,6 +170,31 @@ TEST(EmbeddingBackwardWeight, NanReachesItsTokenAndPositionAlone) {
   }
 }
 
+// A warp has a position of up to four sequences: fewer, just as many, and some more.
+TEST(EmbeddingForward, WritesEverySequence) {
+  constexpr std::int64_t kT = 11;
+  constexpr std::int64_t kV = 20;
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    for (const std::int64_t C : {5, 24}) {
+      const Values token_table = rounded(dtype, random_values("token_table", kV * C));
+      const Values position_table = rounded(dtype, random_values("position_table", kT * C));
+      const DeviceArray tokens_of(dtype, token_table);
+      const DeviceArray positions_of(dtype, position_table);
+      for (const std::int64_t B : {1, 2, 4, 5, 9}) {
+        const auto tokens = testing::random_indices("tokens", B * kT, kV);
+        const DeviceArray tokens_array(tokens);
+        const DeviceArray out(dtype, B * kT * C);
+        embedding_forward({out.get(), tokens_array.as<std::int32_t>(), tokens_of.get(),
+                           positions_of.get(), B, kT, C, 0, dtype},
+                          nullptr);
+        const auto expected = reference::embedding(tokens, to_float64(token_table),
+                                                   to_float64(position_table), {B, kT, C, 0});
+        EXPECT_TRUE(near_reference(out.values(), expected, testing::with_rounding(dtype, 1e-7)));
+      }
+    }
+  }
+}
+
 TEST(EmbeddingForward, EmptyInputIsNoWork) {
   embedding_forward({nullptr, nullptr, nullptr, nullptr, 0, 4, 8, 0}, nullptr);
   embedding_backward_weight({nullptr, nullptr, nullptr, nullptr, 0, 4, 8}, nullptr);
