@@ -7,7 +7,7 @@
 #   --quick         fewer schedules, and of compute-sanitizer memcheck and racecheck only
 #   --programs DIR  where halfpipe and the cuda_*_test programs are (default: build; a folder that
 #                   tools/stage_offline.sh has made serves too)
-#   --output DIR    where logs and report.md go (default: runs/gpu_check); parts that have passed there are not run again
+#   --output DIR    where logs, report.md and report.json go (default: runs/gpu_check); parts that have passed there are not run again
 #   --parts         of: machine kernels sanitize train processes ops attention speed
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -236,20 +236,25 @@ speed() {
 }
 
 failed=""
+summary=""  # one JSON object per part
+note() { summary+="${summary:+, }{\"part\": \"$1\", \"result\": \"$2\", \"seconds\": $3}"; }
 # What a part that has passed was run with: another build, or more to check, runs it again.
 key="$quick ${HALFPIPE_SANITIZE_FILTER:-*} $(sha256sum <"$halfpipe")"
 for part in $parts; do
   if [ "$(cat "$output/$part.passed" 2>/dev/null)" = "$key" ]; then
     echo "$part: passed before"
+    note "$part" "passed before" 0
     continue
   fi
   rm -f "$output/$part.passed"
   begin=$SECONDS
   if "$part" >"$output/$part.log" 2>&1; then
     echo "$key" >"$output/$part.passed"
+    note "$part" passed $((SECONDS - begin))
     echo "$part: passed ($((SECONDS - begin)) s)"
   else
     failed+=" $part"
+    note "$part" failed $((SECONDS - begin))
     echo "$part: FAILED ($((SECONDS - begin)) s); the end of $output/$part.log:"
     tail -n 25 "$output/$part.log"
   fi
@@ -262,5 +267,8 @@ done
     echo '```'
   done
 } >"$output/report.md"
+gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
+printf '{"date": "%s", "gpu": "%s", "halfpipe": "%s", "parts": [%s]}\n' "$(date -u +%Y-%m-%d)" "${gpu:-none}" \
+  "$("$halfpipe" --version | head -n 1)" "$summary" >"$output/report.json"
 [ -z "$failed" ] || { echo "gpu_check: failed:$failed"; exit 1; }
 echo "gpu_check: all parts passed"

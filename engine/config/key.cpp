@@ -294,6 +294,33 @@ Key choice(std::string path,
   return finish(std::move(key));
 }
 
+Key choice_for_all_or_each(std::string path,
+                           const Field<std::vector<std::string>>& field,
+                           std::vector<std::string> allowed,
+                           std::string text) {
+  const std::string rule = fmt::format("one of {}", fmt::join(allowed, ", "));
+  Key key = make_key(std::move(path), "name or list of names", rule, std::move(text));
+  key.read = [doc = key.doc, field, allowed](RunConfig& config, const YamlValue& value) {
+    std::vector<std::string> names;
+    if (value.kind == YamlValue::Kind::kList) {
+      names = to_texts(value, doc.path);
+    } else {
+      names.push_back(to_text(value, doc.path));
+    }
+    for (const std::string& name : names) {
+      if (const auto sentence = broken_choice(doc, name, allowed, {})) {
+        throw ConfigError(fmt::format("{}: {}", value.place, *sentence));
+      }
+    }
+    field.set(config, std::move(names));
+  };
+  key.write = [field](const RunConfig& config) {
+    const std::vector<std::string> names = field.get(config);
+    return names.size() == 1 ? names.front() : write_list(names);
+  };
+  return finish(std::move(key));
+}
+
 Key single_value(std::string path,
                  std::string type,
                  std::string value,

@@ -109,6 +109,12 @@ template <class T>
                          std::vector<std::string> allowed,
                          std::vector<LaterValue> later,
                          std::string text);
+/// One of the names for all, or a list of them, one for each; RunConfig holds a list of one for
+/// all.
+[[nodiscard]] Key choice_for_all_or_each(std::string path,
+                                         const Field<std::vector<std::string>>& field,
+                                         std::vector<std::string> allowed,
+                                         std::string text);
 /// A key that RunConfig does not hold, since only one value exists so far; `capability` is what any
 /// other value would need.
 [[nodiscard]] Key single_value(std::string path,

@@ -2,6 +2,7 @@
 #include "engine/config/key_table.h"
 
 #include "engine/data/data_config.h"
+#include "engine/model/recompute.h"
 #include "engine/model/transformer_config.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/catalogue.h"
@@ -91,6 +92,27 @@ Field<std::string> precision() {
           }};
 }
 
+/// One list for all stages and a list of one are the same; no list is the default.
+Field<std::vector<std::string>> recompute() {
+  return {[](const RunConfig& c) {
+            std::vector<std::string> names;
+            for (const model::Recompute each : c.model.recompute) {
+              names.emplace_back(model::name_of(each));
+            }
+            if (names.empty()) names.emplace_back(model::name_of(model::Recompute::kNone));
+            return names;
+          },
+          [](RunConfig& c, const std::vector<std::string>& names) {
+            c.model.recompute.clear();
+            for (const std::string& name : names) {
+              c.model.recompute.push_back(model::recompute_named(name));
+            }
+            if (c.model.recompute == std::vector{model::Recompute::kNone}) {
+              c.model.recompute.clear();
+            }
+          }};
+}
+
 void add_train_keys(std::vector<Key>& keys) {
   const auto of = [](auto member) { return field(&RunConfig::train, member); };
   keys.push_back(whole_number<std::int64_t>("train.steps", of(&TrainConfig::steps), {1},
@@ -114,10 +136,10 @@ void add_train_keys(std::vector<Key>& keys) {
                         {0, kLargestSize}, "global batches per evaluation; 0: the whole split"),
       {"train.evaluate_every"}, "train.evaluate_every above 0",
       [](const RunConfig& c) { return c.train.evaluate_every > 0; }));
-  keys.push_back(
-      choice("train.recompute", of(&TrainConfig::recompute), {"none"},
-             {{"full", "activation recomputation"}, {"selective", "activation recomputation"}},
-             "activations to compute again in the backward pass"));
+  keys.push_back(choice_for_all_or_each(
+      "train.recompute", recompute(), {"none", "selective", "full"},
+      "what backward passes compute again instead of keeping it: attention, norms and GELU "
+      "(selective) or all but the input of each block (full); a list has one for each stage"));
 }
 
 using optimizer::LearningRateSchedule;

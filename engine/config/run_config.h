@@ -22,7 +22,6 @@ struct TrainConfig {
   std::uint64_t seed = 1;
   std::int64_t evaluate_every = 100;  // steps; 0 = never
   int evaluate_batches = 20;          // global batches of the validation split; 0 = the whole split
-  std::string recompute = "none";
 
   friend bool operator==(const TrainConfig&, const TrainConfig&) = default;
 };

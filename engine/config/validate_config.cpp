@@ -178,6 +178,24 @@ Finding stages(const RunConfig& config) {
   return sum_of_layers(config);
 }
 
+Finding recompute(const RunConfig& config) {
+  const std::size_t given = config.model.recompute.size();
+  if (given <= 1) return std::nullopt;
+  if (config.schedule.name == "auto") {
+    return Violation{{"train.recompute", "schedule.name"},
+                     "train.recompute is a list, one for each stage, and with schedule.name auto "
+                     "nobody knows how many there will be: give one for all stages"};
+  }
+  const std::int64_t num_stages = config.parallel.pipeline * stages_per_rank(config.schedule);
+  if (static_cast<std::int64_t>(given) == num_stages) return std::nullopt;
+  return Violation{
+      {"train.recompute", "schedule.name", "parallel.pipeline", "schedule.num_chunks"},
+      fmt::format("train.recompute has {} entries and must have one, or {}: schedule.name {} cuts "
+                  "the model into {} per rank on {} pipeline ranks",
+                  given, num_stages, config.schedule.name, stages_per_rank(config.schedule),
+                  config.parallel.pipeline)};
+}
+
 Finding replanning(const RunConfig& config) {
   const std::int64_t after = config.schedule.replan_after;
   if (after < config.train.steps) return std::nullopt;
@@ -247,9 +265,9 @@ Finding plan_size(const RunConfig& config) {
 std::optional<Violation> find_violation(const RunConfig& config,
                                         std::span<const std::string> meant_anyway) {
   // Single keys first: the others divide by sizes that are known to be positive then.
-  constexpr std::array kRules{single_keys, hardware,   heads,         corpus, vocabulary,
-                              evaluation,  batch,      learning_rate, stages, memory_limit,
-                              plan_size,   replanning, waiting};
+  constexpr std::array kRules{single_keys, hardware,   heads,         corpus,   vocabulary,
+                              evaluation,  batch,      learning_rate, stages,   memory_limit,
+                              plan_size,   replanning, waiting,       recompute};
   for (const auto rule : kRules) {
     if (Finding violation = rule(config)) return violation;
   }

@@ -6,10 +6,11 @@ namespace halfpipe::model {
 Block::Block(const TransformerConfig& config,
              const std::vector<ParameterSpec>& model,
              int layer,
+             Recompute recompute,
              std::int64_t B,
              ParameterSet& parameters,
              SavedLayout& layout)
-    : C_(config.hidden_size), NH_(config.num_heads) {
+    : C_(config.hidden_size), NH_(config.num_heads), recompute_(recompute) {
   const std::string prefix = block_prefix(layer);
   const std::int64_t F = config.mlp_size();
   norm1_ = make_norm(config, model, prefix + "ln_1", parameters);
@@ -20,24 +21,131 @@ Block::Block(const TransformerConfig& config,
   down_ = make_linear(config, model, prefix + "mlp.c_proj", F, C_, parameters);
 
   const std::int64_t N = B * config.seq_len;
-  const auto until_input = Lifetime::kForwardToBackwardInput;
-  const auto until_weight = Lifetime::kForwardToBackwardWeight;
-  ids_.mean1 = layout.declare(until_input, N, DType::kFloat32);
-  ids_.rstd1 = layout.declare(until_input, N, DType::kFloat32);
-  ids_.mean2 = layout.declare(until_input, N, DType::kFloat32);
-  ids_.rstd2 = layout.declare(until_input, N, DType::kFloat32);
-  ids_.lse = layout.declare(until_input, N * NH_, DType::kFloat32);
-  ids_.norm1_out = layout.declare(until_weight, N * C_, config.dtype);
-  ids_.qkv = layout.declare(until_weight, N * 3 * C_, config.dtype);
-  ids_.attention_out = layout.declare(until_weight, N * C_, config.dtype);
-  ids_.x2 = layout.declare(until_weight, N * C_, config.dtype);
-  ids_.norm2_out = layout.declare(until_weight, N * C_, config.dtype);
-  ids_.up_out = layout.declare(until_weight, N * F, config.dtype);
-  ids_.gelu_out = layout.declare(until_weight, N * F, config.dtype);
+  for (std::size_t i = 0; i < kNumStatistics; ++i) {
+    const auto statistic = static_cast<Statistic>(i);
+    statistic_ids_[i] = keeps(statistic) ? layout.declare(Lifetime::kForwardToBackwardInput,
+                                                          count_of(statistic, N), DType::kFloat32)
+                                         : -1;
+  }
+  for (std::size_t i = 0; i < kNumValues; ++i) {
+    const auto value = static_cast<Value>(i);
+    value_ids_[i] = layout.declare(lifetime_of(value), N * columns_of(value), config.dtype);
+  }
+}
+
+std::int64_t Block::columns_of(Value value) const {
+  switch (value) {
+    case kQkv:
+      return qkv_.out;
+    case kUpOut:
+    case kGeluOut:
+      return up_.out;
+    default:
+      return C_;
+  }
+}
+
+std::int64_t Block::count_of(Statistic statistic, std::int64_t N) const {
+  return statistic == kLse ? N * NH_ : N;
+}
+
+float* Block::take(PassContext& ctx, Statistic statistic) const {
+  return ctx.workspace.take<float>(count_of(statistic, ctx.N()));
+}
+
+// Gradients take the places of qkv, x2 and up_out, so those live until backward_weight, whoever
+// computed them.
+Lifetime Block::lifetime_of(Value value) const {
+  const bool from_forward =
+      recompute_ == Recompute::kNone ||
+      (recompute_ == Recompute::kSelective && (value == kQkv || value == kX2 || value == kUpOut));
+  return from_forward ? Lifetime::kForwardToBackwardWeight
+                      : Lifetime::kBackwardInputToBackwardWeight;
+}
+
+bool Block::keeps(Statistic statistic) const {
+  return recompute_ == Recompute::kNone ||
+         (recompute_ == Recompute::kSelective && statistic != kLse);
 }
 
 ops::AttentionDims Block::attention_dims(const PassContext& ctx) const {
   return {.B = ctx.B, .T = ctx.T, .NH = NH_, .HS = C_ / NH_};
+}
+
+// -------------------------------------------------------------------------------------------------
+
+void Block::forward_norm1(PassContext& ctx,
+                          const ParameterSet& parameters,
+                          const Places& at,
+                          const void* x) const {
+  norm_forward(ctx, parameters, norm1_, at.values[kNorm1Out], at.statistics[kMean1],
+               at.statistics[kRstd1], x);
+}
+
+void Block::forward_attention(PassContext& ctx, const Places& at) const {
+  const device::ArenaScope scope(ctx.workspace);
+  const ops::AttentionDims dims = attention_dims(ctx);
+  std::byte* scratch =
+      ctx.workspace.take_bytes(ctx.ops.attention_forward_scratch_bytes(dims, ctx.dtype));
+  if (ctx.counting()) return;
+  ctx.ops.attention_forward({.out = at.values[kAttentionOut],
+                             .lse = at.statistics[kLse],
+                             .qkv = at.values[kQkv],
+                             .dims = dims,
+                             .scratch = scratch,
+                             .dtype = ctx.dtype},
+                            ctx.stream);
+}
+
+void Block::forward_norm2(PassContext& ctx,
+                          const ParameterSet& parameters,
+                          const Places& at) const {
+  norm_forward(ctx, parameters, norm2_, at.values[kNorm2Out], at.statistics[kMean2],
+               at.statistics[kRstd2], at.values[kX2]);
+}
+
+void Block::forward_gelu(PassContext& ctx, const Places& at) const {
+  if (ctx.counting()) return;
+  ctx.ops.gelu_forward({.out = at.values[kGeluOut],
+                        .x = at.values[kUpOut],
+                        .count = ctx.N() * up_.out,
+                        .dtype = ctx.dtype},
+                       ctx.stream);
+}
+
+void Block::forward_values(PassContext& ctx,
+                           const ParameterSet& parameters,
+                           const Places& at,
+                           const void* x) const {
+  forward_norm1(ctx, parameters, at, x);
+  linear_forward(ctx, parameters, qkv_, at.values[kQkv], at.values[kNorm1Out], nullptr);
+  forward_attention(ctx, at);
+  linear_forward(ctx, parameters, proj_, at.values[kX2], at.values[kAttentionOut], x);
+  forward_norm2(ctx, parameters, at);
+  linear_forward(ctx, parameters, up_, at.values[kUpOut], at.values[kNorm2Out], nullptr);
+  forward_gelu(ctx, at);
+}
+
+Block::Places Block::places_of_forward(PassContext& ctx, SavedTensors& saved) const {
+  Places at;
+  for (std::size_t i = 0; i < kNumStatistics; ++i) {
+    const int id = statistic_ids_[i];
+    at.statistics[i] = id >= 0 ? saved.save_floats(id) : take(ctx, static_cast<Statistic>(i));
+  }
+  if (recompute_ == Recompute::kNone) {
+    for (std::size_t i = 0; i < kNumValues; ++i) at.values[i] = saved.save(value_ids_[i]);
+    return at;
+  }
+  // One after the other is read for the last time before the next is written.
+  std::byte* const narrow = ctx.take(ctx.N() * C_);
+  for (const Value value : {kNorm1Out, kAttentionOut, kNorm2Out}) at.values[value] = narrow;
+  const bool full = recompute_ == Recompute::kFull;
+  at.values[kX2] = full ? ctx.take(ctx.N() * C_) : saved.save(value_ids_[kX2]);
+  std::byte* const wide = ctx.take(ctx.N() * up_.out);
+  at.values[kQkv] = full ? wide : saved.save(value_ids_[kQkv]);
+  at.values[kUpOut] = full ? wide : saved.save(value_ids_[kUpOut]);
+  at.values[kGeluOut] = wide;  // GELU may work in place
+  return at;
 }
 
 void Block::forward(PassContext& ctx,
@@ -45,46 +153,46 @@ void Block::forward(PassContext& ctx,
                     void* y,
                     const void* x,
                     SavedTensors& saved) const {
-  std::byte* norm1_out = saved.save(ids_.norm1_out);
-  norm_forward(ctx, parameters, norm1_, norm1_out, saved.save_floats(ids_.mean1),
-               saved.save_floats(ids_.rstd1), x);
+  const device::ArenaScope scope(ctx.workspace);
+  const Places at = places_of_forward(ctx, saved);
+  forward_values(ctx, parameters, at, x);
+  linear_forward(ctx, parameters, down_, y, at.values[kGeluOut], at.values[kX2]);
+}
 
-  std::byte* qkv = saved.save(ids_.qkv);
-  linear_forward(ctx, parameters, qkv_, qkv, norm1_out, nullptr);
+// -------------------------------------------------------------------------------------------------
 
-  std::byte* attention_out = saved.save(ids_.attention_out);
-  {
-    const device::ArenaScope scope(ctx.workspace);
-    const ops::AttentionDims dims = attention_dims(ctx);
-    std::byte* scratch =
-        ctx.workspace.take_bytes(ctx.ops.attention_forward_scratch_bytes(dims, ctx.dtype));
-    float* lse = saved.save_floats(ids_.lse);
-    if (!ctx.counting()) {
-      ctx.ops.attention_forward({.out = attention_out,
-                                 .lse = lse,
-                                 .qkv = qkv,
-                                 .dims = dims,
-                                 .scratch = scratch,
-                                 .dtype = ctx.dtype},
-                                ctx.stream);
+void Block::begin_backward(SavedTensors& saved) const {
+  for (std::size_t i = 0; i < kNumValues; ++i) {
+    if (lifetime_of(static_cast<Value>(i)) == Lifetime::kBackwardInputToBackwardWeight) {
+      (void)saved.save(value_ids_[i]);
     }
   }
+}
 
-  std::byte* x2 = saved.save(ids_.x2);
-  linear_forward(ctx, parameters, proj_, x2, attention_out, x);
-
-  std::byte* norm2_out = saved.save(ids_.norm2_out);
-  norm_forward(ctx, parameters, norm2_, norm2_out, saved.save_floats(ids_.mean2),
-               saved.save_floats(ids_.rstd2), x2);
-
-  std::byte* up_out = saved.save(ids_.up_out);
-  linear_forward(ctx, parameters, up_, up_out, norm2_out, nullptr);
-  std::byte* gelu_out = saved.save(ids_.gelu_out);
-  if (!ctx.counting()) {
-    ctx.ops.gelu_forward(
-        {.out = gelu_out, .x = up_out, .count = ctx.N() * up_.out, .dtype = ctx.dtype}, ctx.stream);
+Block::Places Block::recompute(PassContext& ctx,
+                               const ParameterSet& parameters,
+                               const void* x,
+                               SavedTensors& saved) const {
+  Places at;
+  for (std::size_t i = 0; i < kNumValues; ++i) at.values[i] = saved.get(value_ids_[i]);
+  for (std::size_t i = 0; i < kNumStatistics; ++i) {
+    const int id = statistic_ids_[i];
+    at.statistics[i] = id >= 0 ? saved.get_floats(id) : take(ctx, static_cast<Statistic>(i));
   }
-  linear_forward(ctx, parameters, down_, y, gelu_out, x2);
+  switch (recompute_) {
+    case Recompute::kNone:
+      break;
+    case Recompute::kSelective:  // the norms' statistics are written once more, as they were
+      forward_norm1(ctx, parameters, at, x);
+      forward_attention(ctx, at);
+      forward_norm2(ctx, parameters, at);
+      forward_gelu(ctx, at);
+      break;
+    case Recompute::kFull:
+      forward_values(ctx, parameters, at, x);
+      break;
+  }
+  return at;
 }
 
 void Block::backward_input(PassContext& ctx,
@@ -94,9 +202,10 @@ void Block::backward_input(PassContext& ctx,
                            const void* x,
                            SavedTensors& saved) const {
   const device::ArenaScope scope(ctx.workspace);
+  const Places at = recompute(ctx, parameters, x, saved);
   std::byte* dnorm = ctx.take(ctx.N() * C_);  // gradient of a norm's output, or of attention_out
 
-  std::byte* up_out = saved.get(ids_.up_out);
+  std::byte* up_out = at.values[kUpOut];
   {
     const device::ArenaScope gelu_scope(ctx.workspace);
     std::byte* dgelu_out = ctx.take(ctx.N() * up_.out);
@@ -112,13 +221,13 @@ void Block::backward_input(PassContext& ctx,
   }
   linear_backward_input(ctx, parameters, up_, dnorm, up_out);
 
-  std::byte* x2 = saved.get(ids_.x2);
+  std::byte* x2 = at.values[kX2];
   norm_backward(ctx, parameters, norm2_, x2,
-                {dnorm, x2, saved.get_floats(ids_.mean2), saved.get_floats(ids_.rstd2)}, dy);
+                {dnorm, x2, at.statistics[kMean2], at.statistics[kRstd2]}, dy);
   const void* dx2 = x2;
 
   linear_backward_input(ctx, parameters, proj_, dnorm, dx2);
-  std::byte* qkv = saved.get(ids_.qkv);
+  std::byte* qkv = at.values[kQkv];
   {
     const device::ArenaScope attention_scope(ctx.workspace);
     const ops::AttentionDims dims = attention_dims(ctx);
@@ -128,8 +237,8 @@ void Block::backward_input(PassContext& ctx,
       ctx.ops.attention_backward_input({.dqkv = qkv,
                                         .dout = dnorm,
                                         .qkv = qkv,
-                                        .out = saved.get(ids_.attention_out),
-                                        .lse = saved.get_floats(ids_.lse),
+                                        .out = at.values[kAttentionOut],
+                                        .lse = at.statistics[kLse],
                                         .dims = dims,
                                         .scratch = scratch,
                                         .dtype = ctx.dtype},
@@ -138,29 +247,32 @@ void Block::backward_input(PassContext& ctx,
   }
   linear_backward_input(ctx, parameters, qkv_, dnorm, qkv);
   norm_backward(ctx, parameters, norm1_, dx,
-                {dnorm, x, saved.get_floats(ids_.mean1), saved.get_floats(ids_.rstd1)}, dx2);
-  for (const int id : {ids_.mean1, ids_.rstd1, ids_.mean2, ids_.rstd2, ids_.lse}) saved.release(id);
+                {dnorm, x, at.statistics[kMean1], at.statistics[kRstd1]}, dx2);
+  for (const int id : statistic_ids_) {
+    if (id >= 0) saved.release(id);
+  }
 }
 
 void Block::backward_weight(PassContext& ctx,
                             const ParameterSet& parameters,
                             const void* dy,
                             SavedTensors& saved) const {
-  linear_backward_weight(ctx, parameters, down_, saved.get(ids_.gelu_out), dy);
-  linear_backward_weight(ctx, parameters, up_, saved.get(ids_.norm2_out), saved.get(ids_.up_out));
-  linear_backward_weight(ctx, parameters, proj_, saved.get(ids_.attention_out), saved.get(ids_.x2));
-  linear_backward_weight(ctx, parameters, qkv_, saved.get(ids_.norm1_out), saved.get(ids_.qkv));
-  for (const int id : {ids_.norm1_out, ids_.qkv, ids_.attention_out, ids_.x2, ids_.norm2_out,
-                       ids_.up_out, ids_.gelu_out}) {
-    saved.release(id);
-  }
+  const auto value = [&](Value which) { return saved.get(value_ids_[which]); };
+  linear_backward_weight(ctx, parameters, down_, value(kGeluOut), dy);
+  linear_backward_weight(ctx, parameters, up_, value(kNorm2Out), value(kUpOut));
+  linear_backward_weight(ctx, parameters, proj_, value(kAttentionOut), value(kX2));
+  linear_backward_weight(ctx, parameters, qkv_, value(kNorm1Out), value(kQkv));
+  for (const int id : value_ids_) saved.release(id);
 }
 
 void Block::discard(SavedTensors& saved) const {
-  for (const int id :
-       {ids_.mean1, ids_.rstd1, ids_.mean2, ids_.rstd2, ids_.lse, ids_.norm1_out, ids_.qkv,
-        ids_.attention_out, ids_.x2, ids_.norm2_out, ids_.up_out, ids_.gelu_out}) {
-    saved.release(id);
+  for (const int id : statistic_ids_) {
+    if (id >= 0) saved.release(id);
+  }
+  for (std::size_t i = 0; i < kNumValues; ++i) {
+    if (lifetime_of(static_cast<Value>(i)) == Lifetime::kForwardToBackwardWeight) {
+      saved.release(value_ids_[i]);
+    }
   }
 }
 

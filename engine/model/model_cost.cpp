@@ -1,21 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/model/model_cost.h"
 
+#include "engine/model/recompute.h"
 #include "engine/model/stage.h"
 #include "parallel/schedule/partition.h"
 
 namespace halfpipe::model {
 
+namespace {
+
+/// Scores and values, two products of T^2 C each, half of them masked.
+double attention_flops(const TransformerConfig& config, double tokens) {
+  return 2.0 * tokens * static_cast<double>(config.seq_len) *
+         static_cast<double>(config.hidden_size);
+}
+
+/// Of all stages.
+double mean_recompute_flops(const TransformerConfig& config, std::int64_t B) {
+  double sum = 0.0;
+  for (const Recompute recompute : config.recompute) {
+    sum += recompute_flops(config, B, recompute);
+  }
+  return config.recompute.empty() ? 0.0 : sum / static_cast<double>(config.recompute.size());
+}
+
+}  // namespace
+
 BlockFlops block_flops(const TransformerConfig& config, std::int64_t B) {
   const auto C = static_cast<double>(config.hidden_size);
   const auto F = static_cast<double>(config.mlp_size());
-  const auto T = static_cast<double>(config.seq_len);
-  const double tokens = static_cast<double>(B) * T;
+  const double tokens = static_cast<double>(B) * config.seq_len;
   const double linear = 2.0 * tokens * (4.0 * C * C + 2.0 * C * F);
-  // Scores and values, two products of T^2 C each, half of them masked; their gradients are five
-  // products.
-  const double attention = 2.0 * tokens * T * C;
-  return {linear + attention, linear + 2.5 * attention, linear};
+  const double attention = attention_flops(config, tokens);
+  return {linear + attention, linear + 2.5 * attention, linear};  // its gradients: five products
+}
+
+double recompute_flops(const TransformerConfig& config, std::int64_t B, Recompute recompute) {
+  const auto C = static_cast<double>(config.hidden_size);
+  const auto F = static_cast<double>(config.mlp_size());
+  const double tokens = static_cast<double>(B) * config.seq_len;
+  switch (recompute) {
+    case Recompute::kNone:
+      return 0.0;
+    case Recompute::kSelective:
+      return attention_flops(config, tokens);
+    case Recompute::kFull:  // all but the last product: nobody needs the block's output
+      return attention_flops(config, tokens) + 2.0 * tokens * (4.0 * C * C + C * F);
+  }
+  return 0.0;
 }
 
 double head_forward_flops(const TransformerConfig& config, std::int64_t B) {
@@ -45,8 +77,10 @@ std::vector<int> balanced_blocks_per_stage(const TransformerConfig& config,
                                            std::int64_t B) {
   // The embedding is a look-up: nothing beside a block. The head has one product forward and two
   // backward.
-  return schedule::partition_blocks(placement, config.num_layers, block_flops(config, B).total(),
-                                    0.0, 3.0 * head_forward_flops(config, B));
+  return schedule::partition_blocks(
+      placement, config.num_layers,
+      block_flops(config, B).total() + mean_recompute_flops(config, B), 0.0,
+      3.0 * head_forward_flops(config, B));
 }
 
 std::int64_t message_bytes(const TransformerConfig& config, std::int64_t B) {
@@ -67,7 +101,11 @@ schedule::CostModel estimate_costs(const TransformerConfig& config,
     schedule::StageCost cost;
     cost.forward_seconds = blocks + (layers.has_head ? head : 0.0);
     cost.backward_input_seconds =
-        blocks * block.backward_input / block.forward + (layers.has_head ? 2.0 * head : 0.0);
+        blocks *
+            (block.backward_input +
+             recompute_flops(config, B, recompute_of(config, layers.stage))) /
+            block.forward +
+        (layers.has_head ? 2.0 * head : 0.0);
     cost.backward_weight_seconds = blocks * block.backward_weight / block.forward;
     const auto bytes = [&](Lifetime lifetime) {
       return static_cast<std::int64_t>(stage.layout().bytes(lifetime));

@@ -22,6 +22,10 @@ struct BlockFlops {
   [[nodiscard]] double total() const { return forward + backward_input + backward_weight; }
 };
 [[nodiscard]] BlockFlops block_flops(const TransformerConfig& config, std::int64_t B);
+/// What backward_input does more where it computes the block's activations again.
+[[nodiscard]] double recompute_flops(const TransformerConfig& config,
+                                     std::int64_t B,
+                                     Recompute recompute);
 /// Of the head: forward, and both of its gradients, which run in backward_input.
 [[nodiscard]] double head_forward_flops(const TransformerConfig& config, std::int64_t B);
 
@@ -31,8 +35,8 @@ struct BlockFlops {
 [[nodiscard]] double model_flops_per_token(const TransformerConfig& config);
 [[nodiscard]] std::int64_t num_parameters(const TransformerConfig& config);
 
-/// Blocks per stage, balanced by block_flops and head_forward_flops over the ranks of the
-/// placement.
+/// Blocks per stage, balanced by block_flops, recompute_flops (where stages differ: their mean) and
+/// head_forward_flops over the ranks of the placement.
 [[nodiscard]] std::vector<int> balanced_blocks_per_stage(const TransformerConfig& config,
                                                          const schedule::Placement& placement,
                                                          std::int64_t B);

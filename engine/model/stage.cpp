@@ -24,7 +24,8 @@ Stage::Stage(const TransformerConfig& config,
   for (int i = 0; i < layers.num_blocks; ++i) {
     block_inputs_.push_back(
         layout_.declare(Lifetime::kForwardToBackwardWeight, count, config.dtype));
-    blocks_.emplace_back(config, model, layers.first_block + i, B, parameters, layout_);
+    blocks_.emplace_back(config, model, layers.first_block + i, recompute_of(config, layers.stage),
+                         B, parameters, layout_);
   }
   if (layers.has_head) {
     head_input_ = layout_.declare(Lifetime::kForwardToBackwardInput, count, config.dtype);
@@ -66,6 +67,7 @@ void Stage::backward_input(PassContext& ctx,
                            SavedTensors& saved,
                            device::Backend& backend) const {
   const device::ArenaScope scope(ctx.workspace);
+  for (const Block& block : blocks_) block.begin_backward(saved);
   const void* output_gradient = io.input;
   void* input_gradient = embedding_ ? ctx.take(ctx.N() * C_) : io.output;
   if (head_) {

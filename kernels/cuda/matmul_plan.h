@@ -55,7 +55,9 @@ struct MatmulKind {
 
 /// The operation for cuBLASLt, whose matrices are column-major: a row-major matrix read as
 /// column-major is its transpose, so it computes c^T = op(b)^T op(a)^T, with our b as its A and our
-/// a as its B. A bias of c's columns is then one of c^T's rows, which its epilogue adds.
+/// a as its B. A bias of c's columns is then one of c^T's rows, which its epilogue adds. Its GELU
+/// is not used: it is that of the sum before rounding, so recomputing it from the pre-activation
+/// that was kept would give other bits; and its gradient may not overwrite the pre-activation.
 [[nodiscard]] cublasLtMatmulDescOpaque_t describe(const MatmulKind& kind, const void* bias_or_null);
 
 struct MatmulPlan {

@@ -83,8 +83,8 @@ TEST_F(BadInputTest, Configuration) {
 
 TEST_F(BadInputTest, CapabilitiesThatDoNotExistYet) {
   for (const std::string setting :
-       {"parallel.data=2", "parallel.tensor=2", "optimizer.zero_stage=1", "train.recompute=full",
-        "train.precision=fp8", "model.family=llama"}) {
+       {"parallel.data=2", "parallel.tensor=2", "optimizer.zero_stage=1", "train.precision=fp8",
+        "model.family=llama"}) {
     const std::string key = setting.substr(0, setting.find('='));
     const std::string value = setting.substr(key.size() + 1);
     expect_refused({{job({setting}), 2, {key, value}}});

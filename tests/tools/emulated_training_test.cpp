@@ -132,10 +132,18 @@ TEST_F(EmulatedTraining, HasTheSameBitsWithGraphs) {
   EXPECT_NE(result.out.find("12 CUDA graphs for the 12 passes of rank 0"), std::string::npos);
   expect_same_bits("float32", {{"1f1b", 2}, {"v-half", 4}, {"v-zb", 2}}, {"reverse", "shuffled:6"});
 }
+TEST_F(EmulatedTraining, HasTheSameBitsWhenAllIsComputedAgain) {
+  settings_of_several = {"train.recompute=full"};
+  expect_same_bits("bf16", {{"1f1b", 2}}, {"reverse"});
+}
+TEST_F(EmulatedTraining, HasTheSameBitsWhenSomeIsComputedAgain) {
+  settings_of_several = {"train.recompute=selective"};
+  expect_same_bits("float32", {{"v-zb", 2}}, {"shuffled:3"});
+}
 TEST_F(EmulatedTraining, HasTheSameBitsWithGraphsWhileNcclSendsAndPlansChange) {
-  settings_of_several = {"device.cuda_graphs=true", "parallel.transport=nccl",
-                         "schedule.replan_after=1", "schedule.memory_limit=100%",
-                         "schedule.search_evaluations=200"};
+  settings_of_several = {"device.cuda_graphs=true",         "parallel.transport=nccl",
+                         "schedule.replan_after=1",         "schedule.memory_limit=100%",
+                         "schedule.search_evaluations=200", "train.recompute=selective"};
   options.environment["HALFPIPE_EMULATION_LAZY_LOADING"] = "1";
   expect_same_bits("bf16", {{"auto", 2}, {"auto", 4}}, {});
 }

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The same losses at every step and the same parameters, bit for bit, whatever schedule, number of
 // ranks (threads of one process) and threads per rank.
+#include <filesystem>
+#include <string>
+#include <vector>
+
 #include "tests/tools/command_fixture.h"
 
 namespace halfpipe::tools {
@@ -42,6 +46,30 @@ TEST_F(TrainBits, AreTheSameForEveryNumberOfThreads) {
     const Arguments more = {"output.dir=threads-" + threads, "device.threads_per_rank=" + threads};
     ASSERT_TRUE(succeeded(run(train_local(2, settings + more))));
     expect_same_run(read_metrics(path("one")), read_metrics(path("threads-" + threads)));
+  }
+}
+
+TEST_F(TrainBits, AreTheSameWhateverIsComputedAgain) {
+  for (const std::string precision : {"float32", "bf16"}) {
+    const Arguments settings = {"train.precision=" + precision, "train.steps=6"};
+    const std::string reference = precision + "-none";
+    ASSERT_TRUE(succeeded(run(train_local(1, settings + Arguments{"output.dir=" + reference}))));
+    const std::vector<Arguments> cases = {{"1", "1f1b", "selective"},
+                                          {"1", "v-zb", "full"},
+                                          {"2", "1f1b", "full"},
+                                          {"2", "v-zb", "selective"},
+                                          {"4", "interleaved", "full"},
+                                          {"4", "auto", "full"},
+                                          {"2", "v-half", "[full, none, selective, full]"}};
+    for (const Arguments& each : cases) {
+      const std::string name = precision + "-" + each[0] + "-" + each[1] + "-" + each[2];
+      SCOPED_TRACE(name);
+      ASSERT_TRUE(succeeded(run(train_local(
+          std::stoi(each[0]), settings + Arguments{"output.dir=run", "schedule.name=" + each[1],
+                                                   "train.recompute=" + each[2]}))));
+      expect_same_run(read_metrics(path(reference)), read_metrics(path("run")));
+      std::filesystem::remove_all(path("run"));
+    }
   }
 }
 

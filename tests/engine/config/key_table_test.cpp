@@ -63,6 +63,7 @@ const std::map<std::string, Sample>& samples() {
       {"train.global_batch_size", {"64", {}}},
       {"train.precision", {"bf16", {}}},
       {"train.seed", {"0", {}}},
+      {"train.recompute", {"selective", {}}},
       {"train.evaluate_every", {"20", {}}},
       {"train.evaluate_batches", {"0", {}}},
       {"optimizer.learning_rate", {"1e-3", {}}},
@@ -107,7 +108,6 @@ const std::map<std::string, Sample>& samples() {
 const std::map<std::string, std::pair<std::string, std::string>>& refused() {
   static const std::map<std::string, std::pair<std::string, std::string>> table{
       {"model.family", {"llama", "must be gpt2"}},
-      {"train.recompute", {"full", "activation recomputation does not exist"}},
       {"optimizer.name", {"muon", "another optimizer does not exist"}},
       {"optimizer.zero_stage", {"1", "an optimizer sharded over replicas does not exist"}},
       {"parallel.data", {"2", "data parallelism does not exist"}},
