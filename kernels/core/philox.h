@@ -12,26 +12,29 @@
 
 namespace halfpipe {
 
+inline constexpr int kPhiloxRounds = 10;
+inline constexpr std::uint64_t kPhiloxMultiplier0 = 0xD2511F53;
+inline constexpr std::uint64_t kPhiloxMultiplier1 = 0xCD9E8D57;
+// Added to the halves of the key after each round.
+inline constexpr std::uint32_t kPhiloxWeyl0 = 0x9E3779B9;
+inline constexpr std::uint32_t kPhiloxWeyl1 = 0xBB67AE85;
+
 /// Four random 32-bit words for one 64-bit key and one 128-bit counter.
 [[nodiscard]] constexpr std::array<std::uint32_t, 4> philox(std::uint64_t key,
                                                             std::uint64_t counter_low,
                                                             std::uint64_t counter_high = 0) {
-  constexpr std::uint64_t kMultiplier0 = 0xD2511F53;
-  constexpr std::uint64_t kMultiplier1 = 0xCD9E8D57;
-  constexpr std::uint32_t kWeyl0 = 0x9E3779B9;
-  constexpr std::uint32_t kWeyl1 = 0xBB67AE85;
   auto low = [](std::uint64_t x) { return static_cast<std::uint32_t>(x); };
   auto high = [](std::uint64_t x) { return static_cast<std::uint32_t>(x >> 32U); };
   std::uint32_t k0 = low(key);
   std::uint32_t k1 = high(key);
   std::array<std::uint32_t, 4> c{low(counter_low), high(counter_low), low(counter_high),
                                  high(counter_high)};
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t product0 = kMultiplier0 * c[0];
-    const std::uint64_t product1 = kMultiplier1 * c[2];
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    const std::uint64_t product0 = kPhiloxMultiplier0 * c[0];
+    const std::uint64_t product1 = kPhiloxMultiplier1 * c[2];
     c = {high(product1) ^ c[1] ^ k0, low(product1), high(product0) ^ c[3] ^ k1, low(product0)};
-    k0 += kWeyl0;
-    k1 += kWeyl1;
+    k0 += kPhiloxWeyl0;
+    k1 += kPhiloxWeyl1;
   }
   return c;
 }

@@ -3,21 +3,38 @@
 #include "kernels/cpu/optimizer.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
+#include "kernels/core/align.h"
 #include "kernels/cpu/block_loop.h"
 #include "kernels/cpu/lanes.h"
+#include "kernels/cpu/stochastic_rounding.h"
 
 namespace halfpipe::cpu {
 
 namespace {
 
+// Parameters, and what else is worked on with them, stay in the first-level cache between the
+// passes over a chunk: 26 bytes an element with moments in bfloat16.
+constexpr std::int64_t kChunk = 1024;
+
+// Elements of AdamW with moments in float32.
+struct Chunk {
+  float* param;
+  float* m;
+  float* v;
+  const float* grad;
+  std::int64_t count;
+};
+
 // Scalars are copied out of args: as members they could alias what the loop writes.
-void update(const ops::AdamW& args, std::int64_t begin, std::int64_t end) {
-  float* param = args.param;
-  float* m = args.m;
-  float* v = args.v;
-  const float* grad = args.grad;
+void update(const ops::AdamW& args, const Chunk& chunk) {
+  float* param = chunk.param;
+  float* m = chunk.m;
+  float* v = chunk.v;
+  const float* grad = chunk.grad;
+  const std::int64_t count = chunk.count;
   const float grad_scale = args.grad_scale;
   const float beta1 = args.beta1;
   const float beta2 = args.beta2;
@@ -26,7 +43,7 @@ void update(const ops::AdamW& args, std::int64_t begin, std::int64_t end) {
   const float learning_rate = args.learning_rate;
   const float bias_correction1 = args.bias_correction1;
   const float bias_correction2 = args.bias_correction2;
-  for (std::int64_t i = begin; i < end; ++i) {
+  for (std::int64_t i = 0; i < count; ++i) {
     const float g = grad[i] * grad_scale;
     const float m_new = beta1 * m[i] + (1.0F - beta1) * g;
     const float v_new = beta2 * v[i] + (1.0F - beta2) * g * g;
@@ -38,20 +55,57 @@ void update(const ops::AdamW& args, std::int64_t begin, std::int64_t end) {
   }
 }
 
+// The words of elements first .. first + count - 1 of a parameter, at most kChunk of them. Lanes
+// that go beyond the last element find words there, too.
+class RoundingWords {
+ public:
+  RoundingWords(const RoundingStream& stream, std::int64_t first, std::int64_t count)
+      : skipped_(first % kRoundingGroup) {
+    const std::int64_t num_words = skipped_ + round_up(count, kLanes);
+    fill_rounding_words(stream, first / kRoundingGroup,
+                        ceil_div(num_words, std::int64_t{kRoundingGroup}), words_.data());
+  }
+  [[nodiscard]] const std::uint32_t* get() const { return words_.data() + skipped_; }
+
+ private:
+  std::int64_t skipped_;
+  std::array<std::uint32_t, kChunk + kRoundingGroup * kRoundingGroupsAtOnce> words_;
+};
+
+// The moments of elements first .. first + count - 1, at most kChunk of them, are widened, updated
+// like any others, and rounded.
+void update_rounded(const ops::AdamW& args, std::int64_t first, std::int64_t count) {
+  BFloat16* const stored_m = static_cast<BFloat16*>(args.m) + first;
+  BFloat16* const stored_v = static_cast<BFloat16*>(args.v) + first;
+  std::array<float, kChunk> m;
+  std::array<float, kChunk> v;
+  convert(stored_m, count, m.data());
+  convert(stored_v, count, v.data());
+  update(args, {args.param + first, m.data(), v.data(), args.grad + first, count});
+  const RoundingWords words(args.rounding, args.first_element + first, count);
+  for_each_lanes(0, count, [&](std::int64_t i, auto width) {
+    const std::uint32_t* drawn = words.get() + i;
+    using enum WordHalf;
+    store(stored_m + i, round_stochastically<kLower>(load(m.data() + i, width), drawn), width);
+    store(stored_v + i, round_stochastically<kUpper>(load(v.data() + i, width), drawn), width);
+  });
+}
+
 }  // namespace
 
 void adamw(const ops::AdamW& args, ThreadPool& pool) {
-  // Parameters are copied while they are in the first-level cache.
-  constexpr std::int64_t kChunk = 1024;
   for_each_element_block(pool, args.count, [&](std::int64_t begin, std::int64_t end) {
-    if (args.copy_or_null == nullptr) {
-      update(args, begin, end);
-      return;
-    }
     for (std::int64_t first = begin; first < end; first += kChunk) {
-      const std::int64_t last = std::min(first + kChunk, end);
-      update(args, first, last);
-      convert(args.param + first, last - first, args.copy_or_null + first);
+      const std::int64_t count = std::min(kChunk, end - first);
+      if (args.moment_dtype == DType::kBFloat16) {
+        update_rounded(args, first, count);
+      } else {
+        update(args, {args.param + first, static_cast<float*>(args.m) + first,
+                      static_cast<float*>(args.v) + first, args.grad + first, count});
+      }
+      if (args.copy_or_null != nullptr) {
+        convert(args.param + first, count, args.copy_or_null + first);
+      }
     }
   });
 }

@@ -3,16 +3,40 @@
 #include "kernels/cuda/optimizer.h"
 
 #include <cmath>
+#include <type_traits>
 
+#include "kernels/core/stochastic_rounding.h"
 #include "kernels/cuda/element_loop.cuh"
 
 namespace halfpipe::cuda {
 
 namespace {
 
-template <bool kWithCopy>
+// The random words of elements first, first + 1, ...: of whole groups, or of one element.
+template <int kCount>
+__device__ __forceinline__ void draw_words(std::uint32_t (&words)[kCount],
+                                           const RoundingStream& stream,
+                                           std::int64_t first) {
+  const std::uint64_t group = static_cast<std::uint64_t>(first) / kRoundingGroup;
+  if constexpr (kCount == 1) {
+    const auto drawn = rounding_words(stream, group);
+    const auto place = static_cast<std::uint32_t>(first) % kRoundingGroup;
+    // By comparisons: an array with an index that is not known lies in local memory.
+    words[0] = place < 2 ? (place == 0 ? drawn[0] : drawn[1]) : (place == 2 ? drawn[2] : drawn[3]);
+  } else {
+    static_assert(kCount % kRoundingGroup == 0);
+#pragma unroll
+    for (int at = 0; at < kCount; at += kRoundingGroup) {
+      const auto drawn = rounding_words(stream, group + at / kRoundingGroup);
+#pragma unroll
+      for (int i = 0; i < kRoundingGroup; ++i) words[at + i] = drawn[i];
+    }
+  }
+}
+
+template <typename Moment, bool kWithCopy>
 struct AdamWLoop {
-  static constexpr int kWidth = 8;  // one 16-byte access of the bfloat16 copy
+  static constexpr int kWidth = 8;  // one 16-byte access of bfloat16
   static constexpr int kGroups = 1;
   static constexpr int kInputs = 4;
   ops::AdamW args;
@@ -20,8 +44,8 @@ struct AdamWLoop {
   template <int kCount>
   __device__ void load(std::int64_t at, float (&operands)[4][kCount]) const {
     load_group(operands[0], args.param + at);
-    load_group(operands[1], args.m + at);
-    load_group(operands[2], args.v + at);
+    load_group(operands[1], static_cast<const Moment*>(args.m) + at);
+    load_group(operands[2], static_cast<const Moment*>(args.v) + at);
     load_group(operands[3], args.grad + at);
   }
 
@@ -40,24 +64,45 @@ struct AdamWLoop {
           m[i] / args.bias_correction1 / (sqrtf(v[i] / args.bias_correction2) + args.epsilon);
       param[i] = operands[0][i] - decay * operands[0][i] - args.learning_rate * direction;
     }
+    if constexpr (std::is_same_v<Moment, BFloat16>) round(at, m, v);
     store_group(args.param + at, param);
-    store_group(args.m + at, m);
-    store_group(args.v + at, v);
+    store_group(static_cast<Moment*>(args.m) + at, m);
+    store_group(static_cast<Moment*>(args.v) + at, v);
     if constexpr (kWithCopy) store_group(args.copy_or_null + at, param);
   }
+
+  // To what bfloat16 has, so that storing changes nothing more.
+  template <int kCount>
+  __device__ void round(std::int64_t at, float (&m)[kCount], float (&v)[kCount]) const {
+    std::uint32_t words[kCount];
+    draw_words(words, args.rounding, args.first_element + at);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      m[i] = to_float(round_stochastically(m[i], words[i] & 0xffffU));
+      v[i] = to_float(round_stochastically(v[i], words[i] >> 16));
+    }
+  }
 };
+
+template <typename Moment>
+void adamw_with(const ops::AdamW& args, bool aligned, cudaStream_t stream) {
+  if (args.copy_or_null != nullptr) {
+    for_each_element(AdamWLoop<Moment, true>{args}, args.count, aligned, stream);
+  } else {
+    for_each_element(AdamWLoop<Moment, false>{args}, args.count, aligned, stream);
+  }
+}
 
 }  // namespace
 
 // -------------------------------------------------------------------------------------------------
 
 void adamw(const ops::AdamW& args, cudaStream_t stream) {
-  const bool aligned = vector_aligned({args.param, args.m, args.v, args.grad, args.copy_or_null});
-  if (args.copy_or_null != nullptr) {
-    for_each_element(AdamWLoop<true>{args}, args.count, aligned, stream);
-  } else {
-    for_each_element(AdamWLoop<false>{args}, args.count, aligned, stream);
-  }
+  // A thread's elements must be whole groups of the random words, too.
+  const bool aligned = vector_aligned({args.param, args.m, args.v, args.grad, args.copy_or_null}) &&
+                       args.first_element % kRoundingGroup == 0;
+  with_element_type(args.moment_dtype,
+                    [&]<typename Moment>() { adamw_with<Moment>(args, aligned, stream); });
 }
 
 }  // namespace halfpipe::cuda

@@ -110,7 +110,10 @@ OpCost cost_of(const CrossEntropy& args) {
 }
 
 OpCost cost_of(const AdamW& args) {
-  return moved(DType::kBFloat16, times_if(args.copy_or_null, args.count), product(args.count, 7));
+  // p, m and v are read and written, g is read.
+  OpCost cost = moved(args.moment_dtype, product(args.count, 4), product(args.count, 3));
+  cost += moved(DType::kBFloat16, times_if(args.copy_or_null, args.count), 0.0);
+  return cost;
 }
 
 OpCost cost_of(const SumOfSquares& args) {

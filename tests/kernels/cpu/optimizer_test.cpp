@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "tests/kernels/cpu/thread_counts.h"
 #include "tests/kernels/element_values.h"
 #include "tests/kernels/guarded_buffer.h"
+#include "tests/kernels/moments_in_bfloat16.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
 
@@ -38,8 +40,8 @@ reference::AdamWHyperparameters to_float64(const Hyperparameters& h) {
 }
 
 ops::AdamW arguments(float* param,
-                     float* m,
-                     float* v,
+                     void* m,
+                     void* v,
                      const float* grad,
                      std::int64_t count,
                      const Hyperparameters& h,
@@ -153,6 +155,121 @@ TEST(AdamWStep, DecayIsDecoupledFromTheGradient) {
   EXPECT_EQ(param[0], 1.75F);
   EXPECT_EQ(m[0], 0.0F);
   EXPECT_EQ(v[0], 0.0F);
+}
+
+// Moments in bfloat16: what float32 ones become in the same step, rounded with the words of the
+// contract. Several steps, each from what the one before has kept.
+class RoundedMoments : public ::testing::TestWithParam<std::int64_t> {
+ protected:
+  static constexpr int kSteps = 3;
+  std::int64_t count = GetParam();
+  std::vector<float> param = random_values("param", count);
+  std::vector<std::vector<float>> grads{random_values("grad 1", count),
+                                        random_values("grad 2", count, 0.1),
+                                        random_values("grad 3", count, 10.0)};
+
+  static RoundingStream stream(int step) {
+    return {.seed = 77, .parameter = 5, .step = static_cast<std::uint32_t>(step)};
+  }
+
+  // Elements begin .. end - 1 in one call.
+  void run_piece(ThreadPool& pool,
+                 const std::vector<float*>& floats,
+                 const std::vector<BFloat16*>& moments,
+                 std::int64_t begin,
+                 std::int64_t end,
+                 int step) const {
+    ops::AdamW args = arguments(floats[0] + begin, moments[0] + begin, moments[1] + begin,
+                                floats[1] + begin, end - begin, {}, step);
+    args.moment_dtype = DType::kBFloat16;
+    args.rounding = stream(step);
+    args.first_element = begin;
+    args.copy_or_null = moments[2] + begin;
+    adamw(args, pool);
+  }
+
+  // {param, m, v, copy} after kSteps steps, each cut at these elements.
+  [[nodiscard]] Results run(ThreadPool& pool, const std::vector<std::int64_t>& cuts) const {
+    const GuardedBuffer<float> param_buffer(param);
+    const std::vector<BFloat16> zeros(param.size(), BFloat16{0});
+    const GuardedBuffer<BFloat16> m(zeros);
+    const GuardedBuffer<BFloat16> v(zeros);
+    const GuardedBuffer<BFloat16> copy(count);
+    for (int step = 1; step <= kSteps; ++step) {
+      const GuardedBuffer<float> grad(grads[static_cast<std::size_t>(step - 1)]);
+      std::int64_t begin = 0;
+      for (std::int64_t cut : cuts) {
+        cut = std::min(cut, count);
+        run_piece(pool, {param_buffer.get(), grad.get()}, {m.get(), v.get(), copy.get()}, begin,
+                  cut, step);
+        begin = cut;
+      }
+      run_piece(pool, {param_buffer.get(), grad.get()}, {m.get(), v.get(), copy.get()}, begin,
+                count, step);
+    }
+    return {param_buffer.values(), testing::to_float32(m.values()), testing::to_float32(v.values()),
+            testing::to_float32(copy.values())};
+  }
+
+  // The same with moments in float32 that are rounded here.
+  [[nodiscard]] Results expected() const {
+    ThreadPool pool(1);
+    std::vector<float> p = param;
+    std::vector<float> m(p.size(), 0.0F);
+    std::vector<float> v(p.size(), 0.0F);
+    for (int step = 1; step <= kSteps; ++step) {
+      const std::vector<float>& grad = grads[static_cast<std::size_t>(step - 1)];
+      adamw(arguments(p.data(), m.data(), v.data(), grad.data(), count, {}, step), pool);
+      m = testing::to_float32(testing::kept_first_moment(m, stream(step)));
+      v = testing::to_float32(testing::kept_second_moment(v, stream(step)));
+    }
+    return {p, m, v, testing::to_float32(testing::to_elements<BFloat16>(p))};
+  }
+
+  static void expect_same(const Results& actual, const Results& wanted) {
+    ASSERT_EQ(actual.size(), wanted.size());
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      EXPECT_TRUE(testing::same_bits(actual[i], wanted[i])) << "result " << i;
+    }
+  }
+};
+
+TEST_P(RoundedMoments, AreThoseOfFloat32Rounded) {
+  expect_same(testing::run_with_any_threads([&](ThreadPool& pool) { return run(pool, {}); }),
+              expected());
+}
+
+TEST_P(RoundedMoments, AreTheSameInPieces) {
+  ThreadPool pool(2);
+  const Results whole = run(pool, {});
+  expect_same(run(pool, {1, 2, 7, 8, 24}), whole);
+  expect_same(run(pool, {1023, 1025, 2050, 16389}), whole);
+}
+
+INSTANTIATE_TEST_SUITE_P(Counts,
+                         RoundedMoments,
+                         ::testing::Values(1, 3, 17, 130, 1024, 16385, 50257));
+
+TEST(RoundedMomentsStep, NanAndInfinityStayWhereTheyAre) {
+  ThreadPool pool(1);
+  constexpr std::size_t kCount = 40;
+  std::vector<float> param(kCount, 1.0F);
+  std::vector<BFloat16> m(kCount, BFloat16{0});
+  std::vector<BFloat16> v(kCount, BFloat16{0});
+  std::vector<float> grad(kCount, 1.0F);
+  grad[3] = std::nanf("");
+  grad[21] = -INFINITY;
+  grad[38] = 1e19F;  // its square is finite, and in v as well
+  ops::AdamW args = arguments(param.data(), m.data(), v.data(), grad.data(), kCount, {}, 1);
+  args.moment_dtype = DType::kBFloat16;
+  adamw(args, pool);
+  for (std::size_t i = 0; i < kCount; ++i) {
+    EXPECT_EQ(std::isnan(to_float(m[i])), i == 3);
+    EXPECT_EQ(std::isnan(to_float(v[i])), i == 3);
+    EXPECT_EQ(std::isinf(to_float(m[i])), i == 21);
+    EXPECT_EQ(std::isinf(to_float(v[i])), i == 21);
+  }
+  EXPECT_LT(to_float(m[21]), 0.0F);
 }
 
 }  // namespace

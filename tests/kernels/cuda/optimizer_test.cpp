@@ -10,6 +10,8 @@
 
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cuda/device_array.h"
+#include "tests/kernels/element_values.h"
+#include "tests/kernels/moments_in_bfloat16.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
 
@@ -38,10 +40,21 @@ struct Arrays {
   const DeviceArray* copy_or_null;
 };
 
-void run_step(const Arrays& arrays, std::int64_t count, const Hyperparameters& h, int step) {
+// What only moments in bfloat16 need.
+struct Rounding {
+  DType moment_dtype = DType::kFloat32;
+  RoundingStream stream = {};
+  std::int64_t first_element = 0;
+};
+
+void run_step(const Arrays& arrays,
+              std::int64_t count,
+              const Hyperparameters& h,
+              int step,
+              const Rounding& rounding = {}) {
   adamw({.param = arrays.param.as<float>(),
-         .m = arrays.m.as<float>(),
-         .v = arrays.v.as<float>(),
+         .m = arrays.m.get(),
+         .v = arrays.v.get(),
          .grad = arrays.grad.as<float>(),
          .count = count,
          .learning_rate = h.learning_rate,
@@ -53,7 +66,10 @@ void run_step(const Arrays& arrays, std::int64_t count, const Hyperparameters& h
          .bias_correction1 = static_cast<float>(1.0 - std::pow(double{h.beta1}, step)),
          .bias_correction2 = static_cast<float>(1.0 - std::pow(double{h.beta2}, step)),
          .copy_or_null =
-             arrays.copy_or_null != nullptr ? arrays.copy_or_null->as<BFloat16>() : nullptr},
+             arrays.copy_or_null != nullptr ? arrays.copy_or_null->as<BFloat16>() : nullptr,
+         .moment_dtype = rounding.moment_dtype,
+         .rounding = rounding.stream,
+         .first_element = rounding.first_element},
         nullptr);
 }
 
@@ -133,6 +149,98 @@ TEST(AdamWStep, NanGradientReachesAllThatItTouches) {
   for (const DeviceArray* array : {&param, &m, &v, &copy}) {
     const Values values = array->values();
     for (std::size_t i = 0; i < values.size(); ++i) EXPECT_EQ(std::isnan(values[i]), i == 2);
+  }
+}
+
+// Moments in bfloat16: what float32 ones become in the same step, rounded with the words of the
+// contract. Several steps, each from what the one before has kept. Count, elements past a 16-byte
+// boundary, first element.
+class RoundedMoments
+    : public ::testing::TestWithParam<std::tuple<std::int64_t, std::size_t, std::int64_t>> {
+ protected:
+  static constexpr int kSteps = 3;
+  std::int64_t count = std::get<0>(GetParam());
+  std::size_t offset = std::get<1>(GetParam());
+  std::int64_t first_element = std::get<2>(GetParam());
+  Values param = random_values("param", count);
+  Values zeros = Values(param.size(), 0.0F);
+  std::vector<Values> grads{random_values("grad 1", count), random_values("grad 2", count, 0.1),
+                            random_values("grad 3", count, 10.0)};
+
+  static RoundingStream stream(int step) {
+    return {.seed = 77, .parameter = 5, .step = static_cast<std::uint32_t>(step)};
+  }
+  [[nodiscard]] const Values& grad(int step) const {
+    return grads[static_cast<std::size_t>(step - 1)];
+  }
+
+  // {param, m, v} after kSteps steps.
+  [[nodiscard]] std::vector<Values> run(bool with_copy) const {
+    const DeviceArray param_array(DType::kFloat32, param, offset);
+    const DeviceArray m(DType::kBFloat16, zeros, offset);
+    const DeviceArray v(DType::kBFloat16, zeros, offset);
+    const DeviceArray copy(DType::kBFloat16, count, offset);
+    for (int step = 1; step <= kSteps; ++step) {
+      const DeviceArray grad_array(DType::kFloat32, grad(step), offset);
+      run_step({param_array, m, v, grad_array, with_copy ? &copy : nullptr}, count, {}, step,
+               {DType::kBFloat16, stream(step), first_element});
+    }
+    if (with_copy) {
+      EXPECT_TRUE(testing::same_bits(copy.values(),
+                                     testing::rounded(DType::kBFloat16, param_array.values())));
+    }
+    return {param_array.values(), m.values(), v.values()};
+  }
+
+  // The same with moments in float32 that are rounded here.
+  [[nodiscard]] std::vector<Values> expected() const {
+    std::vector<Values> state{param, zeros, zeros};
+    for (int step = 1; step <= kSteps; ++step) {
+      const DeviceArray param_array(DType::kFloat32, state[0]);
+      const DeviceArray m(DType::kFloat32, state[1]);
+      const DeviceArray v(DType::kFloat32, state[2]);
+      const DeviceArray grad_array(DType::kFloat32, grad(step));
+      run_step({param_array, m, v, grad_array, nullptr}, count, {}, step);
+      const auto kept_m = testing::kept_first_moment(m.values(), stream(step), first_element);
+      const auto kept_v = testing::kept_second_moment(v.values(), stream(step), first_element);
+      state = {param_array.values(), testing::to_float32(kept_m), testing::to_float32(kept_v)};
+    }
+    return state;
+  }
+};
+
+TEST_P(RoundedMoments, AreThoseOfFloat32Rounded) {
+  const std::vector<Values> wanted = expected();
+  for (const bool with_copy : {false, true}) {
+    const std::vector<Values> actual = run(with_copy);
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      EXPECT_TRUE(testing::same_bits(actual[i], wanted[i])) << "result " << i;
+    }
+  }
+}
+
+// A whole parameter; pieces that begin with a group of random words and within one.
+INSTANTIATE_TEST_SUITE_P(Counts,
+                         RoundedMoments,
+                         ::testing::Combine(::testing::Values(1, 3, 17, 2048, 16389),
+                                            ::testing::Values(0, 1),
+                                            ::testing::Values(0, 4, 16387)));
+
+TEST(RoundedMomentsStep, NanGradientReachesAllThatItTouches) {
+  const DeviceArray param(DType::kFloat32, Values(9, 1.0F));
+  const DeviceArray m(DType::kBFloat16, Values(9, 0.0F));
+  const DeviceArray v(DType::kBFloat16, Values(9, 0.0F));
+  Values gradient(9, 1.0F);
+  gradient[2] = std::nanf("");
+  gradient[8] = INFINITY;
+  const DeviceArray grad(DType::kFloat32, gradient);
+  run_step({param, m, v, grad, nullptr}, 9, {}, 1, {DType::kBFloat16, {}, 0});
+  for (const DeviceArray* array : {&m, &v}) {
+    const Values values = array->values();
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      EXPECT_EQ(std::isnan(values[i]), i == 2);
+      EXPECT_EQ(std::isinf(values[i]), i == 8);
+    }
   }
 }
 

@@ -170,6 +170,8 @@ TEST(OpCost, ElementsOfBFloat16HaveTwoBytes) {
   BFloat16 copy{};
   adamw.copy_or_null = &copy;
   EXPECT_EQ(cost_of(adamw).bytes, (kFloat * (4 + 3) + kBFloat16) * 10);
+  adamw.moment_dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(adamw).bytes, (kFloat * (2 + 1) + kBFloat16 * (2 + 2) + kBFloat16) * 10);
 }
 
 TEST(OpCost, NormsOfBFloat16KeepFloat32StatisticsAndGradients) {
