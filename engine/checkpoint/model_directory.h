@@ -4,7 +4,7 @@
 //
 // Every writer writes its own shards; then one of them writes config.json and the index. Optimizer
 // state lies beside the model under the same shard numbers, as `exp_avg.<name>` and
-// `exp_avg_sq.<name>` (float32, shape of the parameter).
+// `exp_avg_sq.<name>` (float32 or bfloat16, shape of the parameter).
 #pragma once
 
 #include <filesystem>

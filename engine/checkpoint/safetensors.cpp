@@ -44,8 +44,8 @@ void convert_each(const std::byte* source, std::span<float> out, Convert convert
 
 }  // namespace
 
-std::span<const float> host_values(const NamedTensor& tensor) {
-  return {tensor.values_or_null, static_cast<std::size_t>(tensor.shape.num_elements())};
+std::span<const std::byte> host_values(const NamedTensor& tensor) {
+  return {static_cast<const std::byte*>(tensor.values_or_null), tensor.bytes()};
 }
 
 void write_safetensors(const std::filesystem::path& path,
@@ -58,7 +58,7 @@ void write_safetensors(const std::filesystem::path& path,
     if (tensor.values_or_null == nullptr) {
       file.write_zeros(tensor.bytes());
     } else {
-      file.write(std::as_bytes(fetch(tensor)));
+      file.write(fetch(tensor));
     }
   }
   file.commit();

@@ -2,6 +2,7 @@
 // Reading and writing whole safetensors files.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <functional>
 #include <span>
@@ -15,9 +16,9 @@ namespace halfpipe::checkpoint {
 
 /// Brings the values of a tensor (which are not null) into host memory, where they stay until the
 /// next call.
-using FetchValues = std::function<std::span<const float>(const NamedTensor&)>;
+using FetchValues = std::function<std::span<const std::byte>(const NamedTensor&)>;
 /// For values that are in host memory.
-[[nodiscard]] std::span<const float> host_values(const NamedTensor& tensor);
+[[nodiscard]] std::span<const std::byte> host_values(const NamedTensor& tensor);
 
 /// Writes the tensors in the order given, fetched one at a time, and flushes the file. On failure
 /// (RuntimeFailure) no file of that name is left, or the one that was there before.

@@ -37,6 +37,13 @@ std::uint64_t element_bytes(std::string_view dtype) {
   return is_byte ? 1 : 0;
 }
 
+/// As the format spells what is written.
+const char* spelling(DType dtype) {
+  HALFPIPE_CHECK(dtype == DType::kFloat32 || dtype == DType::kBFloat16,
+                 "tensors are written in float32 or bfloat16");
+  return dtype == DType::kBFloat16 ? "BF16" : "F32";
+}
+
 /// Names the file, and the tensor where one is meant.
 struct Complaint {
   const std::string& file_name;
@@ -181,7 +188,7 @@ std::string make_header(std::span<const NamedTensor> tensors, const Metadata& ex
                    "tensor " + tensor.name + " would be written twice");
     const auto extents = tensor.shape.extents();
     ordered_json entry;
-    entry["dtype"] = "F32";
+    entry["dtype"] = spelling(tensor.dtype);
     entry["shape"] = std::vector<std::int64_t>(extents.begin(), extents.end());
     entry["data_offsets"] = {offset, offset + tensor.bytes()};
     header[tensor.name] = std::move(entry);

@@ -10,18 +10,20 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/core/dtype.h"
 #include "kernels/core/tensor.h"
 
 namespace halfpipe::checkpoint {
 
-/// A float32 tensor to be written.
+/// A tensor to be written, of float32 or bfloat16.
 struct NamedTensor {
   std::string name;
   Shape shape;
-  const float* values_or_null;  // row-major, on any device; null: all zeros, no memory for them
+  const void* values_or_null;  // row-major, on any device; null: all zeros, no memory for them
+  DType dtype = DType::kFloat32;
 
   [[nodiscard]] std::uint64_t bytes() const {
-    return static_cast<std::uint64_t>(shape.num_elements()) * sizeof(float);
+    return static_cast<std::uint64_t>(shape.num_elements()) * size_of(dtype);
   }
 };
 

@@ -82,13 +82,13 @@ void add_data_keys(std::vector<Key>& keys) {
                 {"data.text"}, "data.text", from_text));
 }
 
-/// Held by the model, whose layers it shapes.
-Field<std::string> precision() {
-  return {[](const RunConfig& c) {
-            return std::string(c.model.dtype == DType::kBFloat16 ? "bf16" : "float32");
+/// Which of the two types that numbers are kept in.
+Field<std::string> element_type(const Field<DType>& dtype) {
+  return {[=](const RunConfig& c) {
+            return std::string(dtype.get(c) == DType::kBFloat16 ? "bf16" : "float32");
           },
-          [](RunConfig& c, const std::string& name) {
-            c.model.dtype = name == "bf16" ? DType::kBFloat16 : DType::kFloat32;
+          [=](RunConfig& c, const std::string& name) {
+            dtype.set(c, name == "bf16" ? DType::kBFloat16 : DType::kFloat32);
           }};
 }
 
@@ -121,13 +121,16 @@ void add_train_keys(std::vector<Key>& keys) {
                                    {1, kLargestSize}, "sequences per micro-batch"));
   keys.push_back(whole_number<int>("train.global_batch_size", of(&TrainConfig::global_batch_size),
                                    {1, kLargestSize}, "sequences per optimizer step"));
-  keys.push_back(whole_number<std::uint64_t>("train.seed", of(&TrainConfig::seed), {0},
-                                             "of initial weights and of the order of the data"));
+  keys.push_back(whole_number<std::uint64_t>(
+      "train.seed", of(&TrainConfig::seed), {0},
+      "of initial weights, of the order of the data and of stochastic rounding"));
+  // Held by the model, whose layers it shapes.
+  const Field<DType> dtype = field(&RunConfig::model, &model::TransformerConfig::dtype);
   keys.push_back(choice(
-      "train.precision", precision(), {"float32", "bf16"},
+      "train.precision", element_type(dtype), {"float32", "bf16"},
       {{"float16", "loss scaling"}, {"fp8", "scaling of 8-bit numbers"}},
       "of activations, messages and the weights that passes read; master weights, gradients of "
-      "parameters, optimizer state, sums, norms, softmax and loss are float32 always"));
+      "parameters, sums, norms, softmax and loss are float32 always"));
   keys.push_back(whole_number<std::int64_t>("train.evaluate_every",
                                             of(&TrainConfig::evaluate_every), {0},
                                             "steps between evaluations; 0: never"));
@@ -204,6 +207,10 @@ void add_optimizer_keys(std::vector<Key>& keys) {
   keys.push_back(real_number("optimizer.clip_grad_norm", of(&OptimizerConfig::clip_grad_norm),
                              {0.0, true},
                              "largest global L2 norm of the gradient; 0: no clipping"));
+  keys.push_back(choice("optimizer.moments", element_type(of(&OptimizerConfig::moments)),
+                        {"float32", "bf16"}, {},
+                        "of both means; bf16: half their memory, rounded up or down by chance so "
+                        "that small changes are not lost"));
   keys.push_back(single_value("optimizer.zero_stage", "whole number", "0",
                               "an optimizer sharded over replicas",
                               "optimizer states sharded over data-parallel replicas"));

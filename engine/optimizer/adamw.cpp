@@ -9,18 +9,36 @@
 
 namespace halfpipe::optimizer {
 
+namespace {
+
+/// Of one of its two moments.
+std::size_t bytes_of_moment(const model::Parameter& parameter, DType dtype) {
+  return padded_bytes(static_cast<std::size_t>(parameter.count()) * size_of(dtype));
+}
+
+}  // namespace
+
+std::size_t moment_bytes(const std::vector<model::Parameter>& parameters, DType dtype) {
+  std::size_t bytes = 0;
+  for (const model::Parameter& parameter : parameters) {
+    bytes += 2 * bytes_of_moment(parameter, dtype);
+  }
+  return bytes;
+}
+
 AdamW::AdamW(const OptimizerConfig& config,
+             std::uint64_t seed,
              model::ParameterSet& parameters,
              device::Backend& backend)
     : config_(config),
+      seed_(seed),
       parameters_(parameters),
       backend_(backend),
-      memory_(backend, 2 * parameters.value_bytes()) {
+      memory_(backend, moment_bytes(parameters.all(), config.moments)) {
   std::byte* place = memory_.bytes_pointer();
   for (const model::Parameter& parameter : parameters.all()) {
-    const std::size_t bytes =
-        padded_bytes(static_cast<std::size_t>(parameter.count()) * sizeof(float));
-    moments_.push_back({reinterpret_cast<float*>(place), reinterpret_cast<float*>(place + bytes)});
+    const std::size_t bytes = bytes_of_moment(parameter, config.moments);
+    moments_.push_back({place, place + bytes});
     place += 2 * bytes;
   }
   const auto stream = backend.make_stream("optimizer");
@@ -56,7 +74,11 @@ void AdamW::step(std::int64_t step,
          .grad_scale = static_cast<float>(grad_scale),
          .bias_correction1 = static_cast<float>(correction1),
          .bias_correction2 = static_cast<float>(correction2),
-         .copy_or_null = parameter.copy},
+         .copy_or_null = parameter.copy,
+         .moment_dtype = config_.moments,
+         .rounding = {.seed = seed_,
+                      .parameter = static_cast<std::uint32_t>(parameter.global_index),
+                      .step = static_cast<std::uint32_t>(step)}},
         stream);
   }
 }

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "kernels/core/dtype.h"
+
 namespace halfpipe::optimizer {
 
 enum class LearningRateSchedule : std::uint8_t {
@@ -25,6 +27,7 @@ struct OptimizerConfig {
   double epsilon = 1.0e-8;
   double weight_decay = 0.1;             // on matrices and embeddings only, not on biases and norms
   double clip_grad_norm = 1.0;           // global L2 norm; 0 = no clipping
+  DType moments = DType::kFloat32;       // or bfloat16, rounded stochastically
   std::string post_validation = "auto";  // auto | off; both: the norm is known before the step
 
   friend bool operator==(const OptimizerConfig&, const OptimizerConfig&) = default;

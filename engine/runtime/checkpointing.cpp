@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "engine/files/output_file.h"
 #include "engine/runtime/activity.h"
 #include "engine/runtime/agreement.h"
+#include "kernels/core/bfloat16.h"
 
 namespace halfpipe::runtime {
 
@@ -25,9 +27,9 @@ class HostCopy {
  public:
   explicit HostCopy(PipelineTrainer& trainer) : trainer_(trainer) {}
 
-  std::span<const float> operator()(const checkpoint::NamedTensor& tensor) {
-    copy_.resize(static_cast<std::size_t>(tensor.shape.num_elements()));
-    trainer_.backend().copy_async(copy_.data(), tensor.values_or_null, copy_.size() * sizeof(float),
+  std::span<const std::byte> operator()(const checkpoint::NamedTensor& tensor) {
+    copy_.resize(tensor.bytes());
+    trainer_.backend().copy_async(copy_.data(), tensor.values_or_null, copy_.size(),
                                   trainer_.stream());
     trainer_.stream().synchronize();
     return copy_;
@@ -35,7 +37,7 @@ class HostCopy {
 
  private:
   PipelineTrainer& trainer_;
-  std::vector<float> copy_;
+  std::vector<std::byte> copy_;
 };
 
 /// Which stage's shard a parameter belongs to: that of the stage whose layers it is part of.
@@ -62,10 +64,11 @@ void write_stage(const std::filesystem::path& directory,
     const model::ParameterSpec& spec = parameter.spec;
     if (!parameter.owned || !belongs_to(layers, spec)) continue;
     model.push_back({spec.name, spec.shape, parameter.value});
-    moments.push_back(
-        {checkpoint::exp_avg_name(spec.name), spec.shape, trainer.optimizer().first_moment(i)});
-    moments.push_back(
-        {checkpoint::exp_avg_sq_name(spec.name), spec.shape, trainer.optimizer().second_moment(i)});
+    const optimizer::AdamW& adamw = trainer.optimizer();
+    moments.push_back({checkpoint::exp_avg_name(spec.name), spec.shape, adamw.first_moment(i),
+                       adamw.moment_dtype()});
+    moments.push_back({checkpoint::exp_avg_sq_name(spec.name), spec.shape, adamw.second_moment(i),
+                       adamw.moment_dtype()});
   }
   const int num_stages = job.placement.num_stages();
   HostCopy host_copy(trainer);
@@ -144,6 +147,25 @@ class ParameterLoader {
     from.read_float32(name, shape, host_);
     copy_to(to, host_.size());
   }
+  /// To what `dtype` says. Of a checkpoint in bfloat16 that is what was saved; from float32 values
+  /// are rounded to the nearest, since there is no step whose random numbers they could take.
+  void load_moment(const checkpoint::ShardedTensors& from,
+                   const std::string& name,
+                   const Shape& shape,
+                   DType dtype,
+                   void* to) {
+    if (dtype == DType::kFloat32) {
+      load(from, name, shape, static_cast<float*>(to));
+      return;
+    }
+    host_.resize(static_cast<std::size_t>(shape.num_elements()));
+    from.read_float32(name, shape, host_);
+    std::vector<BFloat16> rounded(host_.size());
+    std::ranges::transform(host_, rounded.begin(), to_bfloat16);
+    trainer_.backend().copy_async(to, rounded.data(), rounded.size() * sizeof(BFloat16),
+                                  trainer_.stream());
+    trainer_.stream().synchronize();
+  }
   /// Of another run: its last steps may have ended in numbers that nothing can start from.
   void load_finite(const checkpoint::ShardedTensors& from,
                    const std::string& name,
@@ -184,10 +206,11 @@ void load_checkpoint(const std::filesystem::path& directory, PipelineTrainer& tr
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const model::ParameterSpec& spec = parameters[i].spec;
     loader.load(reader.tensors, spec.name, spec.shape, parameters[i].value);
-    loader.load(moments, checkpoint::exp_avg_name(spec.name), spec.shape,
-                trainer.optimizer().first_moment(i));
-    loader.load(moments, checkpoint::exp_avg_sq_name(spec.name), spec.shape,
-                trainer.optimizer().second_moment(i));
+    const optimizer::AdamW& adamw = trainer.optimizer();
+    loader.load_moment(moments, checkpoint::exp_avg_name(spec.name), spec.shape,
+                       adamw.moment_dtype(), adamw.first_moment(i));
+    loader.load_moment(moments, checkpoint::exp_avg_sq_name(spec.name), spec.shape,
+                       adamw.moment_dtype(), adamw.second_moment(i));
   }
   trainer.parameters_changed();
 }

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "engine/model/parameter.h"
+#include "engine/optimizer/adamw.h"
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/rank_model.h"
 #include "engine/runtime/stage_costs.h"
@@ -116,7 +117,8 @@ std::vector<RankMemory> plan_memory(const Job& job, device::Backend& backend) {
     RankMemory memory;
     memory.parameters = static_cast<std::int64_t>(bytes.values + bytes.copies);
     memory.gradients = static_cast<std::int64_t>(bytes.gradients);
-    memory.optimizer = static_cast<std::int64_t>(2 * bytes.values);
+    memory.optimizer = static_cast<std::int64_t>(
+        optimizer::moment_bytes(model.parameters().all(), job.config.optimizer.moments));
     memory.activations = training.peak_activation_bytes;
     memory.activations_arena = std::max(training.arena_bytes, evaluation.arena_bytes);
     const int buffers = std::max(training.num_message_buffers, evaluation.num_message_buffers);

@@ -77,8 +77,8 @@ PipelineTrainer::PipelineTrainer(const Job& job,
       step_begin_(backend.make_event()),
       model_(job, transport.rank()) {
   model_.allocate(backend);
-  optimizer_ =
-      std::make_unique<optimizer::AdamW>(job.config.optimizer, model_.parameters(), backend);
+  optimizer_ = std::make_unique<optimizer::AdamW>(job.config.optimizer, job.config.train.seed,
+                                                  model_.parameters(), backend);
   executor_ =
       std::make_unique<Executor>(job, transport.rank(), model_, backend, transport, *stream_);
   const auto count = static_cast<std::size_t>(model_.tokens_per_step());

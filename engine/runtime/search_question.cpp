@@ -14,6 +14,7 @@
 #include "engine/model/model_cost.h"
 #include "engine/model/parameter.h"
 #include "engine/model/stage.h"
+#include "engine/optimizer/adamw.h"
 #include "engine/runtime/hardware.h"
 #include "engine/runtime/machine_memory.h"
 #include "engine/runtime/stage_costs.h"
@@ -129,7 +130,9 @@ std::int64_t resident_bytes(const config::RunConfig& config,
   model::Parameter* const table = parameters.find(model::kTokenEmbeddingName);
   if (config.model.tie_embeddings && table != nullptr) table->has_head_gradient = true;
   const model::ParameterBytes bytes = model::parameter_bytes(parameters.all(), config.model.dtype);
-  return static_cast<std::int64_t>(3 * bytes.values + bytes.copies + bytes.gradients);
+  return static_cast<std::int64_t>(
+      bytes.values + bytes.copies + bytes.gradients +
+      optimizer::moment_bytes(parameters.all(), config.optimizer.moments));
 }
 
 /// Tokens, targets or losses of all micro-batches of a step: each takes as much.

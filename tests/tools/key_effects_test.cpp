@@ -167,6 +167,7 @@ std::vector<Effect> training() {
       {"optimizer.epsilon", "0.001", losses()},
       {"optimizer.weight_decay", "0", losses()},
       {"optimizer.clip_grad_norm", "0.01", losses()},
+      {"optimizer.moments", "bf16", losses()},
   };
 }
 

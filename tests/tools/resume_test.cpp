@@ -139,6 +139,43 @@ TEST_F(Resume, SaysWhichDataAndWhichCourseOfTheLearningRateChanged) {
     EXPECT_NE(result.out.find("warning: " + key + " is "), std::string::npos) << result.out;
 }
 
+TEST_F(Resume, WithMomentsInBFloat16EndsAsIfItHadNeverStopped) {
+  for (const std::string precision : {"float32", "bf16"}) {
+    SCOPED_TRACE(precision);
+    const std::string dir = "out-" + precision;
+    const Arguments settings = {"optimizer.moments=bf16", "train.precision=" + precision,
+                                "optimizer.schedule=constant"};
+    const Arguments to_whole = {"output.dir=whole-" + precision};
+    const Arguments to_dir = {"output.dir=" + dir};
+    ASSERT_TRUE(succeeded(run(train_local(1, settings + to_whole))));
+    ASSERT_TRUE(succeeded(run(train_local(2, settings + to_dir + Arguments{"train.steps=10"}))));
+    const CommandResult result =
+        run(train_local(4, settings + to_dir + Arguments{"schedule.name=1f1b"}) + kResume);
+    ASSERT_TRUE(succeeded(result));
+    EXPECT_EQ(result.out.find("warning: optimizer.moments"), std::string::npos) << result.out;
+    expect_same_run(read_metrics(path("whole-" + precision)), read_metrics(path(dir)));
+  }
+}
+
+TEST_F(Resume, ConvertsMomentsAndSaysSo) {
+  for (const auto& [before, after] :
+       {std::pair<std::string, std::string>{"float32", "bf16"}, {"bf16", "float32"}}) {
+    SCOPED_TRACE(before);
+    const Arguments to = {"output.dir=from-" + before};
+    ASSERT_TRUE(succeeded(
+        run(train_local(2, to + Arguments{"optimizer.moments=" + before, "train.steps=5"}))));
+    const CommandResult result = run(
+        train_local(2, to + Arguments{"optimizer.moments=" + after, "train.steps=7"}) + kResume);
+    ASSERT_TRUE(succeeded(result));
+    EXPECT_NE(result.out.find("warning: optimizer.moments is " + after + " now and was " + before),
+              std::string::npos)
+        << result.out;
+    // Two steps later the loss is that of somebody who went on, not of one who began anew.
+    const Metrics metrics = read_metrics(path("from-" + before));
+    EXPECT_LT(metrics.losses.at(7), metrics.losses.at(1));
+  }
+}
+
 /// A text of this many letters from `first` to the seventh after it.
 std::string letters(char first, int count) {
   std::string text;

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <random>
 
+#include "kernels/core/bfloat16.h"
 #include "kernels/core/error.h"
 #include "tests/engine/checkpoint/scratch_directory.h"
 
@@ -42,6 +43,22 @@ TEST(Safetensors, WritesTheGoldenBytes) {
   const std::string padded = header + std::string((8 - header.size() % 8) % 8, ' ');
   const std::string data = bytes_of(std::vector<float>{1.0F, -2.0F, 0.5F, 0.0F, 0.0F});
   EXPECT_EQ(read_bytes(scratch / "file"), file_with(padded, 0) + data);
+}
+
+TEST(Safetensors, WritesBFloat16AsItIs) {
+  const ScratchDirectory scratch;
+  const std::array<BFloat16, 3> values{to_bfloat16(1.0F), to_bfloat16(-0.15625F), BFloat16{1}};
+  const std::vector<NamedTensor> tensors{{"a", {3}, values.data(), DType::kBFloat16},
+                                         {"zero", {2}, nullptr, DType::kBFloat16}};
+  write_safetensors(scratch / "file", tensors);
+  const SafetensorsFile file(scratch / "file");
+  ASSERT_EQ(file.tensors().size(), 2U);
+  EXPECT_EQ(file.tensors()[0].dtype, "BF16");
+  EXPECT_EQ(file.tensors()[0].bytes, 6U);
+  EXPECT_EQ(file.tensors()[1].bytes, 4U);
+  std::array<float, 3> read{};
+  file.read_float32(file.tensors()[0], read);
+  for (std::size_t i = 0; i < read.size(); ++i) EXPECT_EQ(read[i], to_float(values[i]));
 }
 
 TEST(Safetensors, ReadsWhatItWrote) {

@@ -524,6 +524,10 @@ INSTANTIATE_TEST_SUITE_P(
                 {"optimizer.zero_stage=1"},
                 {"--set", "optimizer.zero_stage (1): an optimizer sharded"}},
         Mistake{"PostValidation", kGood, {"optimizer.post_validation=on"}, {"--set", "(on): "}},
+        Mistake{"MomentsOfAnotherType",
+                kGood,
+                {"optimizer.moments=float16"},
+                {"--set", "optimizer.moments (float16) must be one of float32, bf16"}},
         Mistake{"OtherOptimizer", kGood, {"optimizer.name=sgd"}, {"--set", "optimizer.name (sgd)"}},
         Mistake{
             "Modelled", kGood, {"device.kind=modelled"}, {"--set", "device.hardware is missing"}},

@@ -76,6 +76,7 @@ const std::map<std::string, Sample>& samples() {
       {"optimizer.epsilon", {"1e-6", {}}},
       {"optimizer.weight_decay", {"0", {}}},
       {"optimizer.clip_grad_norm", {"0", {}}},
+      {"optimizer.moments", {"bf16", {}}},
       {"optimizer.post_validation", {"off", {}}},
       {"parallel.pipeline", {"4", {}}},
       {"parallel.layers_per_stage", {"[5, 7]", {}}},

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <vector>
 
+#include "kernels/core/stochastic_rounding.h"
 #include "kernels/cpu/cpu_backend.h"
 
 namespace halfpipe::optimizer {
@@ -50,14 +52,47 @@ class OnePair : public ::testing::Test {
 TEST_F(OnePair, FirstStepMovesByTheLearningRateAndDecaysMatricesOnly) {
   OptimizerConfig config;
   config.weight_decay = 0.5;
-  AdamW adamw(config, parameters_, *backend_);
+  AdamW adamw(config, /*seed=*/1, parameters_, *backend_);
   adamw.step(1, 0.1, 1.0, *stream_);
   // At the first step m / (1 - beta1) is the gradient and v / (1 - beta2) its square, so the update
   // is learning_rate.
   EXPECT_NEAR(parameters_[bias_].value[0], 1.0 - 0.1, 1e-6);
   EXPECT_NEAR(parameters_[matrix_].value[0], 1.0 - 0.1 * 0.5 - 0.1, 1e-6);
-  EXPECT_NEAR(adamw.first_moment(0)[0], 0.1 * 0.5, 1e-7);
-  EXPECT_NEAR(adamw.second_moment(0)[0], 0.05 * 0.25, 1e-7);
+  EXPECT_NEAR(*static_cast<float*>(adamw.first_moment(0)), 0.1 * 0.5, 1e-7);
+  EXPECT_NEAR(*static_cast<float*>(adamw.second_moment(0)), 0.05 * 0.25, 1e-7);
+}
+
+TEST_F(OnePair, MomentsInBFloat16DrawByGlobalIndexAndStep) {
+  OptimizerConfig config;
+  config.moments = DType::kBFloat16;
+  AdamW adamw(config, /*seed=*/9, parameters_, *backend_);
+  EXPECT_EQ(adamw.bytes(), moment_bytes(parameters_.all(), DType::kBFloat16));
+  adamw.step(1, 0.1, 1.0, *stream_);
+  for (const int index : {matrix_, bias_}) {
+    const model::Parameter& parameter = parameters_[index];
+    const auto* m =
+        static_cast<const BFloat16*>(adamw.first_moment(static_cast<std::size_t>(index)));
+    const auto* v =
+        static_cast<const BFloat16*>(adamw.second_moment(static_cast<std::size_t>(index)));
+    const auto words = rounding_words(
+        {.seed = 9, .parameter = static_cast<std::uint32_t>(parameter.global_index), .step = 1}, 0);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(parameter.count()); ++i) {
+      const float m_before = (1.0F - 0.9F) * 0.5F;
+      const float v_before = (1.0F - 0.95F) * 0.5F * 0.5F;
+      EXPECT_EQ(m[i], round_stochastically(m_before, words[i] & 0xffffU)) << index << " " << i;
+      EXPECT_EQ(v[i], round_stochastically(v_before, words[i] >> 16)) << index << " " << i;
+    }
+    // By the moments before rounding.
+    EXPECT_NEAR(parameter.value[0], index == bias_ ? 0.9 : 0.89, 1e-6);
+  }
+}
+
+TEST(MomentBytes, AreTwoElementsAParameterEachPadded) {
+  std::vector<model::Parameter> parameters(2);
+  parameters[0].spec.shape = {40, 4};
+  parameters[1].spec.shape = {1};
+  EXPECT_EQ(moment_bytes(parameters, DType::kFloat32), 2U * (640 + 64));
+  EXPECT_EQ(moment_bytes(parameters, DType::kBFloat16), 2U * (320 + 64));
 }
 
 TEST_F(OnePair, GradientSquaresAreOfOwnedParameters) {

@@ -36,6 +36,22 @@ INSTANTIATE_TEST_SUITE_P(Catalogue,
                                                                 schedule::schedule_names().end()),
                                             ::testing::Values(1, 2, 4)));
 
+TEST(OptimizerMemory, IsHalfWithMomentsInBFloat16) {
+  config::RunConfig config = small_config("1f1b", 2);
+  config.model.hidden_size = 96;  // so that every moment is a whole number of alignments
+  config.model.vocab_size = 32;
+  const RunRecord full = run_locally(config, 1);
+  config.optimizer.moments = DType::kBFloat16;
+  const RunRecord half = run_locally(config, 1);
+  EXPECT_EQ(half.measured, half.planned);
+  for (std::size_t rank = 0; rank < half.measured.size(); ++rank) {
+    EXPECT_EQ(2 * half.measured[rank].optimizer, full.measured[rank].optimizer) << rank;
+    EXPECT_EQ(half.measured[rank].total() + half.measured[rank].optimizer,
+              full.measured[rank].total())
+        << rank;
+  }
+}
+
 /// Measured activation peak of the heaviest rank, without the head: stages hold equally many
 /// blocks, so under a V placement every rank keeps the same but for the head, which rank 0 has, and
 /// under 1F1B rank 0 keeps most and has no head.
