@@ -147,6 +147,16 @@ TEST_F(BenchOps, FlopsAndBytesAreThoseOfTheShapes) {
   expect("sum_of_squares", "[59584]", 0, kParameters);
 }
 
+TEST_F(BenchOps, MeasuresAdamwWithTheMomentsOfTheConfiguration) {
+  const CommandResult result = run(ops({"--set", "optimizer.moments=bf16", "--json", "-"}));
+  ASSERT_TRUE(succeeded(result));
+  const std::map<std::string, json> found = by_name(json::parse(result.out));
+  EXPECT_FALSE(found.contains("adamw"));
+  const json& adamw = found.at("adamw, bf16 moments");
+  EXPECT_EQ(adamw.at("family"), "adamw");
+  EXPECT_EQ(adamw.at("bytes"), (3 * 4 + 4 * 2) * 59584);
+}
+
 TEST_F(BenchOps, LeavesOutWhatTheModelDoesNotRun) {
   const CommandResult result = run(ops(
       {"--set", "model.bias=false", "--set", "model.tie_embeddings=false", "--json", "ops.json"}));

@@ -70,7 +70,8 @@ ops_bench::ModelShape shape_of(const config::RunConfig& config) {
           .num_parameters = model::num_parameters(model),
           .bias = model.bias,
           .tied = model.tie_embeddings,
-          .dtype = model.dtype};
+          .dtype = model.dtype,
+          .moment_dtype = config.optimizer.moments};
 }
 
 OpsReport measure(const Options& options, config::RunConfig config) {
@@ -125,7 +126,8 @@ CLI::App* add_bench_ops(CLI::App& bench) {
   const auto options = std::make_shared<Options>();
   CLI::Option* const config = command->add_option(
       "config", options->config,
-      "YAML file: model, train.micro_batch_size, train.precision and device of it count (default: "
+      "YAML file: model, train.micro_batch_size, train.precision, optimizer.moments and device of "
+      "it count (default: "
       "6 blocks, width 384, 6 heads, 256 tokens, 8 sequences, vocabulary of 256)");
   config->check(not_empty());
   command->add_option("--set", options->settings, "section.key=value; may be repeated")

@@ -10,16 +10,17 @@ namespace halfpipe::ops_bench {
 
 /// One micro-batch of a GPT-2 model.
 struct ModelShape {
-  std::int64_t B;                 // sequences in the micro-batch
-  std::int64_t T;                 // tokens in each
-  std::int64_t C;                 // hidden size
-  std::int64_t NH;                // heads
-  std::int64_t F;                 // MLP width
-  std::int64_t V;                 // vocabulary
-  std::int64_t num_parameters;    // of the whole model
-  bool bias;                      // of linear layers and norms
-  bool tied;                      // the head is the token embedding
-  DType dtype = DType::kFloat32;  // of activations and weights
+  std::int64_t B;                        // sequences in the micro-batch
+  std::int64_t T;                        // tokens in each
+  std::int64_t C;                        // hidden size
+  std::int64_t NH;                       // heads
+  std::int64_t F;                        // MLP width
+  std::int64_t V;                        // vocabulary
+  std::int64_t num_parameters;           // of the whole model
+  bool bias;                             // of linear layers and norms
+  bool tied;                             // the head is the token embedding
+  DType dtype = DType::kFloat32;         // of activations and weights
+  DType moment_dtype = DType::kFloat32;  // of AdamW
 
   [[nodiscard]] std::int64_t N() const { return B * T; }
   [[nodiscard]] std::int64_t HS() const { return C / NH; }

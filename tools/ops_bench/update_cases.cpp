@@ -36,7 +36,9 @@ OpCase sum_of_squares(const ModelShape& model) {
 
 OpCase adamw(const ModelShape& model) {
   const std::int64_t count = num_updated(model);
-  return {"adamw", "adamw", shape_text({count}), Ceiling::kCopy, [model, count](Workbench& bench) {
+  const DType moments = model.moment_dtype;
+  const char* const name = moments == DType::kBFloat16 ? "adamw, bf16 moments" : "adamw";
+  return {name, "adamw", shape_text({count}), Ceiling::kCopy, [=](Workbench& bench) {
             // With the copy that products of bfloat16 use.
             void* const copy_or_null =
                 model.dtype == DType::kBFloat16 ? bench.zeros(count, model.dtype) : nullptr;
@@ -45,8 +47,8 @@ OpCase adamw(const ModelShape& model) {
             constexpr float kBeta2 = 0.95F;
             return bench.prepare(&ops::Ops::adamw,
                                  {.param = bench.values(count),
-                                  .m = bench.zeros(count),
-                                  .v = bench.zeros(count),
+                                  .m = bench.zeros(count, moments),
+                                  .v = bench.zeros(count, moments),
                                   .grad = bench.values(count),
                                   .count = count,
                                   .learning_rate = 1e-4F,
@@ -57,7 +59,8 @@ OpCase adamw(const ModelShape& model) {
                                   .grad_scale = 1.0F,
                                   .bias_correction1 = 1.0F - kBeta1,
                                   .bias_correction2 = 1.0F - kBeta2,
-                                  .copy_or_null = static_cast<BFloat16*>(copy_or_null)});
+                                  .copy_or_null = static_cast<BFloat16*>(copy_or_null),
+                                  .moment_dtype = moments});
           }};
 }
 
