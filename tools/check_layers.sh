@@ -26,7 +26,7 @@ if grep -rlE '#include <mpi.h>' "${sources[@]}" kernels parallel engine tools | 
   echo "halfpipe: error: MPI is included in mpi_* files only" >&2
   failed=1
 fi
-if grep -rlE '#include <(cuda|cublas|nccl|nvtx|cooperative_groups|mma)' "${sources[@]}" kernels parallel engine tools |
+if grep -rlE '#include <(cuda|cublas|cudnn|nccl|nvtx|cooperative_groups|mma)' "${sources[@]}" kernels parallel engine tools |
   grep -vE '^(kernels/cuda/|parallel/transport/nccl_|tools/bench/cuda_)'; then
   echo "halfpipe: error: CUDA is included in kernels/cuda/, in nccl_* files and in benchmarks of kernels only" >&2
   failed=1

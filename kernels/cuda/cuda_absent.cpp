@@ -28,7 +28,20 @@ std::unique_ptr<device::Backend> make_cuda_backend(int /*device_index*/,
   refuse();
 }
 
-std::unique_ptr<device::Backend> make_cuda_planner() {
+std::unique_ptr<device::Backend> make_cuda_planner(const CudaOptions& /*options*/) {
+  refuse();
+}
+
+AttentionDecision decide_attention(AttentionChoice /*choice*/,
+                                   int /*device_index*/,
+                                   const ops::AttentionDims& /*dims*/,
+                                   DType /*dtype*/) {
+  refuse();
+}
+
+void check_attention_choice(AttentionChoice /*choice*/,
+                            const ops::AttentionDims& /*dims*/,
+                            DType /*dtype*/) {
   refuse();
 }
 

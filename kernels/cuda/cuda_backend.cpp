@@ -52,8 +52,10 @@ class CudaBackend final : public device::Backend {
  public:
   CudaBackend(int device_index, const CudaOptions& options)
       : device_index_(usable_and_current(device_index)),
-        ops_(options.sync_kernels),
-        tuner_(ops_.matmul_plans(), device_index) {}
+        ops_(options),
+        tuner_(ops_.matmul_plans(), device_index) {
+    HALFPIPE_CHECK(options.attention != AttentionChoice::kAuto, "attention was not decided");
+  }
   ~CudaBackend() override { warn_on_cuda_error(cudaSetDevice(device_index_), "cudaSetDevice"); }
 
   [[nodiscard]] std::string_view name() const override { return "cuda"; }

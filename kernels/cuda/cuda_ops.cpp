@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "kernels/core/error.h"
@@ -17,12 +19,31 @@
 #include "kernels/cuda/reduction.h"
 
 namespace halfpipe::cuda {
+namespace {
+
+std::size_t scratch_of_choice(AttentionChoice choice,
+                              const ops::AttentionDims& dims,
+                              DType dtype,
+                              std::size_t flash_bytes,
+                              std::size_t cudnn_bytes) {
+  switch (choice) {
+    case AttentionChoice::kFlash:
+      return flash_bytes;
+    case AttentionChoice::kCudnn:
+      return cudnn_bytes;
+    case AttentionChoice::kAuto:
+      return auto_may_take_cudnn(dims, dtype) ? std::max(flash_bytes, cudnn_bytes) : flash_bytes;
+  }
+  fail_check("choice", "an unknown choice of attention");
+}
+
+}  // namespace
 
 template <typename Enqueue>
 void CudaOps::run(const char* name, device::Stream& stream, const Enqueue& enqueue) const {
   const cudaStream_t queue = cuda_stream_of(stream);
   enqueue(queue);
-  if (!waits_for_each_) return;
+  if (!options_.sync_kernels) return;
   const cudaError_t status = cudaStreamSynchronize(queue);
   if (status == cudaSuccess) return;
   throw RuntimeFailure(
@@ -81,24 +102,36 @@ void CudaOps::gelu_backward_input(const ops::GeluBackwardInput& args,
 }
 
 void CudaOps::attention_forward(const ops::AttentionForward& args, device::Stream& stream) const {
-  run("attention_forward", stream,
-      [&](cudaStream_t queue) { cuda::attention_forward(args, queue); });
+  run("attention_forward", stream, [&](cudaStream_t queue) {
+    if (options_.attention == AttentionChoice::kCudnn) {
+      return cudnn_attention_.forward(args, queue);
+    }
+    cuda::attention_forward(args, queue);
+  });
 }
 
 std::size_t CudaOps::attention_forward_scratch_bytes(const ops::AttentionDims& dims,
                                                      DType dtype) const {
-  return cuda::attention_forward_scratch_bytes(dims, dtype);
+  return scratch_of_choice(options_.attention, dims, dtype,
+                           cuda::attention_forward_scratch_bytes(dims, dtype),
+                           cudnn_attention_forward_scratch_bytes(dims));
 }
 
 void CudaOps::attention_backward_input(const ops::AttentionBackwardInput& args,
                                        device::Stream& stream) const {
-  run("attention_backward_input", stream,
-      [&](cudaStream_t queue) { cuda::attention_backward_input(args, queue); });
+  run("attention_backward_input", stream, [&](cudaStream_t queue) {
+    if (options_.attention == AttentionChoice::kCudnn) {
+      return cudnn_attention_.backward_input(args, queue);
+    }
+    cuda::attention_backward_input(args, queue);
+  });
 }
 
 std::size_t CudaOps::attention_backward_scratch_bytes(const ops::AttentionDims& dims,
                                                       DType dtype) const {
-  return cuda::attention_backward_scratch_bytes(dims, dtype);
+  return scratch_of_choice(options_.attention, dims, dtype,
+                           cuda::attention_backward_scratch_bytes(dims, dtype),
+                           cudnn_attention_backward_scratch_bytes(dims));
 }
 
 void CudaOps::attention_decode(const ops::AttentionDecode& args, device::Stream& stream) const {

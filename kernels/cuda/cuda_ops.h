@@ -3,6 +3,8 @@
 // this folder.
 #pragma once
 
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/cudnn_attention.h"
 #include "kernels/cuda/matmul_plan.h"
 #include "kernels/ops/ops.h"
 
@@ -12,9 +14,9 @@ namespace halfpipe::cuda {
 /// needs no device.
 class CudaOps final : public ops::Ops {
  public:
-  /// waits_for_each: the host waits for each operation, and what a kernel did wrong is told by the
-  /// operation's name; else it shows in some later call.
-  explicit CudaOps(bool waits_for_each = false) : waits_for_each_(waits_for_each) {}
+  /// Unless it waits for each operation, what a kernel did wrong shows in some later call. With
+  /// attention not decided it only says how much scratch is enough.
+  explicit CudaOps(const CudaOptions& options) : options_(options) {}
 
   void embedding_forward(const ops::EmbeddingForward& args, device::Stream& stream) const override;
   void embedding_backward_weight(const ops::EmbeddingBackwardWeight& args,
@@ -60,8 +62,9 @@ class CudaOps final : public ops::Ops {
   template <typename Enqueue>
   void run(const char* name, device::Stream& stream, const Enqueue& enqueue) const;
 
-  bool waits_for_each_;
-  mutable MatmulPlans matmul_plans_;  // a cache
+  CudaOptions options_;
+  mutable MatmulPlans matmul_plans_;  // a cache, as the next
+  mutable CudnnAttention cudnn_attention_;
 };
 
 }  // namespace halfpipe::cuda

@@ -22,6 +22,8 @@ class NoStream final : public device::Stream {
 
 class CudaPlanner final : public device::Backend {
  public:
+  explicit CudaPlanner(const CudaOptions& options) : ops_(options) {}
+
   [[nodiscard]] std::string_view name() const override { return "cuda"; }
   [[nodiscard]] bool host_reaches_memory() const override { return false; }
   [[nodiscard]] void* allocate(std::size_t /*bytes*/, device::MemoryKind /*kind*/) override {
@@ -52,8 +54,8 @@ class CudaPlanner final : public device::Backend {
 
 }  // namespace
 
-std::unique_ptr<device::Backend> make_cuda_planner() {
-  return std::make_unique<CudaPlanner>();
+std::unique_ptr<device::Backend> make_cuda_planner(const CudaOptions& options) {
+  return std::make_unique<CudaPlanner>(options);
 }
 
 }  // namespace halfpipe::cuda

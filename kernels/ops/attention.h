@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Causal multi-head attention, block-wise with an online softmax (Dao et al. 2022,
-// arXiv:2205.14135): no [B, NH, T, T] tensor exists in either direction.
+// arXiv:2205.14135): no [B, NH, T, T] tensor exists in either direction, but for cuDNN's backward.
 #pragma once
 
 #include <cstddef>

@@ -12,9 +12,10 @@ set(HALFPIPE_SANITIZE "" CACHE STRING "Sanitizers, e.g. 'address,undefined' or '
 set(HALFPIPE_MPI AUTO CACHE STRING "Transport between processes over MPI: AUTO, ON or OFF")
 set(HALFPIPE_CUDA AUTO CACHE STRING "CUDA backend: AUTO, ON or OFF")
 set(HALFPIPE_NCCL AUTO CACHE STRING "Messages between GPUs by NCCL: AUTO, ON or OFF")
-set_property(CACHE HALFPIPE_MPI HALFPIPE_CUDA HALFPIPE_NCCL PROPERTY STRINGS AUTO ON OFF)
+set(HALFPIPE_CUDNN AUTO CACHE STRING "Attention by cuDNN: AUTO, ON or OFF")
+set_property(CACHE HALFPIPE_MPI HALFPIPE_CUDA HALFPIPE_NCCL HALFPIPE_CUDNN PROPERTY STRINGS AUTO ON OFF)
 
-foreach(option HALFPIPE_MPI HALFPIPE_CUDA HALFPIPE_NCCL)
+foreach(option HALFPIPE_MPI HALFPIPE_CUDA HALFPIPE_NCCL HALFPIPE_CUDNN)
   if(NOT "${${option}}" MATCHES "^(AUTO|ON|OFF)$")
     message(FATAL_ERROR "${option} (${${option}}) must be AUTO, ON or OFF")
   endif()
@@ -32,6 +33,7 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 include(HalfpipeCuda)
 include(HalfpipeNccl)
+include(HalfpipeCudnn)
 
 # Warnings and code generation, linked PRIVATE by every target of the project. nvcc knows none of these options, and
 # hands on to g++ what -Xcompiler says.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal attention of kernels/cuda against the float64 reference, on a GPU or emulated.
+// Causal attention of kernels/cuda against the float64 reference, on a GPU or emulated; by cuDNN
+// too, where there is one, or its graphs computed on the host.
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
@@ -8,11 +9,13 @@
 #include <cstdint>
 #include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/core/bfloat16.h"
 #include "kernels/core/error.h"
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/cudnn_attention.h"
 #include "tests/kernels/attention_reference.h"
 #include "tests/kernels/compare.h"
 #include "tests/kernels/random_values.h"
@@ -109,11 +112,13 @@ struct Case {
   DType dtype;
   AttentionDims dims;
   double deviation = 1.0;  // of qkv; scores have its square
+  bool by_cudnn = false;
 };
 
 std::ostream& operator<<(std::ostream& stream, const Case& c) {
   return stream << name_of(c.dtype) << " B" << c.dims.B << " T" << c.dims.T << " NH" << c.dims.NH
-                << " HS" << c.dims.HS << " deviation " << c.deviation;
+                << " HS" << c.dims.HS << " deviation " << c.deviation
+                << (c.by_cudnn ? " by cuDNN" : "");
 }
 
 /// Of norms. In bfloat16 a rounding is 2^-9 at most and 1.1e-3 as a norm: one of the probabilities
@@ -142,14 +147,30 @@ class AttentionOf : public ::testing::TestWithParam<Case> {
   std::int64_t count = dims.B * dims.T * dims.NH * dims.HS;
   std::vector<float> qkv = rounded_to(dtype, random_values("qkv", 3 * count, GetParam().deviation));
   std::vector<float> dout = rounded_to(dtype, random_values("dout", count));
+  bool by_cudnn = GetParam().by_cudnn;
+
+  void SetUp() override {
+    if (!by_cudnn) return;
+    try {
+      (void)cudnn().prepare(dims, dtype);
+    } catch (const RuntimeFailure& failure) {
+      GTEST_SKIP() << failure.what();
+    }
+  }
 
   Forward forward() const {
     const DeviceTensor qkv_tensor(qkv, dtype);
     const DeviceTensor out(count, dtype);
     const DeviceTensor lse(dims.B * dims.NH * dims.T, DType::kFloat32);
-    const DeviceBytes scratch(attention_forward_scratch_bytes(dims, dtype));
-    attention_forward({out.get(), lse.floats(), qkv_tensor.get(), dims, scratch.get(), dtype},
-                      nullptr);
+    const DeviceBytes scratch(by_cudnn ? cudnn_attention_forward_scratch_bytes(dims)
+                                       : attention_forward_scratch_bytes(dims, dtype));
+    const ops::AttentionForward args{out.get(), lse.floats(),  qkv_tensor.get(),
+                                     dims,      scratch.get(), dtype};
+    if (by_cudnn) {
+      cudnn().forward(args, nullptr);
+    } else {
+      attention_forward(args, nullptr);
+    }
     return {out.values(), lse.values()};
   }
 
@@ -161,11 +182,26 @@ class AttentionOf : public ::testing::TestWithParam<Case> {
     const DeviceTensor lse(saved.lse, DType::kFloat32);
     const DeviceTensor separate(3 * count, dtype);
     const DeviceTensor& dqkv = in_place ? qkv_tensor : separate;
-    const DeviceBytes scratch(attention_backward_scratch_bytes(dims, dtype));
-    attention_backward_input({dqkv.get(), dout_tensor.get(), qkv_tensor.get(), out.get(),
-                              lse.floats(), dims, scratch.get(), dtype},
-                             nullptr);
+    const DeviceBytes scratch(by_cudnn ? cudnn_attention_backward_scratch_bytes(dims)
+                                       : attention_backward_scratch_bytes(dims, dtype));
+    const ops::AttentionBackwardInput args{dqkv.get(),       dout_tensor.get(),
+                                           qkv_tensor.get(), out.get(),
+                                           lse.floats(),     dims,
+                                           scratch.get(),    dtype};
+    if (by_cudnn) {
+      cudnn().backward_input(args, nullptr);
+    } else {
+      attention_backward_input(args, nullptr);
+    }
     return dqkv.values();
+  }
+
+ private:
+  /// One for all tests, since a context is not made in a moment, and never destroyed: the CUDA
+  /// runtime may be gone before.
+  static CudnnAttention& cudnn() {
+    static CudnnAttention& shared = *new CudnnAttention;
+    return shared;
   }
 };
 
@@ -233,6 +269,16 @@ INSTANTIATE_TEST_SUITE_P(Float32,
                                            Case{DType::kFloat32, {2, 65, 2, 128}},
                                            Case{DType::kFloat32, {1, 70, 1, 256}}));
 
+INSTANTIATE_TEST_SUITE_P(ByCudnn,
+                         AttentionOf,
+                         ::testing::Values(Case{DType::kBFloat16, {2, 2, 2, 64}, 1.0, true},
+                                           Case{DType::kBFloat16, {2, 64, 2, 64}, 1.0, true},
+                                           Case{DType::kBFloat16, {2, 65, 3, 64}, 1.0, true},
+                                           Case{DType::kBFloat16, {1, 130, 2, 128}, 1.0, true},
+                                           Case{DType::kBFloat16, {1, 200, 2, 96}, 1.0, true},
+                                           Case{DType::kBFloat16, {2, 70, 2, 40}, 1.0, true},
+                                           Case{DType::kBFloat16, {1, 256, 1, 128}, 1.0, true}));
+
 class AttentionOfLargeScores : public AttentionOf {};
 
 // Scores of thousands: a row's exponentials overflow unless its maximum is taken out, and float32
@@ -254,7 +300,8 @@ INSTANTIATE_TEST_SUITE_P(BothTypes,
                          ::testing::Values(Case{DType::kBFloat16, {1, 200, 2, 64}, 30.0},
                                            Case{DType::kBFloat16, {1, 200, 2, 128}, 30.0},
                                            Case{DType::kBFloat16, {1, 70, 2, 40}, 30.0},
-                                           Case{DType::kFloat32, {1, 70, 2, 64}, 30.0}));
+                                           Case{DType::kFloat32, {1, 70, 2, 64}, 30.0},
+                                           Case{DType::kBFloat16, {1, 200, 2, 64}, 30.0, true}));
 
 TEST(Attention, RefusesLargerHeads) {
   EXPECT_THROW(attention_forward({nullptr, nullptr, nullptr, {1, 1, 1, 257}, nullptr}, nullptr),
@@ -265,6 +312,27 @@ TEST(Attention, DoesNothingWithoutPositions) {
   attention_forward({nullptr, nullptr, nullptr, {2, 0, 2, 64}, nullptr}, nullptr);
   attention_backward_input({nullptr, nullptr, nullptr, nullptr, nullptr, {2, 0, 2, 64}, nullptr},
                            nullptr);
+}
+
+TEST(CudnnAttentionRefusals, AreOfWhatNoEngineTakes) {
+  EXPECT_EQ(why_never_by_cudnn({1, 16, 2, 64}, DType::kBFloat16), "");
+  CudnnAttention cudnn;
+  for (const auto& [dims, dtype] : {std::pair{AttentionDims{1, 16, 2, 64}, DType::kFloat32},
+                                    std::pair{AttentionDims{1, 1, 2, 64}, DType::kBFloat16},
+                                    std::pair{AttentionDims{1, 16, 2, 20}, DType::kBFloat16},
+                                    std::pair{AttentionDims{1, 16, 2, 136}, DType::kBFloat16}}) {
+    EXPECT_NE(why_never_by_cudnn(dims, dtype), "");
+    EXPECT_THROW((void)cudnn.prepare(dims, dtype), RuntimeFailure);
+    EXPECT_THROW(cudnn.forward({nullptr, nullptr, nullptr, dims, nullptr, dtype}, nullptr),
+                 RuntimeFailure);
+  }
+}
+
+TEST(CudnnAttentionRefusals, AreNotOfWhatIsEmpty) {
+  CudnnAttention cudnn;
+  cudnn.forward({nullptr, nullptr, nullptr, {2, 0, 2, 64}, nullptr}, nullptr);
+  cudnn.backward_input({nullptr, nullptr, nullptr, nullptr, nullptr, {2, 0, 2, 64}, nullptr},
+                       nullptr);
 }
 
 class AttentionDecodeOf : public ::testing::TestWithParam<AttentionDims> {};

@@ -50,5 +50,47 @@ TEST(CudaPlanner, KnowsScratchWithoutADevice) {
   EXPECT_THROW((void)planner->make_event(), InternalError);
 }
 
+std::size_t planned_scratch(AttentionChoice choice,
+                            const ops::AttentionDims& dims,
+                            DType dtype = DType::kBFloat16) {
+  return make_cuda_planner({.attention = choice})
+      ->ops()
+      .attention_backward_scratch_bytes(dims, dtype);
+}
+
+// The same whether a machine has cuDNN or not.
+TEST(CudaPlanner, KnowsScratchOfEveryChoiceOfAttention) {
+  if (!cuda_available()) GTEST_SKIP() << "a build without CUDA";
+  const ops::AttentionDims dims{.B = 2, .T = 1000, .NH = 4, .HS = 64};
+  const std::size_t flash = planned_scratch(AttentionChoice::kFlash, dims);
+  const std::size_t cudnn = planned_scratch(AttentionChoice::kCudnn, dims);
+  EXPECT_GT(cudnn, std::size_t{2 * 4 * 1024 * 1024 * 2});  // scores in bfloat16
+  EXPECT_LT(cudnn, std::size_t{2 * 4 * 1024 * 1024 * 2} + (std::size_t{4} << 20));
+  EXPECT_EQ(planned_scratch(AttentionChoice::kAuto, dims), cudnn);
+  // What auto never takes: other types, too much scratch.
+  EXPECT_EQ(planned_scratch(AttentionChoice::kAuto, dims, DType::kFloat32),
+            planned_scratch(AttentionChoice::kFlash, dims, DType::kFloat32));
+  const ops::AttentionDims large{.B = 4, .T = 4096, .NH = 16, .HS = 128};
+  EXPECT_GT(planned_scratch(AttentionChoice::kCudnn, large), kMostScratchOfAuto);
+  EXPECT_EQ(planned_scratch(AttentionChoice::kAuto, large),
+            planned_scratch(AttentionChoice::kFlash, large));
+  EXPECT_LT(flash, cudnn);
+}
+
+TEST(CudaPlanner, RefusesWhatCudnnNeverTakes) {
+  if (!cuda_available()) GTEST_SKIP() << "a build without CUDA";
+  const ops::AttentionDims dims{.B = 1, .T = 16, .NH = 2, .HS = 64};
+  check_attention_choice(AttentionChoice::kCudnn, dims, DType::kBFloat16);
+  check_attention_choice(AttentionChoice::kAuto, dims, DType::kFloat32);
+  try {
+    check_attention_choice(AttentionChoice::kCudnn, dims, DType::kFloat32);
+    FAIL() << "cuDNN was taken for float32";
+  } catch (const ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find("device.attention (cudnn): cuDNN's fused attention"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
 }  // namespace
 }  // namespace halfpipe::cuda

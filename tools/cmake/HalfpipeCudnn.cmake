@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+# Finds the headers of cuDNN as HALFPIPE_CUDNN asks; the library is looked for when Halfpipe runs. Sets
+# HALFPIPE_CUDNN_FOUND; where that is true, the target halfpipe::cudnn_headers is visible everywhere.
+set(HALFPIPE_CUDNN_FOUND FALSE)
+if(HALFPIPE_CUDNN STREQUAL "OFF")
+  return()
+endif()
+
+set(cudnn_absence "")
+if(HALFPIPE_CUDA_FOUND)
+  # Some install them into the toolkit's folder. cuDNN 9.8 describes devices that are not there, which a test uses.
+  find_path(CUDNN_INCLUDE_DIR cudnn_graph.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  if(CUDNN_INCLUDE_DIR)
+    file(STRINGS ${CUDNN_INCLUDE_DIR}/cudnn_version.h version_lines REGEX "#define CUDNN_(MAJOR|MINOR) +[0-9]+")
+    string(REGEX MATCHALL "[0-9]+" version_numbers "${version_lines}")
+    list(JOIN version_numbers . CUDNN_VERSION)
+    if(CUDNN_VERSION VERSION_GREATER_EQUAL 9.8 AND CUDNN_VERSION VERSION_LESS 10)
+      set(HALFPIPE_CUDNN_FOUND TRUE)
+      add_library(halfpipe::cudnn_headers INTERFACE IMPORTED)
+      set_target_properties(halfpipe::cudnn_headers PROPERTIES INTERFACE_INCLUDE_DIRECTORIES ${CUDNN_INCLUDE_DIR})
+    else()
+      set(cudnn_absence "${CUDNN_INCLUDE_DIR} has version ${CUDNN_VERSION}; 9.8 or a newer 9 is needed")
+    endif()
+  else()
+    set(cudnn_absence "cudnn_graph.h is missing")
+  endif()
+else()
+  set(cudnn_absence "no CUDA backend")
+endif()
+
+if(HALFPIPE_CUDNN_FOUND)
+  message(STATUS "cuDNN: ${CUDNN_INCLUDE_DIR} (${CUDNN_VERSION})")
+elseif(HALFPIPE_CUDNN STREQUAL "ON")
+  message(FATAL_ERROR "HALFPIPE_CUDNN=ON: ${cudnn_absence}")
+else()
+  message(STATUS "cuDNN: off (${cudnn_absence})")
+endif()
