@@ -325,6 +325,13 @@ void add_surrounding_keys(std::vector<Key>& keys) {
       {"device.kind"}, "device.kind cuda",
       [](const RunConfig& c) { return c.device.kind == "cuda"; }));
   keys.push_back(only_with(
+      choice("device.attention", field(&RunConfig::device, &DeviceConfig::attention),
+             {"flash", "cudnn", "auto"}, {},
+             "whose kernels compute attention; flash: Halfpipe's; cudnn: cuDNN's; auto: cuDNN's "
+             "where it has them, and the start report says whose"),
+      {"device.kind"}, "device.kind cuda",
+      [](const RunConfig& c) { return c.device.kind == "cuda"; }));
+  keys.push_back(only_with(
       text_or_null("device.hardware", field(&RunConfig::device, &DeviceConfig::hardware),
                    "hardware profile of modelled devices, a file as those of configs/hardware"),
       {"device.kind"}, "device.kind modelled",

@@ -59,12 +59,14 @@ struct ScheduleConfig {
 inline constexpr int kMostThreads = 1024;
 
 struct DeviceConfig {
-  std::string kind = "cpu";                // cpu | modelled
-  int threads_per_rank = 0;                // 0 = auto: CPUs that the rank may use / ranks on them
-  bool pin_threads = false;                // keep each thread on a CPU of its own
-  bool cuda_graphs = false;                // enqueue each pass in one call
-  bool tune = false;                       // measure which algorithms are the quickest
-  std::string hardware;                    // of modelled devices: path of a hardware profile
+  std::string kind = "cpu";         // cpu | modelled
+  int threads_per_rank = 0;         // 0 = auto: CPUs that the rank may use / ranks on them
+  bool pin_threads = false;         // keep each thread on a CPU of its own
+  bool cuda_graphs = false;         // enqueue each pass in one call
+  bool tune = false;                // measure which algorithms are the quickest
+  std::string attention = "flash";  // of GPUs: flash | cudnn | auto
+  std::string attention_reason;     // once it is decided: cuDNN's version, or why auto is flash
+  std::string hardware;             // of modelled devices: path of a hardware profile
   std::optional<HardwareProfile> profile;  // what that file says, once it is read
 
   friend bool operator==(const DeviceConfig&, const DeviceConfig&) = default;

@@ -127,6 +127,13 @@ std::vector<NamedValue> keys_of_a_job(const config::RunConfig& config) {
   return values;
 }
 
+std::vector<NamedValue> device_of_a_job(const config::RunConfig& config) {
+  const config::DeviceConfig& device = config.device;
+  const std::string& reason = device.attention_reason;
+  return {{"device.attention",
+           reason.empty() ? device.attention : fmt::format("{}: {}", device.attention, reason)}};
+}
+
 std::vector<NamedValue> data_of_a_job(const TrainingInputs& inputs) {
   const config::RunConfig& config = inputs.config;
   const checkpoint::DataRecord& record = inputs.data_record;

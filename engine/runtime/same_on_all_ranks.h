@@ -26,6 +26,9 @@ void require_same_on_all_ranks(std::span<const NamedValue> mine, transport::Tran
 /// and threads change no result), and what device.hardware says.
 [[nodiscard]] std::vector<NamedValue> keys_of_a_job(const config::RunConfig& config);
 
+/// What ranks must have decided alike for their devices: whose kernels compute attention.
+[[nodiscard]] std::vector<NamedValue> device_of_a_job(const config::RunConfig& config);
+
 /// What ranks must have found alike when they opened the data: model.vocab_size, vocabulary and
 /// splits.
 [[nodiscard]] std::vector<NamedValue> data_of_a_job(const TrainingInputs& inputs);

@@ -126,8 +126,9 @@ std::string device_line(const config::RunConfig& config, int threads_per_rank) {
   const config::DeviceConfig& device = config.device;
   if (is_modelled(device)) return fmt::format("device      modelled: {}\n", device.profile->name);
   if (device.kind != "cpu") {
-    return fmt::format("device      {}, messages {}{}{}\n", device.kind,
+    return fmt::format("device      {}, messages {}, {}{}{}\n", device.kind,
                        config.parallel.transport == "nccl" ? "by NCCL" : "through pinned memory",
+                       attention_in_words(device),
                        device.cuda_graphs ? ", each pass a CUDA graph" : "",
                        config.debug.sync_kernels ? ", each operation waited for" : "");
   }
@@ -136,6 +137,13 @@ std::string device_line(const config::RunConfig& config, int threads_per_rank) {
 }
 
 }  // namespace
+
+std::string attention_in_words(const config::DeviceConfig& device) {
+  const std::string& reason = device.attention_reason;
+  if (device.attention == "auto") return "flash attention or cuDNN's";
+  if (device.attention == "cudnn") return "attention by " + (reason.empty() ? "cuDNN" : reason);
+  return reason.empty() ? "flash attention" : fmt::format("flash attention ({})", reason);
+}
 
 std::string start_report(const Job& job,
                          const std::vector<RankMemory>& memory,

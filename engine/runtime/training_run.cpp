@@ -177,6 +177,10 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   TrainingInputs inputs = read_inputs(request, transport);
   // Before output.dir is touched: the device may not be there.
   starting(transport, "opening the device");
+  agree(transport, [&] {
+    if (request.settle_device) request.settle_device(inputs.config, transport.rank_on_this_host());
+  });
+  require_same_on_all_ranks(device_of_a_job(inputs.config), transport);
   const RankThreads threads = agree_on_threads(inputs.config.device, transport);
   std::unique_ptr<device::Backend> backend;
   agree(transport, [&] {

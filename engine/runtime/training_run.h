@@ -19,6 +19,9 @@ struct TrainingRequest {
   std::function<config::RunConfig()> load_config;
   /// "auto", a checkpoint's path, or absent: start anew.
   std::optional<std::string> resume;
+  /// Decides what the configuration leaves to the device of the rank that has this number among
+  /// those of its machine; absent: nothing.
+  std::function<void(config::RunConfig&, int rank_on_this_host)> settle_device = {};
   /// The device that `device.kind` names, for a rank with these threads that has this number among
   /// those of its machine.
   std::function<std::unique_ptr<device::Backend>(

@@ -182,6 +182,44 @@ TEST_F(EmulatedTraining, HasTheSameBitsWithMomentsInBFloat16) {
   settings_of_all = {"optimizer.moments=bf16"};
   expect_same_bits("bf16", {{"1f1b", 4}, {"v-half", 2}}, {"reverse"});
 }
+TEST_F(EmulatedTraining, HasTheSameBitsUnderSchedulesAndOrdersByCudnn) {
+  settings_of_all = {"device.attention=cudnn"};
+  expect_same_bits("bf16", {{"1f1b", 4}, {"v-zb", 2}, {"v-half", 4}}, {"reverse", "shuffled:6"});
+}
+TEST_F(EmulatedTraining, SaysWhoseAttentionAutoTakes) {
+  const Arguments gpu = {"device.kind=cuda", "parallel.pipeline=1", "train.steps=1"};
+  const Arguments automatic = gpu + Arguments{"device.attention=auto"};
+  const auto printed = [&](const Arguments& settings, const std::string& dir) {
+    const CommandResult result =
+        run_mpi(1, train(settings + Arguments{"output.dir=" + dir, "train.precision=bf16"}));
+    EXPECT_TRUE(succeeded(result));
+    return result.out;
+  };
+  EXPECT_NE(printed(gpu, "flash").find("pinned memory, flash attention\n"), std::string::npos);
+  const std::string with = printed(automatic, "with");
+  EXPECT_NE(with.find("pinned memory, attention by cuDNN 9.19.0\n"), std::string::npos) << with;
+  EXPECT_NE(with.find("attention: cudnn"), std::string::npos) << with;
+  options.environment["HALFPIPE_EMULATION_NO_CUDNN"] = "1";
+  const std::string without = printed(automatic, "without");
+  EXPECT_NE(without.find("flash attention (libcudnn.so.9: absent from the emulation)\n"),
+            std::string::npos)
+      << without;
+  expect_same_run(read_metrics(path("flash")), read_metrics(path("without")));
+  EXPECT_NE(read_metrics(path("flash")).losses, read_metrics(path("with")).losses);
+}
+TEST_F(EmulatedTraining, RefusesCudnnWhereItDoesNotServe) {
+  const Arguments by_cudnn = {"device.kind=cuda", "parallel.pipeline=1", "device.attention=cudnn"};
+  const CommandResult in_float32 = run_mpi(1, train(by_cudnn));
+  EXPECT_EQ(in_float32.exit_code, 2);
+  EXPECT_NE(in_float32.err.find("device.attention (cudnn): cuDNN's fused attention is for bf16"),
+            std::string::npos)
+      << in_float32.err;
+  options.environment["HALFPIPE_EMULATION_NO_CUDNN"] = "1";
+  const CommandResult absent = run_mpi(1, train(by_cudnn + Arguments{"train.precision=bf16"}));
+  EXPECT_EQ(absent.exit_code, 2);
+  EXPECT_NE(absent.err.find("device.attention (cudnn): libcudnn.so.9: absent"), std::string::npos)
+      << absent.err;
+}
 TEST_F(EmulatedTraining, HasTheSameBitsUnderSchedulesAndOrdersInBFloat16) {
   expect_same_bits("bf16", {{"1f1b", 4}, {"v-zb", 2}, {"v-half", 4}}, {"reverse", "shuffled:6"});
 }

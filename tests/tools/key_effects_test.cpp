@@ -240,7 +240,7 @@ const std::set<std::string> kNoEffectYet = {"model.family",         "optimizer.n
 const std::set<std::string> kSeenByBench = {"device.kind", "device.hardware"};
 /// emulated_training_test shows what it changes.
 const std::set<std::string> kSeenOnGpus = {"parallel.transport", "debug.sync_kernels",
-                                           "device.tune", "device.cuda_graphs"};
+                                           "device.tune", "device.cuda_graphs", "device.attention"};
 /// What it changes needs a rank that stands still.
 const std::string kTimeout = "debug.timeout_seconds";
 

@@ -22,6 +22,7 @@
 #include "tools/halfpipe/bench_ops.h"
 #include "tools/halfpipe/bench_report.h"
 #include "tools/halfpipe/commands.h"
+#include "tools/halfpipe/devices.h"
 #include "tools/halfpipe/option_checks.h"
 #include "tools/halfpipe/run_ranks.h"
 #include "tools/halfpipe/write_output.h"
@@ -113,6 +114,8 @@ Question read_question(const Options& options, transport::Transport& transport) 
   values.push_back({"--steps", fmt::to_string(options.steps.measured)});
   values.push_back({"--warm-up", fmt::to_string(options.steps.warm_up)});
   runtime::require_same_on_all_ranks(values, transport);
+  runtime::agree(transport, [&] { settle_device(question.config, transport.rank_on_this_host()); });
+  runtime::require_same_on_all_ranks(runtime::device_of_a_job(question.config), transport);
   return question;
 }
 

@@ -13,6 +13,7 @@
 #include "engine/config/load_config.h"
 #include "engine/model/model_cost.h"
 #include "engine/runtime/host_cores.h"
+#include "engine/runtime/start_report.h"
 #include "engine/runtime/training_inputs.h"
 #include "kernels/core/error.h"
 #include "tools/halfpipe/bench_ops_report.h"
@@ -83,6 +84,7 @@ OpsReport measure(const Options& options, config::RunConfig config) {
   }
   if (options.threads) config.device.threads_per_rank = *options.threads;
   const runtime::RankThreads threads = runtime::own_threads(config.device);
+  settle_device(config, 0);
   const std::unique_ptr<device::Backend> backend = make_backend(config, threads, 0);
   const std::unique_ptr<device::Stream> stream = backend->make_stream("operations");
   if (config.device.tune) {
@@ -94,6 +96,9 @@ OpsReport measure(const Options& options, config::RunConfig config) {
   report.ceilings =
       ops_bench::measure_ceilings(*backend, *stream, report.model.dtype, options.seconds);
   fmt::print(stderr, "bench ops: {}\n", ceilings_text(report.ceilings));
+  if (config.device.kind == "cuda") {
+    fmt::print(stderr, "bench ops: {}\n", runtime::attention_in_words(config.device));
+  }
   for (const ops_bench::OpCase& op : ops_bench::step_cases(report.model)) {
     report.ops.push_back(ops_bench::measure_op(op, *backend, *stream, options.seconds));
   }

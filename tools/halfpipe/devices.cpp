@@ -12,11 +12,36 @@
 namespace halfpipe::tools {
 namespace {
 
+cuda::AttentionChoice attention_of(const config::RunConfig& config) {
+  const std::string& attention = config.device.attention;
+  if (attention == "cudnn") return cuda::AttentionChoice::kCudnn;
+  return attention == "auto" ? cuda::AttentionChoice::kAuto : cuda::AttentionChoice::kFlash;
+}
+
+ops::AttentionDims attention_dims(const config::RunConfig& config) {
+  return {.B = config.train.micro_batch_size,
+          .T = config.model.seq_len,
+          .NH = config.model.num_heads,
+          .HS = config.model.head_size()};
+}
+
+int gpu_of(int rank_on_this_host) {
+  return rank_on_this_host % cuda::num_devices();
+}
+
 bool uses_nccl(const config::RunConfig& config) {
   return config.parallel.transport == "nccl";
 }
 
 }  // namespace
+
+void settle_device(config::RunConfig& config, int rank_on_this_host) {
+  if (config.device.kind != "cuda") return;
+  const cuda::AttentionDecision decision = cuda::decide_attention(
+      attention_of(config), gpu_of(rank_on_this_host), attention_dims(config), config.model.dtype);
+  config.device.attention = decision.taken == cuda::AttentionChoice::kCudnn ? "cudnn" : "flash";
+  config.device.attention_reason = decision.why;
+}
 
 std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
                                               const runtime::RankThreads& threads,
@@ -26,8 +51,9 @@ std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
   }
   if (config.device.kind == "cuda") {
     if (uses_nccl(config)) transport::require_nccl();
-    return cuda::make_cuda_backend(rank_on_this_host % cuda::num_devices(),
-                                   {.sync_kernels = config.debug.sync_kernels});
+    return cuda::make_cuda_backend(
+        gpu_of(rank_on_this_host),
+        {.sync_kernels = config.debug.sync_kernels, .attention = attention_of(config)});
   }
   // The configuration was validated: other kinds are refused there, by name.
   HALFPIPE_CHECK(config.device.kind == "cpu", "no backend for device.kind " + config.device.kind);
@@ -43,7 +69,11 @@ std::unique_ptr<transport::Transport> make_device_transport(const config::RunCon
 
 std::unique_ptr<device::Backend> make_planning_backend(const config::RunConfig& config,
                                                        const runtime::RankThreads& threads) {
-  if (config.device.kind == "cuda") return cuda::make_cuda_planner();
+  if (config.device.kind == "cuda") {
+    const cuda::AttentionChoice attention = attention_of(config);
+    cuda::check_attention_choice(attention, attention_dims(config), config.model.dtype);
+    return cuda::make_cuda_planner({.attention = attention});
+  }
   return make_backend(config, threads, /*rank_on_this_host=*/0);
 }
 

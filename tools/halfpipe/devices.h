@@ -11,7 +11,12 @@
 
 namespace halfpipe::tools {
 
-/// The device that device.kind names, for a rank with these threads. GPUs are dealt out to
+/// Decides what the configuration leaves to this rank's device: device.attention. Where devices and
+/// libraries are the same, so is what is decided. Throws as make_backend, and ConfigError where the
+/// device does not take what was asked for.
+void settle_device(config::RunConfig& config, int rank_on_this_host);
+
+/// The device that device.kind names, settled, for a rank with these threads. GPUs are dealt out to
 /// the ranks of a machine in turn; where there are fewer, ranks share them.
 [[nodiscard]] std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
                                                             const runtime::RankThreads& threads,

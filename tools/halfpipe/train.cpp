@@ -38,6 +38,7 @@ void train(const Options& options) {
   const runtime::TrainingRequest request{
       .load_config = [&] { return config::load_config(options.config, options.settings); },
       .resume = options.resume_given ? std::optional(options.resume) : std::nullopt,
+      .settle_device = settle_device,
       .make_backend = make_backend,
       .make_device_transport = make_device_transport};
   run_ranks(options.local_ranks_given ? std::optional(options.local_ranks) : std::nullopt,

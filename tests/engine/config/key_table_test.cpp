@@ -31,9 +31,9 @@ std::string base_for(const std::string& path) {
                          path.starts_with("schedule.search_") || path == "schedule.replan_after";
   const std::string name = of_search ? "auto" : path == "schedule.exact" ? "w4" : interleaved;
   base.replace(base.find(interleaved), interleaved.size(), name);
-  if (path == "parallel.transport" || path == "debug.sync_kernels" || path == "device.tune" ||
-      path == "device.cuda_graphs")
-    base += "device: {kind: cuda}\n";
+  const std::set<std::string_view> of_gpus{"parallel.transport", "debug.sync_kernels",
+                                           "device.tune", "device.cuda_graphs", "device.attention"};
+  if (of_gpus.contains(path)) base += "device: {kind: cuda}\n";
   return base;
 }
 
@@ -94,6 +94,7 @@ const std::map<std::string, Sample>& samples() {
       {"device.pin_threads", {"true", {}}},
       {"device.cuda_graphs", {"true", {}}},
       {"device.tune", {"true", {}}},
+      {"device.attention", {"cudnn", {}}},
       {"device.hardware", {kHardware, {"device.kind=modelled"}}},
       {"output.dir", {"elsewhere", {}}},
       {"output.checkpoint_every", {"10", {}}},
