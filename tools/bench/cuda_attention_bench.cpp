@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Speed of causal attention in bfloat16 on a GPU, after a check against the float32 kernels on the
-// same inputs, which the tests hold against float64. Causal: operations of half the square count.
+// Speed of causal attention in bfloat16 on a GPU, by our kernels and by cuDNN where it is there,
+// after a check against the float32 kernels on the same inputs, which the tests hold against
+// float64. Causal: operations of half the square count.
 // Usage: cuda_attention_bench
 #include <cuda_runtime.h>
 
@@ -9,13 +10,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "kernels/core/bfloat16.h"
 #include "kernels/core/dtype.h"
+#include "kernels/core/error.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/cuda_check.h"
+#include "kernels/cuda/cudnn_attention.h"
 
 namespace halfpipe::cuda {
 namespace {
@@ -78,31 +82,43 @@ std::vector<float> widened(const std::vector<BFloat16>& values) {
   return result;
 }
 
+std::size_t scratch_bytes(const AttentionDims& dims, DType dtype, bool by_cudnn) {
+  if (by_cudnn) {
+    return std::max(cudnn_attention_forward_scratch_bytes(dims),
+                    cudnn_attention_backward_scratch_bytes(dims));
+  }
+  return std::max(attention_forward_scratch_bytes(dims, dtype),
+                  attention_backward_scratch_bytes(dims, dtype));
+}
+
 /// The operands of forward and backward; dqkv apart from qkv, so that runs can be repeated.
 struct Operands {
   AttentionDims dims;
   DType dtype;
+  CudnnAttention* cudnn_or_null;  // null: ours
   std::size_t count = static_cast<std::size_t>(dims.B * dims.T * dims.NH * dims.HS);
   DeviceArray qkv{3 * count * size_of(dtype)};
   DeviceArray dqkv{3 * count * size_of(dtype)};
   DeviceArray out{count * size_of(dtype)};
   DeviceArray dout{count * size_of(dtype)};
   DeviceArray lse{static_cast<std::size_t>(dims.B * dims.NH * dims.T) * sizeof(float)};
-  DeviceArray scratch{std::max(attention_forward_scratch_bytes(dims, dtype),
-                               attention_backward_scratch_bytes(dims, dtype))};
+  DeviceArray scratch{scratch_bytes(dims, dtype, cudnn_or_null != nullptr)};
 
-  Operands(const AttentionDims& dims_of_all, DType dtype_of_all)
-      : dims(dims_of_all), dtype(dtype_of_all) {}
+  Operands(const AttentionDims& dims_of_all, DType dtype_of_all, CudnnAttention* cudnn)
+      : dims(dims_of_all), dtype(dtype_of_all), cudnn_or_null(cudnn) {}
 
   void forward() const {
-    attention_forward(
-        {out.get(), static_cast<float*>(lse.get()), qkv.get(), dims, scratch.get(), dtype},
-        nullptr);
+    const ops::AttentionForward args{
+        out.get(), static_cast<float*>(lse.get()), qkv.get(), dims, scratch.get(), dtype};
+    if (cudnn_or_null != nullptr) return cudnn_or_null->forward(args, nullptr);
+    attention_forward(args, nullptr);
   }
   void backward() const {
-    attention_backward_input({dqkv.get(), dout.get(), qkv.get(), out.get(),
-                              static_cast<const float*>(lse.get()), dims, scratch.get(), dtype},
-                             nullptr);
+    const ops::AttentionBackwardInput args{
+        dqkv.get(), dout.get(),    qkv.get(), out.get(), static_cast<const float*>(lse.get()),
+        dims,       scratch.get(), dtype};
+    if (cudnn_or_null != nullptr) return cudnn_or_null->backward_input(args, nullptr);
+    attention_backward_input(args, nullptr);
   }
 };
 
@@ -117,10 +133,10 @@ double normalised_error(const std::vector<float>& actual, const std::vector<floa
 }
 
 /// One sequence; also that a second run gives the same bits. Prints what it found.
-bool is_correct(AttentionDims dims) {
+bool is_correct(AttentionDims dims, CudnnAttention* cudnn_or_null) {
   dims.B = 1;
-  const Operands actual(dims, DType::kBFloat16);
-  const Operands expected(dims, DType::kFloat32);
+  const Operands actual(dims, DType::kBFloat16, cudnn_or_null);
+  const Operands expected(dims, DType::kFloat32, nullptr);
   const std::vector<BFloat16> qkv = random_elements(3 * actual.count, 1);
   const std::vector<BFloat16> dout = random_elements(actual.count, 2);
   actual.qkv.write(qkv);
@@ -168,10 +184,10 @@ double milliseconds_of(const Run& run) {
   return times[kRuns / 2];
 }
 
-void measure(const AttentionDims& dims) {
+void measure(const AttentionDims& dims, CudnnAttention* cudnn_or_null) {
   std::vector<Operands> inputs;
   for (int i = 0; i < kInputs; ++i) {
-    const Operands& added = inputs.emplace_back(dims, DType::kBFloat16);
+    const Operands& added = inputs.emplace_back(dims, DType::kBFloat16, cudnn_or_null);
     const auto seed = static_cast<std::uint64_t>(10 + 2 * i);
     added.qkv.write(random_elements(3 * added.count, seed));
     added.dout.write(random_elements(added.count, seed + 1));
@@ -188,6 +204,23 @@ void measure(const AttentionDims& dims) {
   std::printf("  backward %8.3f ms  %6.1f TFLOP/s\n", backward, 5.0 * product / backward * 1e-9);
 }
 
+/// Both, as far as cuDNN takes the shape.
+bool is_correct_and_measured(const AttentionDims& dims) {
+  bool correct = is_correct(dims, nullptr);
+  measure(dims, nullptr);
+  CudnnAttention cudnn;
+  try {
+    const std::string name = cudnn.prepare(dims, DType::kBFloat16);
+    std::printf("  the same by %s\n", name.c_str());
+  } catch (const RuntimeFailure& failure) {
+    std::printf("  not by cuDNN: %s\n", failure.what());
+    return correct;
+  }
+  correct = is_correct(dims, &cudnn) && correct;
+  measure(dims, &cudnn);
+  return correct;
+}
+
 }  // namespace
 }  // namespace halfpipe::cuda
 
@@ -202,8 +235,7 @@ int main() {
         AttentionDims{8, 1024, 12, 64}, AttentionDims{4, 4096, 16, 96}}) {
     std::printf("B %ld T %ld NH %ld HS %ld\n", static_cast<long>(dims.B), static_cast<long>(dims.T),
                 static_cast<long>(dims.NH), static_cast<long>(dims.HS));
-    correct = halfpipe::cuda::is_correct(dims) && correct;
-    halfpipe::cuda::measure(dims);
+    correct = halfpipe::cuda::is_correct_and_measured(dims) && correct;
     std::fflush(stdout);
   }
   return correct ? 0 : 1;
