@@ -87,13 +87,13 @@ void check_memory(const GraphProgram& program, const std::map<std::int64_t, void
     static_cast<void>(check_range(found->second, bytes_of(tensor), "cudnnBackendExecute"));
     seen.insert(found->second);
   };
+  std::set<std::int64_t> results;
   for (const GraphOperation& operation : program) {
-    check(operation.result, written);
     for (const GraphTensor& input : operation.inputs) {
-      const auto found = addresses.find(input.id);
-      const bool own = found != addresses.end() && written.contains(found->second);
-      if (!own) check(input, read);
+      if (!results.contains(input.id)) check(input, read);
     }
+    results.insert(operation.result.id);
+    check(operation.result, written);
   }
   for (const void* address : written) {
     if (read.contains(address)) refuse("a result is where the graph reads");
