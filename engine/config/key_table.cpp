@@ -18,7 +18,6 @@ namespace {
 // Far above any model or machine, and low enough that products of two of them fit 64 bits and
 // 4 x hidden_size fits an int.
 constexpr int kLargestSize = 1 << 24;
-constexpr int kMostRanks = 1 << 16;
 
 /// The key has a meaning only where `applies` holds, which `decided_by` decides.
 Key only_with(Key key,
@@ -259,10 +258,9 @@ void add_search_keys(std::vector<Key>& keys) {
 
 void add_layout_keys(std::vector<Key>& keys) {
   const auto in_parallel = [](auto member) { return field(&RunConfig::parallel, member); };
-  keys.push_back(
-      only_default_yet(whole_number<int>("parallel.data", in_parallel(&ParallelConfig::data),
-                                         {1, kMostRanks}, "data-parallel replicas"),
-                       "data parallelism"));
+  keys.push_back(whole_number<int>("parallel.data", in_parallel(&ParallelConfig::data),
+                                   {1, kMostRanks},
+                                   "replicas of the pipeline, each with a part of the batch"));
   keys.push_back(
       only_default_yet(whole_number<int>("parallel.tensor", in_parallel(&ParallelConfig::tensor),
                                          {1, kMostRanks}, "ranks that share every matrix"),

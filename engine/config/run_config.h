@@ -26,6 +26,9 @@ struct TrainConfig {
   friend bool operator==(const TrainConfig&, const TrainConfig&) = default;
 };
 
+/// Of a job, and of each axis of its mesh.
+inline constexpr int kMostRanks = 1 << 16;
+
 struct ParallelConfig {
   int data = 1;
   int tensor = 1;

@@ -40,6 +40,29 @@ Finding hardware(const RunConfig& config) {
                    "configs/hardware/a100-80g.yaml"};
 }
 
+/// What replicas of a pipeline do not go with yet.
+Finding replicas(const RunConfig& config) {
+  if (config.parallel.data == 1) return std::nullopt;
+  const auto refuse = [&](const char* key, const char* what) {
+    return Violation{{"parallel.data", key},
+                     fmt::format("parallel.data ({}): {} does not exist with more than one replica "
+                                 "in this version; use 1",
+                                 config.parallel.data, what)};
+  };
+  if (config.parallel.transport == "nccl")
+    return refuse("parallel.transport", "parallel.transport nccl");
+  if (config.schedule.replan_after > 0)
+    return refuse("schedule.replan_after", "schedule.replan_after");
+  if (is_modelled(config.device)) return refuse("device.kind", "device.kind modelled");
+  const std::int64_t ranks = std::int64_t{config.parallel.data} * config.parallel.pipeline;
+  if (ranks <= kMostRanks) return std::nullopt;
+  return Violation{
+      {"parallel.data", "parallel.pipeline"},
+      fmt::format("parallel.data ({}) x parallel.pipeline ({}) are {} ranks; a job has "
+                  "at most {}",
+                  config.parallel.data, config.parallel.pipeline, ranks, kMostRanks)};
+}
+
 Finding waiting(const RunConfig& config) {
   if (!config.device.cuda_graphs || !config.debug.sync_kernels) return std::nullopt;
   return Violation{{"device.cuda_graphs", "debug.sync_kernels"},
@@ -265,9 +288,9 @@ Finding plan_size(const RunConfig& config) {
 std::optional<Violation> find_violation(const RunConfig& config,
                                         std::span<const std::string> meant_anyway) {
   // Single keys first: the others divide by sizes that are known to be positive then.
-  constexpr std::array kRules{single_keys, hardware,   heads,         corpus,   vocabulary,
-                              evaluation,  batch,      learning_rate, stages,   memory_limit,
-                              plan_size,   replanning, waiting,       recompute};
+  constexpr std::array kRules{single_keys, hardware,   heads,         corpus,    vocabulary,
+                              evaluation,  batch,      learning_rate, stages,    memory_limit,
+                              plan_size,   replanning, waiting,       recompute, replicas};
   for (const auto rule : kRules) {
     if (Finding violation = rule(config)) return violation;
   }

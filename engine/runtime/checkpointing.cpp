@@ -113,6 +113,7 @@ std::filesystem::path save_checkpoint(checkpoint::CheckpointStore& store,
   try {
     const std::filesystem::path directory = store.working_directory(steps_done);
     agree(transport, [&] {
+      if (trainer.replica() != 0) return;  // the others hold the same
       for (int chunk = 0; chunk < job.placement.num_chunks(); ++chunk) {
         const model::StageLayers& layers = trainer.stage(chunk).layers();
         publish_activity(transport, steps_done,

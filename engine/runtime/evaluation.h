@@ -15,6 +15,9 @@ struct EvaluationResult {
   std::int64_t num_tokens;  // targets predicted
 };
 
+/// Sequences of a global batch that a replica works on: an equal part, in order.
+[[nodiscard]] data::SequenceRange sequences_of(const config::RunConfig& config, int replica);
+
 /// Collective; the same on every rank. `step` is only for messages about ranks that stand still.
 [[nodiscard]] EvaluationResult evaluate_windows(PipelineTrainer& trainer,
                                                 const Job& job,

@@ -12,6 +12,7 @@
 #include "engine/model/parameter.h"
 #include "engine/optimizer/adamw.h"
 #include "engine/runtime/agreement.h"
+#include "engine/runtime/gradient_reduction.h"
 #include "engine/runtime/rank_model.h"
 #include "engine/runtime/stage_costs.h"
 #include "kernels/core/align.h"
@@ -124,6 +125,8 @@ std::vector<RankMemory> plan_memory(const Job& job, device::Backend& backend) {
     const int buffers = std::max(training.num_message_buffers, evaluation.num_message_buffers);
     memory.communication = buffers * static_cast<std::int64_t>(padded_bytes(
                                          static_cast<std::size_t>(job.training.message_bytes)));
+    memory.communication += static_cast<std::int64_t>(
+        GradientReduction::bytes_for(model.parameters().all(), job.config.parallel.data));
     memory.workspace = static_cast<std::int64_t>(model.workspace_bytes(backend));
     memory.batch = model.batch_bytes();
     ranks.push_back(memory);

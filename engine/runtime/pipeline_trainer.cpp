@@ -69,18 +69,24 @@ SpanAndWork longest(const std::vector<double>& sums, const ReductionLayout& layo
 
 PipelineTrainer::PipelineTrainer(const Job& job,
                                  device::Backend& backend,
-                                 transport::Transport& transport)
+                                 const TrainerTransports& transports)
     : job_(job),
       backend_(backend),
-      transport_(transport),
+      world_(transports.world),
+      transport_(transports.pipeline),
+      replicas_or_null_(transports.replicas_or_null),
       stream_(backend.make_stream("compute")),
       step_begin_(backend.make_event()),
-      model_(job, transport.rank()) {
+      model_(job, transport_.rank()) {
   model_.allocate(backend);
   optimizer_ = std::make_unique<optimizer::AdamW>(job.config.optimizer, job.config.train.seed,
                                                   model_.parameters(), backend);
   executor_ =
-      std::make_unique<Executor>(job, transport.rank(), model_, backend, transport, *stream_);
+      std::make_unique<Executor>(job, transport_.rank(), model_, backend, transport_, *stream_);
+  if (replicas_or_null_ != nullptr) {
+    reduction_or_null_ =
+        std::make_unique<GradientReduction>(model_.parameters(), backend, *replicas_or_null_);
+  }
   const auto count = static_cast<std::size_t>(model_.tokens_per_step());
   if (model_.has_first_stage()) tokens_ = device::Buffer(backend, count * sizeof(std::int32_t));
   if (model_.has_last_stage()) {
@@ -89,11 +95,11 @@ PipelineTrainer::PipelineTrainer(const Job& job,
     host_losses_.resize(count);
   }
   const ReductionLayout layout{model::all_parameters(job.config.model).size(),
-                               static_cast<std::size_t>(transport.world_size())};
+                               static_cast<std::size_t>(world_.world_size())};
   reduction_.resize(layout.size());
   squares_ =
       device::Buffer(backend, layout.num_parameters * sizeof(double), device::MemoryKind::kPinned);
-  if (transport.messages_hold_the_device_up()) run_every_pass();
+  if (transport_.messages_hold_the_device_up()) run_every_pass();
 }
 
 void PipelineTrainer::run_every_pass() {
@@ -151,7 +157,11 @@ StepTensors PipelineTrainer::tensors(float loss_scale) const {
 }
 
 StepTensors PipelineTrainer::training_tensors() const {
-  return tensors(static_cast<float>(1.0 / static_cast<double>(model_.tokens_per_step())));
+  return tensors(static_cast<float>(1.0 / num_tokens()));
+}
+
+double PipelineTrainer::num_tokens() const {
+  return static_cast<double>(model_.tokens_per_step()) * num_replicas();
 }
 
 double PipelineTrainer::sum_of_losses(std::int64_t count) {
@@ -174,37 +184,43 @@ StepResult PipelineTrainer::step(std::int64_t step,
   if (gradients.bytes() > 0) {
     backend_.fill_async(gradients.bytes_pointer(), std::byte{0}, gradients.bytes(), *stream_);
   }
-  const auto tokens = static_cast<double>(model_.tokens_per_step());
   executor_->run(job_.training, training_tensors(), step);
   HALFPIPE_CHECK(executor_->live_bytes().current() == 0, "a step left saved tensors alive");
   measured_activations_ = static_cast<std::int64_t>(executor_->live_bytes().peak());
   publish_activity(transport_, step, "gradient norm");
   combine_tied_gradients();
+  if (reduction_or_null_) {
+    publish_activity(transport_, step, "gradients of the replicas");
+    reduction_or_null_->run(*stream_);
+  }
 
-  const auto rank = static_cast<std::size_t>(transport_.rank());
-  const ReductionLayout layout{
-      reduction_.size() - 2 - 2 * static_cast<std::size_t>(transport_.world_size()),
-      static_cast<std::size_t>(transport_.world_size())};
+  const auto rank = static_cast<std::size_t>(world_.rank());
+  const auto num_ranks = static_cast<std::size_t>(world_.world_size());
+  const ReductionLayout layout{reduction_.size() - 2 - 2 * num_ranks, num_ranks};
   std::fill(reduction_.begin(), reduction_.end(), 0.0);
   const std::span sums(squares_.as<double>(), layout.num_parameters);
   std::ranges::fill(sums, 0.0);
-  optimizer::gradient_squares(model_.parameters(), backend_, executor_->workspace(), *stream_,
-                              sums);
+  if (replica() == 0) {  // the others have the same
+    optimizer::gradient_squares(model_.parameters(), backend_, executor_->workspace(), *stream_,
+                                sums);
+  }
   reduction_[layout.loss()] = sum_of_losses(model_.tokens_per_step());
   reduction_[layout.stop()] = stop_requested ? 1.0 : 0.0;
   transport_.synchronize(*stream_);
   std::ranges::copy(sums, reduction_.begin());
   executor_->read_times(*step_begin_);
-  const SpanAndWork measured = measure(job_.training.ranks[rank].instructions, executor_->times());
+  const SpanAndWork measured =
+      measure(job_.training.ranks[static_cast<std::size_t>(pipeline_rank())].instructions,
+              executor_->times());
   reduction_[layout.span(rank)] = measured.span;
   reduction_[layout.busy(rank)] = measured.busy;
-  transport_.all_reduce_sum(reduction_);
+  world_.all_reduce_sum(reduction_);
 
   double squares = 0.0;
   for (std::size_t i = 0; i < layout.num_parameters; ++i) squares += reduction_[i];
   const SpanAndWork step_times = longest(reduction_, layout);
-  const StepResult result{reduction_[layout.loss()] / tokens, std::sqrt(squares), step_times.span,
-                          step_times.busy, reduction_[layout.stop()] > 0.0};
+  const StepResult result{reduction_[layout.loss()] / num_tokens(), std::sqrt(squares),
+                          step_times.span, step_times.busy, reduction_[layout.stop()] > 0.0};
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm)) {
     throw AgreedError(
         fmt::format("step {}: the loss ({}) or the gradient norm ({}) is not finite; "
@@ -251,7 +267,7 @@ double PipelineTrainer::evaluate(const HostBatch& batch,
   executor_->run(job_.evaluation, tensors(0.0F), step);
   transport_.synchronize(*stream_);  // the caller may overwrite the batch
   double sum = sum_of_losses(num_targets);
-  transport_.all_reduce_sum({&sum, 1});
+  world_.all_reduce_sum({&sum, 1});
   return sum;
 }
 
@@ -273,7 +289,16 @@ std::string PipelineTrainer::parameter_hash() {
   }
   HALFPIPE_CHECK(digests.size() == model::all_parameters(job_.config.model).size(),
                  "the ranks do not hold every parameter once");
-  return checkpoint::parameter_hash(digests);
+  const std::string hash = checkpoint::parameter_hash(digests);
+  if (replicas_or_null_ == nullptr) return hash;
+  const auto of_replicas = replicas_or_null_->all_gather(std::as_bytes(std::span(hash)));
+  HALFPIPE_CHECK(std::ranges::all_of(of_replicas,
+                                     [&](const auto& other) {
+                                       return std::ranges::equal(other,
+                                                                 std::as_bytes(std::span(hash)));
+                                     }),
+                 "replicas hold different parameters");
+  return hash;
 }
 
 RankMemory PipelineTrainer::measured_memory() const {
@@ -284,7 +309,8 @@ RankMemory PipelineTrainer::measured_memory() const {
   memory.optimizer = static_cast<std::int64_t>(optimizer_->bytes());
   memory.activations = measured_activations_;
   memory.activations_arena = static_cast<std::int64_t>(executor_->arena_bytes());
-  memory.communication = static_cast<std::int64_t>(executor_->communication_bytes());
+  memory.communication = static_cast<std::int64_t>(
+      executor_->communication_bytes() + (reduction_or_null_ ? reduction_or_null_->bytes() : 0));
   memory.workspace = static_cast<std::int64_t>(executor_->workspace_bytes());
   memory.batch =
       static_cast<std::int64_t>(padded_bytes(tokens_.bytes()) + padded_bytes(targets_.bytes()) +

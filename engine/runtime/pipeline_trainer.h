@@ -10,6 +10,7 @@
 
 #include "engine/optimizer/adamw.h"
 #include "engine/runtime/executor.h"
+#include "engine/runtime/gradient_reduction.h"
 #include "engine/runtime/job.h"
 #include "engine/runtime/rank_model.h"
 
@@ -36,11 +37,21 @@ struct StepResult {
   }
 };
 
+/// Whom the rank of a trainer talks to. All but `world` move messages of the device's memory.
+struct TrainerTransports {
+  transport::Transport& world;             // every rank of the job: sums of a step
+  transport::Transport& pipeline;          // its rank() is the pipeline rank
+  transport::Transport* replicas_or_null;  // of this rank's stages; null: there is one
+};
+
 class PipelineTrainer {
  public:
   /// Takes all memory of this rank; parameters are undefined until initialise_parameters or a load.
-  /// job, backend and transport must outlive this. transport.rank() is the pipeline rank.
-  PipelineTrainer(const Job& job, device::Backend& backend, transport::Transport& transport);
+  /// job, backend and transports must outlive this.
+  PipelineTrainer(const Job& job, device::Backend& backend, const TrainerTransports& transports);
+  /// Of a job with one replica.
+  PipelineTrainer(const Job& job, device::Backend& backend, transport::Transport& transport)
+      : PipelineTrainer(job, backend, TrainerTransports{transport, transport, nullptr}) {}
 
   /// To be called when job.training has changed, between two steps: takes the memory that it needs
   /// in place of what the one before did. Parameters and optimizer state stay.
@@ -61,25 +72,30 @@ class PipelineTrainer {
   /// To be called when anything but a step has set values of parameters().
   void parameters_changed();
 
-  /// One optimizer step on a global batch. `step` counts from 0 and decides the learning rate and
-  /// Adam's bias correction. Collective. stop_requested is passed on to every rank. Throws
-  /// RuntimeFailure when loss or norm are not finite; the parameters are then those before the
-  /// step.
+  /// One optimizer step on this replica's part of a global batch. `step` counts from 0 and decides
+  /// the learning rate and Adam's bias correction. Collective. stop_requested is passed on to every
+  /// rank. Throws RuntimeFailure when loss or norm are not finite; the parameters are then those
+  /// before the step.
   StepResult step(std::int64_t step,
                   double learning_rate,
                   const HostBatch& batch,
                   bool stop_requested);
 
-  /// Sum of the losses of the first num_targets tokens of the batch, in nats; the rest is padding.
-  /// Collective; the same on every rank.
+  /// Sum of the losses of the first num_targets tokens of each replica's batch, in nats; the rest
+  /// is padding. Collective; the same on every rank.
   double evaluate(const HostBatch& batch, std::int64_t num_targets, std::int64_t step);
 
-  /// Digest of all parameters of the model, whatever the layout of ranks. Collective.
+  /// Digest of all parameters of the model, whatever the layout of ranks. Collective. Throws
+  /// InternalError when replicas differ.
   [[nodiscard]] std::string parameter_hash();
 
   /// Bytes taken, and the measured peak of live saved tensors of the last training step.
   [[nodiscard]] RankMemory measured_memory() const;
   [[nodiscard]] int pipeline_rank() const { return transport_.rank(); }
+  [[nodiscard]] int replica() const { return replicas_or_null_ ? replicas_or_null_->rank() : 0; }
+  [[nodiscard]] int num_replicas() const {
+    return replicas_or_null_ ? replicas_or_null_->world_size() : 1;
+  }
   [[nodiscard]] bool has_first_stage() const { return model_.has_first_stage(); }
   [[nodiscard]] bool has_last_stage() const { return model_.has_last_stage(); }
   [[nodiscard]] model::ParameterSet& parameters() { return model_.parameters(); }
@@ -100,18 +116,23 @@ class PipelineTrainer {
   /// Adds the two gradients of a tied embedding, after fetching the one that another rank
   /// accumulated.
   void combine_tied_gradients();
+  /// Of a step, over all replicas.
+  [[nodiscard]] double num_tokens() const;
   [[nodiscard]] double sum_of_losses(std::int64_t count);
   [[nodiscard]] StepTensors tensors(float loss_scale) const;
   [[nodiscard]] StepTensors training_tensors() const;
 
   const Job& job_;
   device::Backend& backend_;
-  transport::Transport& transport_;
+  transport::Transport& world_;
+  transport::Transport& transport_;  // of the pipeline
+  transport::Transport* replicas_or_null_;
   std::unique_ptr<device::Stream> stream_;
   std::unique_ptr<device::Event> step_begin_;
   RankModel model_;
   std::unique_ptr<optimizer::AdamW> optimizer_;
   std::unique_ptr<Executor> executor_;
+  std::unique_ptr<GradientReduction> reduction_or_null_;
   device::Buffer tokens_, targets_, losses_;  // [m, B, T]
   std::vector<float> host_losses_;
   std::vector<double> reduction_;

@@ -11,10 +11,12 @@ void check_rank_count(const config::RunConfig& config, int world_size) {
   const config::ParallelConfig& parallel = config.parallel;
   const int wanted = parallel.data * parallel.tensor * parallel.pipeline;
   if (wanted == world_size) return;
+  const std::string replicas =
+      parallel.data == 1 ? "" : fmt::format(" x parallel.data ({})", parallel.data);
   throw ConfigError(fmt::format(
-      "parallel.pipeline ({}): the configuration wants {} rank{}, this job has {}; start it "
+      "parallel.pipeline ({}){}: the configuration wants {} rank{}, this job has {}; start it "
       "with mpirun -n {}, or in one process with --local-ranks {}",
-      parallel.pipeline, wanted, wanted == 1 ? "" : "s", world_size, wanted, wanted));
+      parallel.pipeline, replicas, wanted, wanted == 1 ? "" : "s", world_size, wanted, wanted));
 }
 
 }  // namespace halfpipe::runtime

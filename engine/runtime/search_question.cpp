@@ -81,7 +81,7 @@ std::int64_t share_of_machine(const config::RunConfig& config) {
         "schedule.memory_limit is missing: with device.kind cuda and schedule.name auto name what "
         "the activations of a rank may take, as 40 GiB; what a GPU has left is not asked yet");
   }
-  const int num_ranks = ranks_on_this_machine(config.parallel.pipeline);
+  const int num_ranks = ranks_on_this_machine(config.parallel.pipeline * config.parallel.data);
   return static_cast<std::int64_t>(kShare * static_cast<double>(memory_of_machine()) / num_ranks);
 }
 

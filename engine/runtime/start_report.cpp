@@ -72,6 +72,16 @@ std::string schedule_lines(const Job& job) {
                                     : "free messages, modelled costs");
 }
 
+/// Where the ranks of the job are; empty with one replica.
+std::string replica_lines(const config::RunConfig& config) {
+  if (config.parallel.data == 1) return "";
+  return fmt::format(
+      "replicas    {} of this pipeline, each with {} of {} sequences a step; rank of the job = "
+      "replica x {} + pipeline rank\n",
+      config.parallel.data, config.train.global_batch_size / config.parallel.data,
+      config.train.global_batch_size, config.parallel.pipeline);
+}
+
 /// What the search found, and how good it might have been.
 std::string search_lines(const Job& job) {
   if (!job.search) return "";
@@ -149,8 +159,8 @@ std::string start_report(const Job& job,
                          const std::vector<RankMemory>& memory,
                          int threads_per_rank) {
   return "configuration\n" + config::to_section_lines(job.config) + model_lines(job) +
-         stage_map_lines(job) + schedule_lines(job) + search_lines(job) +
-         device_line(job.config, threads_per_rank) + memory_lines(job, memory);
+         stage_map_lines(job) + replica_lines(job.config) + schedule_lines(job) +
+         search_lines(job) + device_line(job.config, threads_per_rank) + memory_lines(job, memory);
 }
 
 }  // namespace halfpipe::runtime

@@ -35,23 +35,26 @@ std::int64_t peak_resident_bytes() {
 TrainingLoop::TrainingLoop(const TrainingInputs& inputs,
                            Job& job,
                            PipelineTrainer& trainer,
-                           transport::Transport& transport)
+                           const RankGroups& groups)
     : inputs_(inputs),
       job_(job),
       trainer_(trainer),
-      transport_(transport),
+      groups_(groups),
+      transport_(groups.world()),
       store_(job.config.output.dir, job.config.output.keep),
       sampler_(job.config.train.seed,
                inputs.dataset->train->size(),
                job.config.model.seq_len,
                job.config.train.global_batch_size),
+      sequences_(sequences_of(job.config, groups.replica())),
       steps_done_(inputs.steps_done) {
   const auto tokens = static_cast<std::size_t>(job.config.train.global_batch_size) *
                       static_cast<std::size_t>(job.config.model.seq_len);
   model_flops_ = model::model_flops_per_token(job.config.model) * static_cast<double>(tokens);
-  if (trainer.has_first_stage()) batch_.inputs.resize(tokens);
-  if (trainer.has_last_stage()) batch_.targets.resize(tokens);
-  if (job.config.schedule.replan_after > 0) replanner_.emplace(job, trainer, transport);
+  const auto own_tokens = static_cast<std::size_t>(sequences_.count * job.config.model.seq_len);
+  if (trainer.has_first_stage()) batch_.inputs.resize(own_tokens);
+  if (trainer.has_last_stage()) batch_.targets.resize(own_tokens);
+  if (job.config.schedule.replan_after > 0) replanner_.emplace(job, trainer, transport_);
 }
 
 void TrainingLoop::begin(const std::string& report) {
@@ -109,8 +112,7 @@ bool TrainingLoop::train_one_step() {
   const double learning_rate =
       optimizer::learning_rate(config.optimizer, steps_done_, config.train.steps);
   publish_activity(transport_, steps_done_, "reading a batch");
-  sampler_.fill(steps_done_, {0, config.train.global_batch_size}, *inputs_.dataset->train,
-                batch_.inputs, batch_.targets);
+  sampler_.fill(steps_done_, sequences_, *inputs_.dataset->train, batch_.inputs, batch_.targets);
   // The third step of a run: the first two warm caches and pages up.
   const bool traced = config.output.trace &&
                       steps_done_ == std::min(inputs_.steps_done + 2, config.train.steps - 1);
@@ -158,7 +160,7 @@ trace::StepRecord TrainingLoop::record_of(const StepResult& result,
 void TrainingLoop::check_memory() {
   const RankMemory measured = trainer_.measured_memory();
   const RankMemory planned =
-      plan_memory(job_, trainer_.backend())[static_cast<std::size_t>(transport_.rank())];
+      plan_memory(job_, trainer_.backend())[static_cast<std::size_t>(groups_.pipeline_rank())];
   HALFPIPE_CHECK(measured == planned, "measured memory is not what was planned");
   std::vector<double> totals(static_cast<std::size_t>(transport_.world_size()), 0.0);
   totals[static_cast<std::size_t>(transport_.rank())] = static_cast<double>(measured.total());
@@ -168,7 +170,8 @@ void TrainingLoop::check_memory() {
 }
 
 void TrainingLoop::write_trace() {
-  const auto ranks = gather_step_trace(job_.training, trainer_.instruction_times(), transport_);
+  const auto ranks =
+      gather_step_trace(job_.training, trainer_.instruction_times(), groups_.pipeline());
   if (!log_) return;
   const std::filesystem::path path = std::filesystem::path(job_.config.output.dir) / "trace.json";
   trace::write_chrome_trace(path, ranks);

@@ -14,6 +14,7 @@
 #include "engine/runtime/end_report.h"
 #include "engine/runtime/job.h"
 #include "engine/runtime/pipeline_trainer.h"
+#include "engine/runtime/rank_groups.h"
 #include "engine/runtime/replanner.h"
 #include "engine/runtime/training_inputs.h"
 #include "engine/trace/run_log.h"
@@ -28,7 +29,7 @@ class TrainingLoop {
   TrainingLoop(const TrainingInputs& inputs,
                Job& job,
                PipelineTrainer& trainer,
-               transport::Transport& transport);
+               const RankGroups& groups);
 
   /// Only here does the run change what earlier ones left in output.dir: it sets checkpoints aside
   /// that come after the one it goes on from, and cuts their records. Opens the logs and says how
@@ -63,11 +64,13 @@ class TrainingLoop {
   const TrainingInputs& inputs_;
   Job& job_;
   PipelineTrainer& trainer_;
-  transport::Transport& transport_;
+  const RankGroups& groups_;
+  transport::Transport& transport_;  // of the job
   std::optional<Replanner> replanner_;
   std::unique_ptr<trace::RunLog> log_;  // rank 0 only
   checkpoint::CheckpointStore store_;
   data::BatchSampler sampler_;
+  data::SequenceRange sequences_;  // of a global batch, that this replica trains on
   HostBatch batch_;
   std::int64_t steps_done_;
   bool memory_is_checked_ = false;  // of the present plan

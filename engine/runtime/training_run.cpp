@@ -14,6 +14,7 @@
 #include "engine/runtime/data_record.h"
 #include "engine/runtime/output_folder.h"
 #include "engine/runtime/rank_count.h"
+#include "engine/runtime/rank_groups.h"
 #include "engine/runtime/resume_rules.h"
 #include "engine/runtime/same_on_all_ranks.h"
 #include "engine/runtime/start_report.h"
@@ -162,6 +163,33 @@ void load_parameters(const TrainingInputs& inputs,
   });
 }
 
+/// What carries the messages of a rank's groups between memories of its device.
+class DeviceTransports {
+ public:
+  /// Collective. All must outlive it.
+  DeviceTransports(const TrainingRequest& request,
+                   const config::RunConfig& config,
+                   const RankGroups& groups,
+                   device::Backend& backend)
+      : groups_(groups) {
+    if (!request.make_device_transport) return;
+    pipeline_ = request.make_device_transport(config, groups.pipeline(), backend);
+    if (groups.replicas_or_null() == nullptr) return;
+    replicas_ = request.make_device_transport(config, *groups.replicas_or_null(), backend);
+  }
+
+  [[nodiscard]] TrainerTransports all() const {
+    return {.world = groups_.world(),
+            .pipeline = pipeline_ ? *pipeline_ : groups_.pipeline(),
+            .replicas_or_null = replicas_ ? replicas_.get() : groups_.replicas_or_null()};
+  }
+
+ private:
+  const RankGroups& groups_;
+  std::unique_ptr<transport::Transport> pipeline_;  // null: the group itself
+  std::unique_ptr<transport::Transport> replicas_;
+};
+
 /// Of this rank.
 std::string graphs_line(const Job& job, const PipelineTrainer& trainer) {
   const auto& program = job.training.ranks[static_cast<std::size_t>(trainer.pipeline_rank())];
@@ -201,14 +229,13 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   end_if_stopped(transport);
   starting(transport, "allocating memory");
   transport.set_timeout(inputs.config.debug.timeout_seconds);  // of connections between GPUs
-  const std::unique_ptr<transport::Transport> device_transport_or_null =
-      request.make_device_transport
-          ? request.make_device_transport(inputs.config, transport, *backend)
-          : nullptr;
+  const RankGroups groups(inputs.config.parallel, transport);
+  const DeviceTransports device_transports(request, inputs.config, groups, *backend);
   transport.set_timeout(0.0);
-  transport::Transport& messages = device_transport_or_null ? *device_transport_or_null : transport;
   std::unique_ptr<PipelineTrainer> trainer;
-  agree(transport, [&] { trainer = std::make_unique<PipelineTrainer>(*job, *backend, messages); });
+  agree(transport, [&] {
+    trainer = std::make_unique<PipelineTrainer>(*job, *backend, device_transports.all());
+  });
   end_if_stopped(transport);
   load_parameters(inputs, initial_model, threads.count, *trainer, transport);
   end_if_stopped(transport);
@@ -227,8 +254,7 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   transport.set_timeout(inputs.config.debug.timeout_seconds);
 
   std::unique_ptr<TrainingLoop> loop;
-  agree(transport,
-        [&] { loop = std::make_unique<TrainingLoop>(inputs, *job, *trainer, transport); });
+  agree(transport, [&] { loop = std::make_unique<TrainingLoop>(inputs, *job, *trainer, groups); });
   loop->begin(report);
   install_stop_signals();
   loop->run();

@@ -156,6 +156,21 @@ TEST_F(EmulatedTraining, HasTheSameBitsWithGraphsWhileNcclSendsAndPlansChange) {
   options.environment["HALFPIPE_EMULATION_LAZY_LOADING"] = "1";
   expect_same_bits("bf16", {{"auto", 2}, {"auto", 4}}, {});
 }
+// Gradients go through pinned memory, and the device adds them.
+TEST_F(EmulatedTraining, HasTheSameBitsWithReplicasOnAnyPipeline) {
+  const auto replicas = [&](int pipeline, const std::string& schedule) {
+    const std::string dir = schedule + std::to_string(pipeline);
+    EXPECT_TRUE(succeeded(run_mpi(
+        2 * pipeline,
+        train({"device.kind=cuda", "parallel.data=2", "train.steps=2", "output.dir=" + dir,
+               "parallel.pipeline=" + std::to_string(pipeline), "schedule.name=" + schedule}))));
+    return read_metrics(path(dir));
+  };
+  const Metrics flat = replicas(1, "1f1b");
+  ASSERT_EQ(flat.losses.size(), 2U);
+  options.environment["HALFPIPE_EMULATION_SCHEDULE"] = "reverse";
+  expect_same_run(flat, replicas(2, "v-half"));
+}
 // Ranks measure, and each finds another algorithm the quickest: only what they agreed on, kept in
 // the checkpoint, leads to the same bits when other ranks go on from it.
 TEST_F(EmulatedTraining, TakesTheSameTunedProductsOnAllRanksAndWhenItGoesOn) {
@@ -184,6 +199,7 @@ TEST_F(EmulatedTraining, HasTheSameBitsWithMomentsInBFloat16) {
 }
 TEST_F(EmulatedTraining, HasTheSameBitsUnderSchedulesAndOrdersByCudnn) {
   settings_of_all = {"device.attention=cudnn"};
+  settings_of_several = {"device.cuda_graphs=true"};
   expect_same_bits("bf16", {{"1f1b", 4}, {"v-zb", 2}, {"v-half", 4}}, {"reverse", "shuffled:6"});
 }
 TEST_F(EmulatedTraining, SaysWhoseAttentionAutoTakes) {

@@ -103,6 +103,11 @@ Question read_question(const Options& options, transport::Transport& transport) 
       question.choices = {{config.schedule.name, config.schedule.name, ""}};
     }
     check_keys(config, question.choices);
+    if (config.parallel.data > 1) {
+      throw ConfigError(
+          fmt::format("parallel.data ({}): halfpipe bench runs one replica in this version; use 1",
+                      config.parallel.data));
+    }
     runtime::check_rank_count(config, transport.world_size());
     if (config.model.vocab_size == 0) runtime::open_training_data(config);
     if (is_modelled(config.device) && transport.ranks_on_this_host() != transport.world_size()) {

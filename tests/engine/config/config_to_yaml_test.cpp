@@ -151,7 +151,7 @@ TEST(Validate, RefusesValuesThatNoFileCouldGive) {
   refused([](RunConfig& c) { c.optimizer.weight_decay = std::stod("inf"); });
   refused([](RunConfig& c) { c.schedule.num_chunks = 3; });
   refused([](RunConfig& c) { c.schedule.name = "v-quarter"; });
-  refused([](RunConfig& c) { c.parallel.data = 2; });
+  refused([](RunConfig& c) { c.parallel.data = 0; });
   refused([](RunConfig& c) { c.device.threads_per_rank = -1; });
   refused([](RunConfig& c) { c.output.dir.clear(); });
   refused([](RunConfig& c) { c.parallel.layers_per_stage = {{-1, 13}}; });

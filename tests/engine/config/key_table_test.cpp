@@ -78,6 +78,7 @@ const std::map<std::string, Sample>& samples() {
       {"optimizer.clip_grad_norm", {"0", {}}},
       {"optimizer.moments", {"bf16", {}}},
       {"optimizer.post_validation", {"off", {}}},
+      {"parallel.data", {"2", {}}},
       {"parallel.pipeline", {"4", {}}},
       {"parallel.layers_per_stage", {"[5, 7]", {}}},
       {"parallel.transport", {"nccl", {}}},
@@ -112,7 +113,6 @@ const std::map<std::string, std::pair<std::string, std::string>>& refused() {
       {"model.family", {"llama", "must be gpt2"}},
       {"optimizer.name", {"muon", "another optimizer does not exist"}},
       {"optimizer.zero_stage", {"1", "an optimizer sharded over replicas does not exist"}},
-      {"parallel.data", {"2", "data parallelism does not exist"}},
       {"parallel.tensor", {"2", "tensor parallelism does not exist"}},
   };
   return table;

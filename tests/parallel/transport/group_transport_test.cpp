@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// Groups of ranks are worlds of their own: numbers, messages and collectives stay inside.
+#include "parallel/transport/group_transport.h"
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "kernels/core/error.h"
+#include "parallel/mesh.h"
+#include "tests/parallel/transport/transport_ranks.h"
+
+namespace halfpipe::transport {
+namespace {
+
+constexpr parallel::Mesh kMesh{.data = 2, .pipeline = 2};
+
+std::vector<std::byte> bytes_of(int number, std::size_t count) {
+  return std::vector<std::byte>(count, static_cast<std::byte>(number));
+}
+
+TEST(Mesh, NumbersThePipelinesOneAfterAnother) {
+  const parallel::Mesh mesh{.data = 3, .pipeline = 2};
+  EXPECT_EQ(mesh.num_ranks(), 6);
+  EXPECT_EQ(mesh.pipeline_group(3), (std::vector<int>{2, 3}));
+  EXPECT_EQ(mesh.data_group(3), (std::vector<int>{1, 3, 5}));
+  for (int rank = 0; rank < mesh.num_ranks(); ++rank) {
+    EXPECT_EQ(mesh.rank_at(mesh.replica_of(rank), mesh.pipeline_rank_of(rank)), rank);
+  }
+}
+
+/// Both groups of every rank of a mesh of two pipelines of two ranks.
+template <typename Body>
+void on_both_groups(const Body& body) {
+  on_every_rank(kMesh.num_ranks(), [&](Transport& world, device::Stream& stream) {
+    GroupTransport pipeline(world, kMesh.pipeline_group(world.rank()));
+    GroupTransport replicas(world, kMesh.data_group(world.rank()));
+    body(pipeline, world, stream);
+    body(replicas, world, stream);
+  });
+}
+
+TEST(GroupTransport, NumbersItsRanks) {
+  on_every_rank(kMesh.num_ranks(), [&](Transport& world, device::Stream&) {
+    const GroupTransport pipeline(world, kMesh.pipeline_group(world.rank()));
+    const GroupTransport replicas(world, kMesh.data_group(world.rank()));
+    EXPECT_EQ(pipeline.rank(), world.rank() % 2);
+    EXPECT_EQ(replicas.rank(), world.rank() / 2);
+    EXPECT_EQ(pipeline.world_size(), 2);
+    EXPECT_EQ(replicas.world_size(), 2);
+    EXPECT_THROW(GroupTransport(world, {(world.rank() + 1) % 4}), InternalError);
+  });
+}
+
+TEST(GroupTransport, SendsToItsRanks) {
+  on_both_groups([](Transport& group, Transport& world, device::Stream& stream) {
+    const int peer = 1 - group.rank();
+    const std::int32_t mine = world.rank();
+    std::int32_t theirs = -1;
+    const Request receive =
+        group.post_recv(std::as_writable_bytes(std::span(&theirs, 1)), peer, stream);
+    const Request send = group.send(std::as_bytes(std::span(&mine, 1)), peer, stream);
+    group.wait(receive, stream);
+    group.wait(send, stream);
+    // The other rank of the pair, not rank 0 or 1 of the job.
+    const bool is_pipeline = theirs / 2 == mine / 2;
+    EXPECT_EQ(theirs, is_pipeline ? mine - mine % 2 + peer : mine % 2 + 2 * peer);
+    EXPECT_NE(theirs, mine);
+  });
+}
+
+TEST(GroupTransport, GathersAndBroadcastsWithinItself) {
+  on_both_groups([](Transport& group, Transport& world, device::Stream&) {
+    const std::size_t size = world.rank() == 3 ? 0 : 10U + static_cast<std::size_t>(world.rank());
+    const auto all = group.all_gather(bytes_of(world.rank(), size));
+    ASSERT_EQ(all.size(), 2U);
+    EXPECT_EQ(all[static_cast<std::size_t>(group.rank())], bytes_of(world.rank(), size));
+    for (int root = 0; root < 2; ++root) {
+      std::vector<std::byte> message;
+      if (group.rank() == root) message = bytes_of(world.rank(), 5);
+      group.broadcast(message, root);
+      ASSERT_EQ(message.size(), 5U);
+      const bool own = message == bytes_of(world.rank(), 5);
+      EXPECT_EQ(own, group.rank() == root);
+    }
+    group.barrier();
+  });
+}
+
+TEST(GroupTransport, AddsInTheOrderOfItsRanks) {
+  on_both_groups([](Transport& group, Transport& world, device::Stream&) {
+    // Too small to change the large one alone: (1 + tiny) + ... depends on the order.
+    std::vector<double> values{static_cast<double>(world.rank()),
+                               group.rank() == 0 ? 1.0 : 0x1p-53};
+    const auto all = group.all_gather(std::as_bytes(std::span(values)));
+    std::vector<double> expected(2, 0.0);
+    for (const auto& part : all) {
+      double each[2];
+      ASSERT_EQ(part.size(), sizeof each);
+      std::memcpy(each, part.data(), sizeof each);
+      expected[0] += each[0];
+      expected[1] += each[1];
+    }
+    group.all_reduce_sum(values);
+    EXPECT_EQ(values, expected);
+    EXPECT_EQ(values[1], 1.0);
+  });
+}
+
+}  // namespace
+}  // namespace halfpipe::transport

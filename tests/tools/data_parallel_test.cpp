@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// Replicas of a pipeline: the losses of one replica up to rounding, and for a number of replicas
+// the same bits on every pipeline, under every schedule, in threads and processes, and on resume.
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/tools/command_fixture.h"
+
+namespace halfpipe::tools {
+namespace {
+
+// float32 gradients summed in another order, and 20 steps of AdamW.
+constexpr double kTolerance = 1e-5;
+
+class DataParallel : public CommandTest {
+ protected:
+  [[nodiscard]] Arguments job(int replicas, int pipeline, const Arguments& settings) const {
+    return train(settings + Arguments{"parallel.data=" + std::to_string(replicas),
+                                      "parallel.pipeline=" + std::to_string(pipeline)});
+  }
+  /// With threads as ranks.
+  [[nodiscard]] CommandResult run_local(int replicas,
+                                        int pipeline,
+                                        const Arguments& settings,
+                                        const Arguments& more = {}) const {
+    return run(job(replicas, pipeline, settings) +
+               Arguments{"--local-ranks", std::to_string(replicas * pipeline)} + more);
+  }
+  [[nodiscard]] Metrics metrics(int replicas,
+                                int pipeline,
+                                const std::string& dir,
+                                const Arguments& settings = {}) const {
+    EXPECT_TRUE(
+        succeeded(run_local(replicas, pipeline, settings + Arguments{"output.dir=" + dir})));
+    return read_metrics(path(dir));
+  }
+  static void expect_near(const Metrics& one, const Metrics& other, double tolerance) {
+    ASSERT_EQ(one.losses.size(), other.losses.size());
+    for (const auto& [step, loss] : one.losses) {
+      EXPECT_NEAR(other.losses.at(step), loss, tolerance * loss) << "step " << step;
+    }
+    ASSERT_EQ(one.validation_losses.size(), other.validation_losses.size());
+    for (const auto& [step, loss] : one.validation_losses) {
+      EXPECT_NEAR(other.validation_losses.at(step), loss, tolerance * loss) << "step " << step;
+    }
+  }
+};
+
+TEST_F(DataParallel, HasTheLossesOfOneReplica) {
+  const Metrics one = metrics(1, 1, "one");
+  ASSERT_EQ(one.losses.size(), 20U);
+  ASSERT_FALSE(one.validation_losses.empty());
+  for (const int replicas : {2, 4}) {
+    SCOPED_TRACE(replicas);
+    const Metrics several = metrics(replicas, 1, "replicas-" + std::to_string(replicas));
+    expect_near(one, several, kTolerance);
+    EXPECT_NE(one.parameter_hash, several.parameter_hash);  // they do add in another order
+  }
+}
+
+TEST_F(DataParallel, HasTheSameBitsOnEveryPipelineAndUnderEverySchedule) {
+  for (const std::string precision : {"float32", "bf16"}) {
+    const Arguments settings = {"train.precision=" + precision, "train.steps=6",
+                                "schedule.name=1f1b"};
+    const std::string reference = "two-" + precision;
+    const Metrics two = metrics(2, 1, reference, settings);
+    expect_same_run(two, metrics(2, 1, "again-" + precision, settings));
+    for (const std::string schedule : {"1f1b", "v-half", "v-zb", "interleaved"}) {
+      for (const int pipeline : {2, 4}) {
+        const std::string name = precision + "-" + schedule + "-" + std::to_string(pipeline);
+        SCOPED_TRACE(name);
+        expect_same_run(
+            two, metrics(2, pipeline, name, settings + Arguments{"schedule.name=" + schedule}));
+      }
+    }
+  }
+}
+
+TEST_F(DataParallel, HasTheSameBitsWithAnUntiedModelAndRecompute) {
+  const Arguments settings = {"train.steps=4", "model.tie_embeddings=false", "model.bias=false"};
+  const Metrics four = metrics(4, 1, "four", settings);
+  expect_same_run(four, metrics(4, 2, "eight", settings + Arguments{"train.recompute=full"}));
+}
+
+TEST_F(DataParallel, HasTheSameBitsInProcesses) {
+  const Metrics threads = metrics(2, 2, "threads");
+  ASSERT_TRUE(succeeded(run_mpi(4, job(2, 2, {"output.dir=processes"}))));
+  expect_same_run(threads, read_metrics(path("processes")));
+}
+
+TEST_F(DataParallel, GoesOnOnOtherPipelinesAndWithOtherNumbersOfReplicas) {
+  const Metrics whole = metrics(2, 2, "whole", {"output.checkpoint_every=10"});
+  const Arguments from = {"--resume", path("whole/checkpoints/step-00000010")};
+
+  ASSERT_TRUE(succeeded(run_local(2, 1, {"output.dir=flat"}, from)));
+  EXPECT_EQ(read_metrics(path("flat")).parameter_hash, whole.parameter_hash);
+
+  const CommandResult one = run_local(1, 2, {"output.dir=one"}, from);
+  ASSERT_TRUE(succeeded(one));
+  EXPECT_NE(one.out.find("parallel.data is 1 now and was 2"), std::string::npos) << one.out;
+  const Metrics single = read_metrics(path("one"));
+  ASSERT_EQ(single.losses.size(), 10U);
+  for (const auto& [step, loss] : single.losses) {
+    EXPECT_NEAR(loss, whole.losses.at(step), kTolerance * loss) << "step " << step;
+  }
+}
+
+TEST_F(DataParallel, SaysHowRanksAreNumberedAndHowManyItNeeds) {
+  const CommandResult result = run_local(2, 2, {"train.steps=1", "train.evaluate_every=0"});
+  ASSERT_TRUE(succeeded(result));
+  EXPECT_NE(result.out.find("replicas    2 of this pipeline, each with 16 of 32 sequences a step; "
+                            "rank of the job = replica x 2 + pipeline rank"),
+            std::string::npos)
+      << result.out;
+  EXPECT_TRUE(refused(run(job(2, 2, {}) + Arguments{"--local-ranks", "2"}), 2,
+                      {"parallel.pipeline (2) x parallel.data (2)", "4 ranks", "has 2"}));
+}
+
+TEST_F(DataParallel, RefusesWhatIsNotThereYet) {
+  EXPECT_TRUE(refused(run({"bench", "run.yaml", "--local-ranks", "4", "--set", "parallel.data=2"}),
+                      2, {"parallel.data (2)", "halfpipe bench"}));
+  EXPECT_TRUE(refused(run_local(2, 1, {"schedule.replan_after=3", "schedule.name=auto"}), 2,
+                      {"parallel.data (2)", "schedule.replan_after"}));
+  EXPECT_TRUE(refused(run_local(2, 1, {"device.kind=cuda", "parallel.transport=nccl"}), 2,
+                      {"parallel.data (2)", "parallel.transport nccl"}));
+}
+
+}  // namespace
+}  // namespace halfpipe::tools
