@@ -273,13 +273,16 @@ Finding plan_size(const RunConfig& config) {
                                  config.parallel.pipeline, num_stages / config.parallel.pipeline,
                                  num_stages, kMostStages)};
   }
-  std::vector<std::string> keys{"train.global_batch_size", "train.micro_batch_size"};
+  std::vector<std::string> keys{"train.global_batch_size", "train.micro_batch_size",
+                                "parallel.data"};
+  const std::string replicas =
+      config.parallel.data == 1 ? "" : fmt::format(" / parallel.data ({})", config.parallel.data);
   keys.insert(keys.end(), of_stages.begin(), of_stages.end());
   return Violation{
-      keys, fmt::format("train.global_batch_size ({}) / train.micro_batch_size ({}) make {} "
+      keys, fmt::format("train.global_batch_size ({}) / train.micro_batch_size ({}){} make {} "
                         "micro-batches; with {} stages on parallel.pipeline ({}) ranks a step is "
                         "{} passes (3 x stages x micro-batches), and a plan has at most {}",
-                        config.train.global_batch_size, config.train.micro_batch_size, m,
+                        config.train.global_batch_size, config.train.micro_batch_size, replicas, m,
                         num_stages, config.parallel.pipeline, 3 * num_stages * m, kMostPasses)};
 }
 

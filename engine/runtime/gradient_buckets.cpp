@@ -12,7 +12,8 @@ constexpr std::size_t kLineFloats = kTensorAlignment / sizeof(float);
 
 }  // namespace
 
-std::vector<GradientRange> gradient_buckets(const std::vector<model::Parameter>& parameters) {
+std::vector<GradientRange> gradient_buckets(const std::vector<model::Parameter>& parameters,
+                                            std::size_t bucket_floats) {
   // As ParameterSet::allocate lays them out.
   std::vector<GradientRange> runs;
   std::size_t at = 0;
@@ -28,8 +29,8 @@ std::vector<GradientRange> gradient_buckets(const std::vector<model::Parameter>&
   }
   std::vector<GradientRange> buckets;
   for (const GradientRange& run : runs) {
-    for (std::size_t begin = run.begin; begin < run.end; begin += kBucketFloats) {
-      buckets.push_back({begin, std::min(begin + kBucketFloats, run.end)});
+    for (std::size_t begin = run.begin; begin < run.end; begin += bucket_floats) {
+      buckets.push_back({begin, std::min(begin + bucket_floats, run.end)});
     }
   }
   return buckets;

@@ -23,7 +23,7 @@ inline constexpr std::size_t kBucketFloats = std::size_t{1} << 20;
 
 /// All gradients of parameters in the order of the set, without those of a tied table's second use.
 [[nodiscard]] std::vector<GradientRange> gradient_buckets(
-    const std::vector<model::Parameter>& parameters);
+    const std::vector<model::Parameter>& parameters, std::size_t bucket_floats = kBucketFloats);
 
 /// The part of a bucket that a replica adds up. Equal parts of whole cache lines; the last ones may
 /// be shorter or empty.

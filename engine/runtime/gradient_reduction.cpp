@@ -2,8 +2,8 @@
 #include "engine/runtime/gradient_reduction.h"
 
 #include <algorithm>
-#include <span>
 
+#include "engine/runtime/activity.h"
 #include "kernels/ops/ops.h"
 
 namespace halfpipe::runtime {
@@ -21,24 +21,28 @@ std::size_t largest_part(const std::vector<GradientRange>& buckets, int num_repl
 
 GradientReduction::GradientReduction(model::ParameterSet& parameters,
                                      device::Backend& backend,
-                                     transport::Transport& replicas)
+                                     transport::Transport& replicas,
+                                     std::size_t bucket_floats)
     : parameters_(parameters),
       backend_(backend),
       replicas_(replicas),
-      buckets_(gradient_buckets(parameters.all())),
+      buckets_(gradient_buckets(parameters.all(), bucket_floats)),
       part_floats_(largest_part(buckets_, replicas.world_size())),
-      received_(
-          backend, bytes_for(parameters.all(), replicas.world_size()), replicas.message_memory()) {}
+      received_(backend,
+                bytes_for(parameters.all(), replicas.world_size(), bucket_floats),
+                replicas.message_memory()) {}
 
 std::size_t GradientReduction::bytes_for(const std::vector<model::Parameter>& parameters,
-                                         int num_replicas) {
+                                         int num_replicas,
+                                         std::size_t bucket_floats) {
   if (num_replicas == 1) return 0;
   return static_cast<std::size_t>(num_replicas) *
-         largest_part(gradient_buckets(parameters), num_replicas) * sizeof(float);
+         largest_part(gradient_buckets(parameters, bucket_floats), num_replicas) * sizeof(float);
 }
 
-void GradientReduction::run(device::Stream& stream) {
+void GradientReduction::run(device::Stream& stream, std::int64_t step) {
   for (const GradientRange& bucket : buckets_) {
+    publish_activity(replicas_, step, "gradients of the replicas");  // each is progress
     reduce_scatter(bucket, stream);
     all_gather(bucket, stream);
   }

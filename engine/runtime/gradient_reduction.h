@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/runtime/gradient_buckets.h"
@@ -19,15 +21,18 @@ class GradientReduction {
   /// allocated; all must outlive this.
   GradientReduction(model::ParameterSet& parameters,
                     device::Backend& backend,
-                    transport::Transport& replicas);
+                    transport::Transport& replicas,
+                    std::size_t bucket_floats = kBucketFloats);
 
-  /// Collective among the replicas. Ordered by the stream; the host waits for messages.
-  void run(device::Stream& stream);
+  /// Collective among the replicas. Ordered by the stream; the host waits for messages. `step` is
+  /// for messages about ranks that stand still.
+  void run(device::Stream& stream, std::int64_t step);
 
   [[nodiscard]] std::size_t bytes() const { return received_.bytes(); }
   /// What the constructor takes.
   [[nodiscard]] static std::size_t bytes_for(const std::vector<model::Parameter>& parameters,
-                                             int num_replicas);
+                                             int num_replicas,
+                                             std::size_t bucket_floats = kBucketFloats);
 
  private:
   /// Replaces my part of a bucket by the sum of all replicas' parts.

@@ -112,8 +112,6 @@ void PipelineTrainer::run_every_pass() {
 }
 
 void PipelineTrainer::record_passes() {
-  if (!job_.config.device.cuda_graphs) return;
-  run_every_pass();
   executor_->record_passes(training_tensors());
   records_passes_ = true;
 }
@@ -190,8 +188,7 @@ StepResult PipelineTrainer::step(std::int64_t step,
   publish_activity(transport_, step, "gradient norm");
   combine_tied_gradients();
   if (reduction_or_null_) {
-    publish_activity(transport_, step, "gradients of the replicas");
-    reduction_or_null_->run(*stream_);
+    reduction_or_null_->run(*stream_, step);
   }
 
   const auto rank = static_cast<std::size_t>(world_.rank());

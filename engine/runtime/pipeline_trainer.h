@@ -61,8 +61,9 @@ class PipelineTrainer {
   /// hold anything afterwards.
   void run_every_pass();
 
-  /// With device.cuda_graphs: records the passes of a step, of this plan and of later ones;
-  /// without, does nothing. After what decides how operations are computed.
+  /// Records the passes of a step (device.cuda_graphs), of this plan and of later ones. After what
+  /// decides how operations are computed, and after every rank of the process has run every pass:
+  /// while one of them records, no other may load code.
   void record_passes();
   /// Of this plan; 0 before record_passes.
   [[nodiscard]] std::size_t num_recordings() const { return executor_->num_recordings(); }
@@ -91,6 +92,8 @@ class PipelineTrainer {
 
   /// Bytes taken, and the measured peak of live saved tensors of the last training step.
   [[nodiscard]] RankMemory measured_memory() const;
+  /// Between the ranks of the pipeline, of the device's memory.
+  [[nodiscard]] transport::Transport& messages() { return transport_; }
   [[nodiscard]] int pipeline_rank() const { return transport_.rank(); }
   [[nodiscard]] int replica() const { return replicas_or_null_ ? replicas_or_null_->rank() : 0; }
   [[nodiscard]] int num_replicas() const {

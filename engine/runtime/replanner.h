@@ -17,6 +17,7 @@ namespace halfpipe::runtime {
 class Replanner {
  public:
   /// job.config.schedule.replan_after is above 0. What it is given must outlive it.
+  /// `transport`: what carries the messages between stages; links are measured on it.
   Replanner(Job& job, PipelineTrainer& trainer, transport::Transport& transport);
 
   /// After each step. When as many steps are done as asked for, measures and searches; with a

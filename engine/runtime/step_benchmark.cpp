@@ -6,8 +6,10 @@
 #include <cmath>
 #include <cstring>
 #include <span>
+#include <utility>
 
 #include "engine/runtime/activity.h"
+#include "engine/runtime/agreement.h"
 #include "engine/runtime/pipeline_trainer.h"
 #include "engine/runtime/tuning.h"
 #include "kernels/core/philox.h"
@@ -118,7 +120,8 @@ StepBenchmark benchmark_steps(const Job& job,
                               const BenchmarkSteps& steps,
                               int num_threads,
                               device::Backend& backend,
-                              transport::Transport& transport) {
+                              transport::Transport& transport,
+                              const std::optional<checkpoint::TunedRecord>& tuned) {
   PipelineTrainer trainer(job, backend, transport);
   if (!is_modelled(job.config.device)) {
     trainer.initialise_parameters(job.config.train.seed, num_threads);
@@ -127,9 +130,14 @@ StepBenchmark benchmark_steps(const Job& job,
 
   StepBenchmark result;
   if (job.config.device.tune) {
-    result.tuning = tune(trainer, transport, /*resume_from=*/std::nullopt).report;
+    Tuning tuning = tune(trainer, transport, tuned);
+    result.tuning = std::move(tuning.report);
+    result.tuned = std::move(tuning.record);
   }
-  trainer.record_passes();
+  if (job.config.device.cuda_graphs) {
+    agree(transport, [&] { trainer.run_every_pass(); });
+    agree(transport, [&] { trainer.record_passes(); });
+  }
   std::vector<Times> times;
   for (int i = 0; i < steps.warm_up + steps.measured; ++i) {
     publish_activity(transport, i, "waiting for the others");

@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/checkpoint/tuned_record.h"
 #include "engine/runtime/job.h"
 #include "kernels/device/backend.h"
 #include "parallel/schedule/simulate.h"
@@ -34,6 +36,7 @@ struct StepBenchmark {
   /// makespan and bubbles are filled.
   schedule::Timeline timeline;
   std::string tuning;  // device.tune: what was measured, lines for a reader; else empty
+  std::optional<checkpoint::TunedRecord> tuned;  // the choices
 
   /// The step whose time is the median, the lower one of two.
   [[nodiscard]] const MeasuredStep& median() const;
@@ -41,11 +44,14 @@ struct StepBenchmark {
 
 /// Runs the job's training steps on random tokens with a learning rate of 0, so that the parameters
 /// stay as they are. Collective; the same on every rank. `job` must outlive it; backend and
-/// transport are those of training.
-[[nodiscard]] StepBenchmark benchmark_steps(const Job& job,
-                                            const BenchmarkSteps& steps,
-                                            int num_threads,
-                                            device::Backend& backend,
-                                            transport::Transport& transport);
+/// transport are those of training. `tuned`: choices of a benchmark before this one, which hold for
+/// this one, too, so that schedules differ in nothing else.
+[[nodiscard]] StepBenchmark benchmark_steps(
+    const Job& job,
+    const BenchmarkSteps& steps,
+    int num_threads,
+    device::Backend& backend,
+    transport::Transport& transport,
+    const std::optional<checkpoint::TunedRecord>& tuned = {});
 
 }  // namespace halfpipe::runtime

@@ -54,7 +54,7 @@ TrainingLoop::TrainingLoop(const TrainingInputs& inputs,
   const auto own_tokens = static_cast<std::size_t>(sequences_.count * job.config.model.seq_len);
   if (trainer.has_first_stage()) batch_.inputs.resize(own_tokens);
   if (trainer.has_last_stage()) batch_.targets.resize(own_tokens);
-  if (job.config.schedule.replan_after > 0) replanner_.emplace(job, trainer, transport_);
+  if (job.config.schedule.replan_after > 0) replanner_.emplace(job, trainer, trainer.messages());
 }
 
 void TrainingLoop::begin(const std::string& report) {

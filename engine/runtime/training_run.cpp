@@ -241,13 +241,20 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   end_if_stopped(transport);
   std::string report = start_report(*job, plan_memory(*job, *backend), threads.count);
   if (inputs.config.device.tune) {
-    Tuning tuning = tune(*trainer, transport, inputs.resume_from);
+    std::optional<checkpoint::TunedRecord> known;
+    agree(transport, [&] {
+      if (inputs.resume_from) known = checkpoint::read_tuned_record(*inputs.resume_from);
+    });
+    Tuning tuning = tune(*trainer, transport, known);
     report += tuning.report;
     inputs.tuned = std::move(tuning.record);
     if (transport.rank() == 0) append(inputs.warnings, tuning.warnings);
   }
-  agree(transport, [&] { trainer->record_passes(); });
-  if (inputs.config.device.cuda_graphs) report += graphs_line(*job, *trainer);
+  if (inputs.config.device.cuda_graphs) {
+    agree(transport, [&] { trainer->run_every_pass(); });
+    agree(transport, [&] { trainer->record_passes(); });
+    report += graphs_line(*job, *trainer);
+  }
   end_if_stopped(transport);
   // Only now: until here ranks wait for one another without moving a byte, for as long as a disk or
   // a plan takes. A rank that dies is noticed all the same.

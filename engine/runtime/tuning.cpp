@@ -61,8 +61,8 @@ std::string report_of(const device::TunedChoices& choices, std::size_t num_known
     if (choice.seconds < choice.first_seconds) ++num_changed;
   }
   return fmt::format(
-      "tuned       {} kinds of matrix products, {} of them as the checkpoint says, the others "
-      "measured in {:.1f} s;\n"
+      "tuned       {} kinds of matrix products, {} of them known before, the others measured in "
+      "{:.1f} s;\n"
       "            {} by another algorithm than the library's first: one of each kind takes {:.3f} "
       "ms instead of {:.3f}\n",
       choices.size(), num_known, seconds, num_changed, 1e3 * chosen, 1e3 * first);
@@ -72,7 +72,7 @@ std::string report_of(const device::TunedChoices& choices, std::size_t num_known
 
 Tuning tune(PipelineTrainer& trainer,
             transport::Transport& transport,
-            const std::optional<std::filesystem::path>& resume_from) {
+            const std::optional<TunedRecord>& known) {
   constexpr std::int64_t kOutsideOfSteps = -1;
   publish_activity(transport, kOutsideOfSteps, "tuning");
   device::Tuner* const tuner = trainer.backend().tuner_or_null();
@@ -83,22 +83,26 @@ Tuning tune(PipelineTrainer& trainer,
   std::size_t num_known = 0;
   agree(transport, [&] {
     mine.made_for = tuner->made_for();
-    if (resume_from) {
-      if (const auto saved = checkpoint::read_tuned_record(*resume_from)) {
-        if (saved->made_for == mine.made_for) {
-          mine.choices = saved->choices;
-        } else {
-          result.warnings.push_back(fmt::format(
-              "the checkpoint was tuned for {}, this is {}: products are measured anew, and the "
-              "run goes on differently from an uninterrupted one",
-              saved->made_for, mine.made_for));
-        }
-      }
+    if (known && known->made_for == mine.made_for) {
+      mine.choices = known->choices;
+    } else if (known) {
+      result.warnings.push_back(fmt::format(
+          "the checkpoint was tuned for {}, this is {}: products are measured anew, and the run "
+          "goes on differently from an uninterrupted one",
+          known->made_for, mine.made_for));
     }
     num_known = mine.choices.size();
     tuner->use(mine.choices);
     tuner->begin_measuring();
-    trainer.run_every_pass();
+    try {
+      trainer.run_every_pass();
+    } catch (const RuntimeFailure& failure) {
+      if (num_known == 0) throw;
+      throw RuntimeFailure(
+          fmt::format("{}; some choices are those of tuned_choices.json in the checkpoint: --set "
+                      "device.tune=false goes on without them",
+                      failure.what()));
+    }
     mine.choices = tuner->end_measuring();
   });
   const std::vector<TunedRecord> all = gather(mine, transport);

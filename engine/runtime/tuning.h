@@ -2,7 +2,6 @@
 // device.tune: the ranks measure which ways of computing are the quickest, and all take the same.
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,12 +18,12 @@ struct Tuning {
   std::vector<std::string> warnings;  // for the log
 };
 
-/// Takes the choices of the checkpoint that the run goes on from, measures what they do not cover,
-/// and has all ranks use the same: where several measured a kind, the lowest of them decides.
-/// Collective, before the first step; gradients and losses hold anything afterwards. Throws
-/// AgreedError when ranks have different devices.
+/// Takes the choices that are known already, of a checkpoint for example, measures what they do not
+/// cover, and has all ranks use the same: where several measured a kind, the lowest of them
+/// decides. Collective, before the first step; gradients and losses hold anything afterwards.
+/// Throws AgreedError when ranks have different devices, or the library refuses a known choice.
 [[nodiscard]] Tuning tune(PipelineTrainer& trainer,
                           transport::Transport& transport,
-                          const std::optional<std::filesystem::path>& resume_from);
+                          const std::optional<checkpoint::TunedRecord>& known);
 
 }  // namespace halfpipe::runtime

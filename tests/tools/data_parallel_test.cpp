@@ -118,7 +118,27 @@ TEST_F(DataParallel, SaysHowRanksAreNumberedAndHowManyItNeeds) {
                       {"parallel.pipeline (2) x parallel.data (2)", "4 ranks", "has 2"}));
 }
 
+TEST_F(DataParallel, IsPlannedWithTheBytesThatItTakes) {
+  const Arguments automatic = {"device.threads_per_rank=auto", "train.steps=1",
+                               "train.evaluate_every=0"};
+  const auto memory_line = [](const std::string& text) {
+    const std::size_t begin = text.find("  rank 0   ", text.find("memory, MiB"));
+    return text.substr(begin, text.find('\n', begin) - begin);
+  };
+  const CommandResult trained = run_local(2, 1, automatic);
+  ASSERT_TRUE(succeeded(trained));
+  Arguments plan = job(2, 1, automatic);
+  plan.front() = "plan";
+  const CommandResult planned = run(plan);
+  ASSERT_TRUE(succeeded(planned));
+  EXPECT_EQ(memory_line(planned.out), memory_line(trained.out));
+  EXPECT_GT(memory_line(planned.out).size(), 60U);
+}
+
 TEST_F(DataParallel, RefusesWhatIsNotThereYet) {
+  EXPECT_TRUE(refused(run({"plan", "run.yaml", "--sweep-memory", "--set", "schedule.name=1f1b",
+                           "--set", "train.recompute=[full, none]"}),
+                      2, {"train.recompute", "--sweep-memory"}));
   EXPECT_TRUE(refused(run({"bench", "run.yaml", "--local-ranks", "4", "--set", "parallel.data=2"}),
                       2, {"parallel.data (2)", "halfpipe bench"}));
   EXPECT_TRUE(refused(run_local(2, 1, {"schedule.replan_after=3", "schedule.name=auto"}), 2,

@@ -148,11 +148,14 @@ void bench_rank(const Options& options, transport::Transport& carrier) {
   transport::Transport& transport =
       modelled ? static_cast<transport::Transport&>(*modelled) : carrier;
   BenchReport report{config, options.steps, {}};
+  std::optional<checkpoint::TunedRecord> tuned;
   for (const ScheduleChoice& choice : choices) {
     if (transport.rank() == 0) fmt::print(stderr, "bench: {}\n", choice.text);
-    report.schedules.push_back(bench_schedule(config, choice, options.steps, transport));
+    report.schedules.push_back(bench_schedule(config, choice, options.steps, tuned, transport));
     const auto& measured = report.schedules.back().measured;
-    if (transport.rank() == 0 && measured) fmt::print(stderr, "{}", measured->tuning);
+    if (!measured) continue;
+    if (transport.rank() == 0) fmt::print(stderr, "{}", measured->tuning);
+    if (measured->tuned) tuned = measured->tuned;
   }
   runtime::agree(transport, [&] {
     if (transport.rank() == 0) write_report(options, report);

@@ -93,6 +93,7 @@ config::RunConfig with_schedule(config::RunConfig config, const ScheduleChoice& 
 BenchedSchedule bench_schedule(const config::RunConfig& base,
                                const ScheduleChoice& choice,
                                const runtime::BenchmarkSteps& steps,
+                               const std::optional<checkpoint::TunedRecord>& tuned,
                                transport::Transport& transport) {
   BenchedSchedule result;
   result.title = choice.text;
@@ -124,9 +125,9 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
   }
   transport.set_timeout(config.debug.timeout_seconds);
   const auto device_transport_or_null = make_device_transport(config, transport, *backend);
-  result.measured =
-      runtime::benchmark_steps(*result.job, steps, threads.count, *backend,
-                               device_transport_or_null ? *device_transport_or_null : transport);
+  result.measured = runtime::benchmark_steps(
+      *result.job, steps, threads.count, *backend,
+      device_transport_or_null ? *device_transport_or_null : transport, tuned);
   return result;
 }
 

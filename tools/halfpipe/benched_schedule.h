@@ -39,10 +39,11 @@ struct BenchedSchedule {
 };
 
 /// Plans and runs one schedule. A job that cannot be planned, or does not fit a modelled device's
-/// memory, is not run: `problem` says why. Collective.
+/// memory, is not run: `problem` says why. `tuned`: as benchmark_steps has it. Collective.
 [[nodiscard]] BenchedSchedule bench_schedule(const config::RunConfig& config,
                                              const ScheduleChoice& choice,
                                              const runtime::BenchmarkSteps& steps,
+                                             const std::optional<checkpoint::TunedRecord>& tuned,
                                              transport::Transport& transport);
 
 }  // namespace halfpipe::tools

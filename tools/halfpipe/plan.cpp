@@ -71,7 +71,7 @@ void show_step(const Options& options, const config::RunConfig& config) {
   runtime::Job job = runtime::make_job(config);
   // Whether the CPUs suffice to keep each thread on one of its own is asked where the job runs.
   const runtime::RankThreads threads{
-      runtime::planned_threads(config.device, config.parallel.pipeline), {}};
+      runtime::planned_threads(config.device, config.parallel.data * config.parallel.pipeline), {}};
   const auto backend = make_planning_backend(config, threads);
   std::vector<runtime::RankMemory> memory = runtime::plan_memory(job, *backend);
   const PlannedStep step =
@@ -86,6 +86,11 @@ void show_step(const Options& options, const config::RunConfig& config) {
 }
 
 void show_sweep(const Options& options, const config::RunConfig& config) {
+  if (config.model.recompute.size() > 1) {
+    throw ConfigError(
+        "train.recompute is a list, one for each stage, and --sweep-memory compares schedules with "
+        "different numbers of stages: give one for all stages");
+  }
   const MemorySweep sweep = sweep_memory(config, {options.seconds, options.evaluations});
   const std::string json = options.json.empty() ? "" : sweep_json(sweep);
   print_answer(options, sweep_table(sweep), json);
