@@ -286,7 +286,7 @@ std::string PipelineTrainer::parameter_hash() {
   }
   HALFPIPE_CHECK(digests.size() == model::all_parameters(job_.config.model).size(),
                  "the ranks do not hold every parameter once");
-  const std::string hash = checkpoint::parameter_hash(digests);
+  std::string hash = checkpoint::parameter_hash(digests);
   if (replicas_or_null_ == nullptr) return hash;
   const auto of_replicas = replicas_or_null_->all_gather(std::as_bytes(std::span(hash)));
   HALFPIPE_CHECK(std::ranges::all_of(of_replicas,
