@@ -24,15 +24,14 @@ void RecordedPasses::add(std::size_t instruction,
   of_instruction_[instruction] = &found->second;  // a map's values stay where they are
 }
 
-bool RecordedPasses::enqueue(std::size_t instruction,
+void RecordedPasses::enqueue(std::size_t instruction,
                              device::Stream& stream,
                              model::LiveBytes& live) const {
-  if (instruction >= of_instruction_.size() || of_instruction_[instruction] == nullptr)
-    return false;
+  HALFPIPE_CHECK(instruction < of_instruction_.size() && of_instruction_[instruction] != nullptr,
+                 "a pass was not recorded");
   const Pass& pass = *of_instruction_[instruction];
   pass.work->enqueue(stream);
   live.apply(pass.change);
-  return true;
 }
 
 }  // namespace halfpipe::runtime

@@ -42,11 +42,8 @@ class RecordedPasses {
            model::LiveBytes& live,
            const std::function<void()>& run);
 
-  /// Enqueues the pass of an instruction and counts its saved tensors; false, and nothing done,
-  /// when it was not recorded.
-  [[nodiscard]] bool enqueue(std::size_t instruction,
-                             device::Stream& stream,
-                             model::LiveBytes& live) const;
+  /// Enqueues the pass of an instruction that was added, and counts its saved tensors.
+  void enqueue(std::size_t instruction, device::Stream& stream, model::LiveBytes& live) const;
 
   [[nodiscard]] std::size_t num_recordings() const { return passes_.size(); }
 
@@ -57,7 +54,7 @@ class RecordedPasses {
   };
 
   std::map<PassKey, Pass> passes_;
-  std::vector<const Pass*> of_instruction_;  // null: none
+  std::vector<const Pass*> of_instruction_;  // null: no pass
 };
 
 }  // namespace halfpipe::runtime

@@ -149,7 +149,7 @@ TEST_F(EmulatedTraining, HasTheSameBitsWhenSomeIsComputedAgain) {
   settings_of_several = {"train.recompute=selective"};
   expect_same_bits("float32", {{"v-zb", 2}}, {"shuffled:3"});
 }
-TEST_F(EmulatedTraining, HasTheSameBitsWithGraphsWhileNcclSendsAndPlansChange) {
+TEST_F(EmulatedTraining, HasTheSameBitsWithGraphsAndRecomputeWhileNcclSends) {
   settings_of_several = {"device.cuda_graphs=true",         "parallel.transport=nccl",
                          "schedule.replan_after=1",         "schedule.memory_limit=100%",
                          "schedule.search_evaluations=200", "train.recompute=selective"};

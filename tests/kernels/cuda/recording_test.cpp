@@ -113,20 +113,7 @@ class Layer {
  public:
   void enqueue() {
     device::Backend& backend = cuda_backend();
-    ops::Matmul product{.c = hidden_.get(),
-                        .a = x_.get(),
-                        .b = weight_.get(),
-                        .bias_or_null = bias_.get(),
-                        .residual_or_null = nullptr,
-                        .M = kRows,
-                        .N = kWidth,
-                        .K = kWidth,
-                        .transpose_a = false,
-                        .transpose_b = false,
-                        .accumulate = false,
-                        .scratch = scratch_.bytes_pointer(),
-                        .dtype = DType::kBFloat16};
-    backend.ops().matmul(product, cuda_stream());
+    backend.ops().matmul(product(scratch_.bytes_pointer()), cuda_stream());
     backend.ops().layer_norm_forward({.out = out_.get(),
                                       .mean = static_cast<float*>(mean_.get()),
                                       .rstd = static_cast<float*>(rstd_.get()),
@@ -145,6 +132,22 @@ class Layer {
   static constexpr std::int64_t kRows = 24;
   static constexpr std::int64_t kWidth = 64;
 
+  [[nodiscard]] ops::Matmul product(void* scratch) const {
+    return {.c = hidden_.get(),
+            .a = x_.get(),
+            .b = weight_.get(),
+            .bias_or_null = bias_.get(),
+            .residual_or_null = nullptr,
+            .M = kRows,
+            .N = kWidth,
+            .K = kWidth,
+            .transpose_a = false,
+            .transpose_b = false,
+            .accumulate = false,
+            .scratch = scratch,
+            .dtype = DType::kBFloat16};
+  }
+
   DeviceOperand x_{DType::kBFloat16, random_values("x", kRows* kWidth)};
   DeviceOperand weight_{DType::kBFloat16, random_values("weight", kWidth* kWidth)};
   DeviceOperand bias_{DType::kBFloat16, random_values("bias", kWidth)};
@@ -153,19 +156,7 @@ class Layer {
   DeviceOperand mean_{DType::kFloat32, kRows};
   DeviceOperand rstd_{DType::kFloat32, kRows};
   device::Buffer scratch_{cuda_backend(),
-                          cuda_backend().ops().matmul_scratch_bytes({.c = hidden_.get(),
-                                                                     .a = x_.get(),
-                                                                     .b = weight_.get(),
-                                                                     .bias_or_null = bias_.get(),
-                                                                     .residual_or_null = nullptr,
-                                                                     .M = kRows,
-                                                                     .N = kWidth,
-                                                                     .K = kWidth,
-                                                                     .transpose_a = false,
-                                                                     .transpose_b = false,
-                                                                     .accumulate = false,
-                                                                     .scratch = nullptr,
-                                                                     .dtype = DType::kBFloat16})};
+                          cuda_backend().ops().matmul_scratch_bytes(product(nullptr))};
 };
 
 TEST(RecordedLayer, HasTheSameBits) {
