@@ -13,8 +13,8 @@
 namespace halfpipe::cuda {
 
 /// Runs the product by each algorithm, many times, and waits for it. c holds anything afterwards.
-/// Another algorithm than the first is chosen only when it is quicker by 2 percent, more than
-/// measurements differ by chance.
+/// Another algorithm than the first is chosen only when it is quicker by 2 percent, so that equally
+/// quick ones are seldom exchanged by chance.
 [[nodiscard]] device::TunedChoice find_quickest(const MatmulCall& call, MatmulPlans& plans);
 
 class MatmulTuner final : public device::Tuner {
