@@ -5,12 +5,26 @@
 
 namespace halfpipe::runtime {
 
+parallel::Mesh mesh_of(const config::ParallelConfig& config) {
+  return {.extents = {.data = config.data, .pipeline = config.pipeline, .tensor = config.tensor}};
+}
+
 RankGroups::RankGroups(const config::ParallelConfig& config, transport::Transport& world)
-    : mesh_{.data = config.data, .pipeline = config.pipeline}, world_(world), pipeline_(&world) {
+    : mesh_(mesh_of(config)),
+      world_(world),
+      place_(mesh_.coordinates_of(world.rank())),
+      pipeline_(&world) {
   HALFPIPE_CHECK(mesh_.num_ranks() == world.world_size(), "the mesh does not hold every rank");
-  if (mesh_.data == 1) return;
-  pipeline_ = &pipeline_group_.emplace(world, mesh_.pipeline_group(world.rank()));
-  replicas_ = &data_group_.emplace(world, mesh_.data_group(world.rank()));
+  if (mesh_.extents.pipeline == mesh_.num_ranks()) return;
+  pipeline_ =
+      &pipeline_group_.emplace(world, mesh_.group_of(world.rank(), parallel::Axis::kPipeline));
+  if (mesh_.extents.data > 1) replicas_ = make(data_group_, parallel::Axis::kData);
+  if (mesh_.extents.tensor > 1) tensor_ = make(tensor_group_, parallel::Axis::kTensor);
+}
+
+transport::Transport* RankGroups::make(std::optional<transport::GroupTransport>& group,
+                                       parallel::Axis axis) {
+  return &group.emplace(world_, mesh_.group_of(world_.rank(), axis));
 }
 
 }  // namespace halfpipe::runtime

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whom a rank talks to: all ranks of the job, its pipeline, and the replicas of its stages.
+// Whom a rank talks to: all ranks of the job, its pipeline, the replicas of its stages, and those
+// that share its layers.
 #pragma once
 
 #include <optional>
@@ -10,7 +11,9 @@
 
 namespace halfpipe::runtime {
 
-/// Transports of host memory. With one replica the pipeline is the job itself.
+[[nodiscard]] parallel::Mesh mesh_of(const config::ParallelConfig& config);
+
+/// Transports of host memory. With one replica and one tensor rank the pipeline is the job itself.
 class RankGroups {
  public:
   /// The job has as many ranks as the mesh. `world` must outlive this.
@@ -19,21 +22,29 @@ class RankGroups {
   RankGroups& operator=(const RankGroups&) = delete;
 
   [[nodiscard]] const parallel::Mesh& mesh() const { return mesh_; }
-  [[nodiscard]] int replica() const { return mesh_.replica_of(world_.rank()); }
-  [[nodiscard]] int pipeline_rank() const { return mesh_.pipeline_rank_of(world_.rank()); }
+  /// Of this rank in the mesh.
+  [[nodiscard]] const parallel::Coordinates& place() const { return place_; }
 
   [[nodiscard]] transport::Transport& world() const { return world_; }
   [[nodiscard]] transport::Transport& pipeline() const { return *pipeline_; }
   /// Null with one replica.
   [[nodiscard]] transport::Transport* replicas_or_null() const { return replicas_; }
+  /// Null with one tensor rank.
+  [[nodiscard]] transport::Transport* tensor_or_null() const { return tensor_; }
 
  private:
+  [[nodiscard]] transport::Transport* make(std::optional<transport::GroupTransport>& group,
+                                           parallel::Axis axis);
+
   parallel::Mesh mesh_;
   transport::Transport& world_;
+  parallel::Coordinates place_;
   std::optional<transport::GroupTransport> pipeline_group_;
   std::optional<transport::GroupTransport> data_group_;
+  std::optional<transport::GroupTransport> tensor_group_;
   transport::Transport* pipeline_;
   transport::Transport* replicas_ = nullptr;
+  transport::Transport* tensor_ = nullptr;
 };
 
 }  // namespace halfpipe::runtime

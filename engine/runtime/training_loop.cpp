@@ -46,7 +46,7 @@ TrainingLoop::TrainingLoop(const TrainingInputs& inputs,
                inputs.dataset->train->size(),
                job.config.model.seq_len,
                job.config.train.global_batch_size),
-      sequences_(sequences_of(job.config, groups.replica())),
+      sequences_(sequences_of(job.config, groups.place().data)),
       steps_done_(inputs.steps_done) {
   const auto tokens = static_cast<std::size_t>(job.config.train.global_batch_size) *
                       static_cast<std::size_t>(job.config.model.seq_len);
@@ -160,7 +160,7 @@ trace::StepRecord TrainingLoop::record_of(const StepResult& result,
 void TrainingLoop::check_memory() {
   const RankMemory measured = trainer_.measured_memory();
   const RankMemory planned =
-      plan_memory(job_, trainer_.backend())[static_cast<std::size_t>(groups_.pipeline_rank())];
+      plan_memory(job_, trainer_.backend())[static_cast<std::size_t>(groups_.place().pipeline)];
   HALFPIPE_CHECK(measured == planned, "measured memory is not what was planned");
   std::vector<double> totals(static_cast<std::size_t>(transport_.world_size()), 0.0);
   totals[static_cast<std::size_t>(transport_.rank())] = static_cast<double>(measured.total());

@@ -16,28 +16,20 @@
 namespace halfpipe::transport {
 namespace {
 
-constexpr parallel::Mesh kMesh{.data = 2, .pipeline = 2};
+using parallel::Axis;
+
+constexpr parallel::Mesh kMesh{.extents = {.data = 2, .pipeline = 2, .tensor = 1}};
 
 std::vector<std::byte> bytes_of(int number, std::size_t count) {
   return std::vector<std::byte>(count, static_cast<std::byte>(number));
-}
-
-TEST(Mesh, NumbersThePipelinesOneAfterAnother) {
-  const parallel::Mesh mesh{.data = 3, .pipeline = 2};
-  EXPECT_EQ(mesh.num_ranks(), 6);
-  EXPECT_EQ(mesh.pipeline_group(3), (std::vector<int>{2, 3}));
-  EXPECT_EQ(mesh.data_group(3), (std::vector<int>{1, 3, 5}));
-  for (int rank = 0; rank < mesh.num_ranks(); ++rank) {
-    EXPECT_EQ(mesh.rank_at(mesh.replica_of(rank), mesh.pipeline_rank_of(rank)), rank);
-  }
 }
 
 /// Both groups of every rank of a mesh of two pipelines of two ranks.
 template <typename Body>
 void on_both_groups(const Body& body) {
   on_every_rank(kMesh.num_ranks(), [&](Transport& world, device::Stream& stream) {
-    GroupTransport pipeline(world, kMesh.pipeline_group(world.rank()));
-    GroupTransport replicas(world, kMesh.data_group(world.rank()));
+    GroupTransport pipeline(world, kMesh.group_of(world.rank(), Axis::kPipeline));
+    GroupTransport replicas(world, kMesh.group_of(world.rank(), Axis::kData));
     body(pipeline, world, stream);
     body(replicas, world, stream);
   });
@@ -45,8 +37,8 @@ void on_both_groups(const Body& body) {
 
 TEST(GroupTransport, NumbersItsRanks) {
   on_every_rank(kMesh.num_ranks(), [&](Transport& world, device::Stream&) {
-    const GroupTransport pipeline(world, kMesh.pipeline_group(world.rank()));
-    const GroupTransport replicas(world, kMesh.data_group(world.rank()));
+    const GroupTransport pipeline(world, kMesh.group_of(world.rank(), Axis::kPipeline));
+    const GroupTransport replicas(world, kMesh.group_of(world.rank(), Axis::kData));
     EXPECT_EQ(pipeline.rank(), world.rank() % 2);
     EXPECT_EQ(replicas.rank(), world.rank() / 2);
     EXPECT_EQ(pipeline.world_size(), 2);
