@@ -90,6 +90,7 @@ int ParameterSet::add(const std::vector<ParameterSpec>& model, const std::string
   last_found_ = found - model.begin();
   Parameter parameter;
   parameter.spec = *found;
+  parameter.slice = TensorSlice::whole(found->shape.num_elements());
   parameter.global_index = static_cast<int>(found - model.begin());
   parameters_.push_back(std::move(parameter));
   return index->second;

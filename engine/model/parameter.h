@@ -11,6 +11,7 @@
 #include "kernels/core/bfloat16.h"
 #include "kernels/core/dtype.h"
 #include "kernels/core/tensor.h"
+#include "kernels/core/tensor_slice.h"
 #include "kernels/device/buffer.h"
 
 namespace halfpipe::model {
@@ -42,11 +43,12 @@ inline constexpr const char* kTokenEmbeddingName = "transformer.wte.weight";
 
 /// A parameter on this rank. Pointers are device memory, valid after ParameterSet::allocate.
 struct Parameter {
-  ParameterSpec spec;
+  ParameterSpec spec;  // of the whole
+  TensorSlice slice;   // what this rank holds of it
   int global_index = -1;
   bool owned =
       true;  // false for the copy of a tied embedding on the last rank of a linear placement
-  float* value = nullptr;     // [spec.shape]
+  float* value = nullptr;     // [slice]
   BFloat16* copy = nullptr;   // value rounded, which passes read instead of it; null in float32
   float* gradient = nullptr;  // float32 accumulator over the micro-batches of a step
   // A tied embedding is used twice and accumulates each use apart, so that the sum of both has the
@@ -54,7 +56,8 @@ struct Parameter {
   bool has_head_gradient = false;
   float* head_gradient = nullptr;
 
-  [[nodiscard]] std::int64_t count() const { return spec.shape.num_elements(); }
+  /// Of the slice, with its padding.
+  [[nodiscard]] std::int64_t count() const { return slice.count(); }
   /// What passes read: value, or its copy.
   [[nodiscard]] const void* operand() const {
     return copy == nullptr ? static_cast<const void*>(value) : copy;

@@ -89,8 +89,8 @@ TEST_F(OnePair, MomentsInBFloat16DrawByGlobalIndexAndStep) {
 
 TEST(MomentBytes, AreTwoElementsAParameterEachPadded) {
   std::vector<model::Parameter> parameters(2);
-  parameters[0].spec.shape = {40, 4};
-  parameters[1].spec.shape = {1};
+  parameters[0].slice = TensorSlice::whole(40 * 4);
+  parameters[1].slice = TensorSlice::whole(1);
   EXPECT_EQ(moment_bytes(parameters, DType::kFloat32), 2U * (640 + 64));
   EXPECT_EQ(moment_bytes(parameters, DType::kBFloat16), 2U * (320 + 64));
 }

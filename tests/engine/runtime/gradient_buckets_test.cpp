@@ -12,7 +12,7 @@ namespace {
 
 model::Parameter parameter(std::int64_t count, bool has_head_gradient = false) {
   model::Parameter result;
-  result.spec.shape = {count};
+  result.slice = TensorSlice::whole(count);
   result.has_head_gradient = has_head_gradient;
   return result;
 }
