@@ -87,6 +87,16 @@ void CpuOps::cross_entropy(const ops::CrossEntropy& args, device::Stream& /*stre
   cpu::cross_entropy(args, pool_);
 }
 
+void CpuOps::cross_entropy_statistics(const ops::CrossEntropyStatistics& args,
+                                      device::Stream& /*stream*/) const {
+  cpu::cross_entropy_statistics(args, pool_);
+}
+
+void CpuOps::cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args,
+                                    device::Stream& /*stream*/) const {
+  cpu::cross_entropy_of_slice(args, pool_);
+}
+
 void CpuOps::adamw(const ops::AdamW& args, device::Stream& /*stream*/) const {
   cpu::adamw(args, pool_);
 }
@@ -108,6 +118,10 @@ void CpuOps::column_sum(const ops::ColumnSum& args, device::Stream& /*stream*/) 
 }
 std::size_t CpuOps::column_sum_scratch_bytes(const ops::ColumnSum& /*args*/) const {
   return 0;
+}
+
+void CpuOps::sum_parts(const ops::SumParts& args, device::Stream& /*stream*/) const {
+  cpu::sum_parts(args, pool_);
 }
 
 void CpuOps::round_to_bfloat16(const ops::RoundToBFloat16& args, device::Stream& /*stream*/) const {

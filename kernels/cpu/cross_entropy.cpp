@@ -105,12 +105,111 @@ void row(const ops::CrossEntropy& args, std::int64_t n) {
   convert(&dtarget, 1, logits + target);
 }
 
+// Of a row of one slice, as they lie in memory.
+struct Statistics {
+  float largest;
+  float sum;  // without the target
+  float target_logit;
+};
+
+template <typename T>
+Statistics statistics_of_row(const T* logits, std::int64_t V, std::int64_t target) {
+  Statistics result{largest(logits, V), 0.0F, -std::numeric_limits<float>::infinity()};
+  if (target >= 0 && target < V) result.target_logit = to_float(logits[target]);
+  // Logits of -inf alone: 0 each, not exp(-inf + inf).
+  const float shift = std::isinf(result.largest) ? 0.0F : result.largest;
+  Float64Lanes lanes;
+  Chunk buffer;
+  for (std::int64_t v = 0; v < V; v += kChunk) {
+    const std::int64_t count = std::min(kChunk, V - v);
+    exponentiate(logits + v, count, shift, buffer);
+    if (target >= v && target < v + count) buffer[static_cast<std::size_t>(target - v)] = 0.0F;
+    for_each_lanes(0, count,
+                   [&](std::int64_t i, auto width) { lanes.add(load(buffer.data() + i, width)); });
+  }
+  result.sum = static_cast<float>(lanes.sum());
+  return result;
+}
+
+// A row of the whole vocabulary, in the same units: exp(x - shift).
+struct RowSoftmax {
+  float shift;
+  float target_logit;
+  double rest;  // the sum without the target
+  double total;
+};
+
+RowSoftmax combine(const float* statistics, std::int64_t num_slices, std::int64_t row_stride) {
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  RowSoftmax row{kNone, kNone, 0.0, 0.0};
+  for (std::int64_t k = 0; k < num_slices; ++k) {
+    const float* of_slice = statistics + k * row_stride;
+    if (of_slice[0] > row.shift) row.shift = of_slice[0];
+    if (of_slice[2] != kNone) row.target_logit = of_slice[2];  // a NaN is one, too
+  }
+  for (std::int64_t k = 0; k < num_slices; ++k) {
+    const float* of_slice = statistics + k * row_stride;
+    row.rest += of_slice[1] * std::exp(static_cast<double>(of_slice[0]) - row.shift);
+  }
+  row.total = row.rest + std::exp(static_cast<double>(row.target_logit) - row.shift);
+  return row;
+}
+
+template <typename T>
+void row_of_slice(const ops::CrossEntropyOfSlice& args, std::int64_t n) {
+  const RowSoftmax row = combine(args.statistics + n * 3, args.num_slices, args.N * 3);
+  args.losses[n] =
+      static_cast<float>(std::log(row.total) + (static_cast<double>(row.shift) - row.target_logit));
+  if (args.scale == 0.0F) return;
+
+  T* logits = static_cast<T*>(args.logits) + n * args.stride;
+  const double scale = args.scale;
+  const auto factor = static_cast<float>(scale / row.total);
+  Chunk buffer;
+  for (std::int64_t v = 0; v < args.V; v += kChunk) {
+    const std::int64_t count = std::min(kChunk, args.V - v);
+    exponentiate(logits + v, count, row.shift, buffer);
+    for_each_lanes(0, count, [&](std::int64_t i, auto width) {
+      store(logits + v + i, load(buffer.data() + i, width) * factor, width);
+    });
+  }
+  std::fill(logits + args.V, logits + args.stride, T{});
+  const std::int64_t target = args.targets[n] - args.first_id;
+  if (target < 0 || target >= args.V) return;
+  const auto dtarget = static_cast<float>(-scale * (row.rest / row.total));
+  convert(&dtarget, 1, logits + target);
+}
+
 }  // namespace
 
 void cross_entropy(const ops::CrossEntropy& args, ThreadPool& pool) {
   with_element_type(args.dtype, [&]<typename T>() {
     for_each_row_block(pool, args.N, args.V, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t n = begin; n < end; ++n) row<T>(args, n);
+    });
+  });
+}
+
+void cross_entropy_statistics(const ops::CrossEntropyStatistics& args, ThreadPool& pool) {
+  with_element_type(args.dtype, [&]<typename T>() {
+    const T* logits = static_cast<const T*>(args.logits);
+    for_each_row_block(pool, args.N, args.V, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t n = begin; n < end; ++n) {
+        const Statistics of_row =
+            statistics_of_row(logits + n * args.stride, args.V, args.targets[n] - args.first_id);
+        float* statistics = args.statistics + n * 3;
+        statistics[0] = of_row.largest;
+        statistics[1] = of_row.sum;
+        statistics[2] = of_row.target_logit;
+      }
+    });
+  });
+}
+
+void cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args, ThreadPool& pool) {
+  with_element_type(args.dtype, [&]<typename T>() {
+    for_each_row_block(pool, args.N, args.stride, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t n = begin; n < end; ++n) row_of_slice<T>(args, n);
     });
   });
 }

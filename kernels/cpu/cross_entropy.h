@@ -8,5 +8,7 @@
 namespace halfpipe::cpu {
 
 void cross_entropy(const ops::CrossEntropy& args, ThreadPool& pool);
+void cross_entropy_statistics(const ops::CrossEntropyStatistics& args, ThreadPool& pool);
+void cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args, ThreadPool& pool);
 
 }  // namespace halfpipe::cpu

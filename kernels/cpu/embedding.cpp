@@ -2,6 +2,8 @@
 // Token plus position embedding on the CPU.
 #include "kernels/cpu/embedding.h"
 
+#include <algorithm>
+
 #include "kernels/cpu/block_loop.h"
 #include "kernels/cpu/element_type.h"
 #include "kernels/cpu/lanes.h"
@@ -10,16 +12,32 @@ namespace halfpipe::cpu {
 
 namespace {
 
+bool contains(const ops::TokenIds& ids, std::int32_t token) {
+  return token >= ids.begin && token < ids.end;
+}
+
 template <typename T>
 void forward_row(const ops::EmbeddingForward& args, std::int64_t row) {
   const std::int64_t C = args.C;
-  const T* token = static_cast<const T*>(args.token_table) + args.tokens[row] * C;
-  const T* position =
-      static_cast<const T*>(args.position_table) + (args.first_position + row % args.T) * C;
   T* out = static_cast<T*>(args.out) + row * C;
-  for_each_lanes(0, C, [&](std::int64_t c, auto width) {
-    store(out + c, load(token + c, width) + load(position + c, width), width);
-  });
+  const T* token = nullptr;
+  if (contains(args.ids, args.tokens[row])) {
+    token = static_cast<const T*>(args.token_table) + (args.tokens[row] - args.ids.begin) * C;
+  }
+  const T* position = nullptr;
+  if (args.position_table != nullptr) {
+    position =
+        static_cast<const T*>(args.position_table) + (args.first_position + row % args.T) * C;
+  }
+  if (token != nullptr && position != nullptr) {
+    for_each_lanes(0, C, [&](std::int64_t c, auto width) {
+      store(out + c, load(token + c, width) + load(position + c, width), width);
+    });
+  } else if (token != nullptr || position != nullptr) {
+    std::copy_n(token != nullptr ? token : position, C, out);
+  } else {
+    std::fill_n(out, C, T{});
+  }
 }
 
 // dst[begin .. end) += src[begin .. end)
@@ -49,7 +67,10 @@ void embedding_backward_weight(const ops::EmbeddingBackwardWeight& args, ThreadP
     for_each_column_block(pool, N, C, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = 0; row < N; ++row) {
         const T* dout = static_cast<const T*>(args.dout) + row * C;
-        add_columns(args.dtoken_table + args.tokens[row] * C, dout, begin, end);
+        if (contains(args.ids, args.tokens[row])) {
+          const std::int64_t id = args.tokens[row] - args.ids.begin;
+          add_columns(args.dtoken_table + id * C, dout, begin, end);
+        }
         add_columns(args.dposition_table + row % args.T * C, dout, begin, end);
       }
     });

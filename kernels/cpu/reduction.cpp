@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums with a fixed order: squares in float64 for the gradient norm, element-wise accumulation, and
-// sums over rows for bias gradients.
+// Sums with a fixed order: squares in float64 for the gradient norm, element-wise accumulation,
+// sums over rows for bias gradients, and sums of the parts that tensor ranks have.
 #include "kernels/cpu/reduction.h"
 
 #include <algorithm>
@@ -40,6 +40,25 @@ void sum_of_squares_of_full_blocks(const float* x, double* block_sums) {
     }
   }
   std::copy(total.begin(), total.end(), block_sums);
+}
+
+template <typename T>
+void sum_parts_of_row(const ops::SumParts& args, std::int64_t n) {
+  const T* bias = static_cast<const T*>(args.bias_or_null);
+  const T* residual = static_cast<const T*>(args.residual_or_null);
+  const std::int64_t row = n * args.C;
+  const auto part = [&](std::int64_t k) {
+    return k == args.own_index ? static_cast<const T*>(args.own) + row
+                               : static_cast<const T*>(args.parts) + k * args.N * args.C + row;
+  };
+  T* out = static_cast<T*>(args.out) + row;
+  for_each_lanes(0, args.C, [&](std::int64_t c, auto width) {
+    Lanes sum = load(part(0) + c, width);
+    for (std::int64_t k = 1; k < args.num_parts; ++k) sum += load(part(k) + c, width);
+    if (bias != nullptr) sum += load(bias + c, width);
+    if (residual != nullptr) sum += load(residual + row + c, width);
+    store(out + c, sum, width);
+  });
 }
 
 }  // namespace
@@ -82,6 +101,14 @@ void column_sum(const ops::ColumnSum& args, ThreadPool& pool) {
       add_column_sums<1>({args.dst}, args.N, begin, end,
                          [&](std::int64_t n, std::int64_t c, std::int64_t width,
                              LanesOfSums<1>& sums) { sums[0] += load(x + n * args.C + c, width); });
+    });
+  });
+}
+
+void sum_parts(const ops::SumParts& args, ThreadPool& pool) {
+  with_element_type(args.dtype, [&]<typename T>() {
+    for_each_row_block(pool, args.N, args.C, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t n = begin; n < end; ++n) sum_parts_of_row<T>(args, n);
     });
   });
 }

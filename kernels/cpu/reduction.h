@@ -15,6 +15,7 @@ void sum_of_squares(const ops::SumOfSquares& args, ThreadPool& pool);
 [[nodiscard]] std::size_t sum_of_squares_scratch_bytes(std::int64_t count);
 void accumulate(const ops::Accumulate& args, ThreadPool& pool);
 void column_sum(const ops::ColumnSum& args, ThreadPool& pool);
+void sum_parts(const ops::SumParts& args, ThreadPool& pool);
 void round_to_bfloat16(const ops::RoundToBFloat16& args, ThreadPool& pool);
 
 }  // namespace halfpipe::cpu

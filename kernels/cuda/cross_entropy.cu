@@ -59,7 +59,8 @@ struct PartialSoftmax {
 };
 
 // A row as 16-byte vectors, with fewer elements than one fills before the first and after the last:
-// rows of 50,257 logits begin anywhere. A thread has at most one of those single elements.
+// rows of 50,257 logits begin anywhere. A thread has at most one of those single elements. T may be
+// const.
 template <typename T>
 struct Row {
   static constexpr int kWidth = kPerVector<T>;
@@ -83,8 +84,8 @@ struct Row {
 
 // The first pass over vectors first, first + kThreads, ...: kCount of them. The element that is
 // `target` elements behind the first vector is left out; those that fit are kept.
-template <int kCount, typename T>
-__device__ __forceinline__ void add_vectors(const Row<T>& row,
+template <int kCount, typename OfRow, typename T>
+__device__ __forceinline__ void add_vectors(const Row<OfRow>& row,
                                             int first,
                                             std::int64_t target,
                                             T* kept,
@@ -195,6 +196,97 @@ __global__ void __launch_bounds__(kThreads, 2)
   if (threadIdx.x == 0) store_float(logits + target, -a.scale * (rest / (rest + of_target)));
 }
 
+// A slice's logits, which this rank shares with no other: no target where another slice has it.
+template <typename T>
+__global__ void __launch_bounds__(kThreads, 2)
+    cross_entropy_statistics_kernel(ops::CrossEntropyStatistics a) {
+  const std::int64_t n = blockIdx.x;
+  const T* logits = static_cast<const T*>(a.logits) + n * a.stride;
+  const Row<const T> row(logits, a.V);
+  const std::int64_t target = a.targets[n] - a.first_id;
+  const bool has_target = target >= 0 && target < a.V;
+  const float target_logit = has_target ? load_float(logits + target) : -INFINITY;
+  constexpr int kStep = kVectorsTogether * kThreads;
+  T* const kept = nullptr;
+
+  PartialSoftmax softmax;
+  if (row.single >= 0 && row.single != target) {
+    softmax.template add<T, 1>({load_float(logits + row.single)});
+  }
+  int v = static_cast<int>(threadIdx.x);
+  for (; v + kStep - kThreads < row.num_vectors; v += kStep) {
+    add_vectors<kVectorsTogether>(row, v, target - row.head, kept, 0, softmax);
+  }
+  for (; v < row.num_vectors; v += kThreads) {
+    add_vectors<1>(row, v, target - row.head, kept, 0, softmax);
+  }
+  const RowSoftmax of_slice = combine<T>(softmax, target_logit);
+
+  if (threadIdx.x != 0) return;
+  const bool has_logits = of_slice.shift > -FLT_MAX || of_slice.rest != 0.0F;
+  float* statistics = a.statistics + n * 3;
+  statistics[0] = has_logits ? of_slice.shift : -INFINITY;
+  statistics[1] = of_slice.rest;
+  statistics[2] = target_logit;
+}
+
+// The row's softmax from the statistics of all slices; every thread of every rank computes the
+// same.
+__device__ __forceinline__ RowSoftmax combine_slices(const float* statistics,
+                                                     std::int64_t num_slices,
+                                                     std::int64_t row_stride,
+                                                     float& target_logit) {
+  target_logit = -INFINITY;
+  float shift = -FLT_MAX;
+  for (std::int64_t k = 0; k < num_slices; ++k) {
+    const float of_slice = statistics[k * row_stride + 2];
+    if (of_slice != -INFINITY) target_logit = of_slice;  // a NaN is one, too
+    shift = fmaxf(shift, fmaxf(statistics[k * row_stride], of_slice));
+  }
+  float rest = 0.0F;
+  for (std::int64_t k = 0; k < num_slices; ++k) {
+    const float* of_slice = statistics + k * row_stride;
+    rest += of_slice[1] * exponential<float>(of_slice[0] - shift);
+  }
+  return {shift, exponential<float>(target_logit - shift), rest};
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kThreads, 2)
+    cross_entropy_of_slice_kernel(ops::CrossEntropyOfSlice a) {
+  const std::int64_t n = blockIdx.x;
+  float target_logit;
+  const auto [shift, of_target, rest] =
+      combine_slices(a.statistics + n * 3, a.num_slices, a.N * 3, target_logit);
+  if (threadIdx.x == 0) {
+    const double total = static_cast<double>(rest) + of_target;
+    a.losses[n] = static_cast<float>(log(total) + (static_cast<double>(shift) - target_logit));
+  }
+  if (a.scale == 0.0F) return;
+
+  T* logits = static_cast<T*>(a.logits) + n * a.stride;
+  const Row<T> row(logits, a.V);
+  const float factor = a.scale / (rest + of_target);
+  constexpr int kStep = kVectorsTogether * kThreads;
+  const T* const kept = row.vectors;
+  int v = static_cast<int>(threadIdx.x);
+  for (; v + kStep - kThreads < row.num_vectors; v += kStep) {
+    write_vectors<kVectorsTogether>(row, v, kept, 0, shift, factor);
+  }
+  for (; v < row.num_vectors; v += kThreads) write_vectors<1>(row, v, kept, 0, shift, factor);
+  if (row.single >= 0) {
+    store_float(logits + row.single,
+                factor * exponential<T>(load_float(logits + row.single) - shift));
+  }
+  for (std::int64_t i = a.V + threadIdx.x; i < a.stride; i += kThreads) {
+    store_float(logits + i, 0.0F);
+  }
+  const std::int64_t target = a.targets[n] - a.first_id;
+  if (target < 0 || target >= a.V) return;
+  __syncthreads();  // whoever wrote the target's place has done so
+  if (threadIdx.x == 0) store_float(logits + target, -a.scale * (rest / (rest + of_target)));
+}
+
 // Dynamic shared memory that a block of the current device may have.
 std::size_t largest_dynamic_shared_bytes() {
   int device = 0;
@@ -218,6 +310,22 @@ void cross_entropy(const ops::CrossEntropy& args, cudaStream_t stream) {
         args.scale == 0.0F ? 0 : std::min(whole_row, largest_dynamic_shared_bytes() / 16 * 16);
     launch(cross_entropy_kernel<T>, dim3(static_cast<unsigned>(args.N)), dim3(kThreads),
            shared_bytes, stream, args, static_cast<int>(shared_bytes / 16));
+  });
+}
+
+void cross_entropy_statistics(const ops::CrossEntropyStatistics& args, cudaStream_t stream) {
+  if (args.N == 0) return;
+  with_element_type(args.dtype, [&]<typename T>() {
+    launch(cross_entropy_statistics_kernel<T>, dim3(static_cast<unsigned>(args.N)), dim3(kThreads),
+           0, stream, args);
+  });
+}
+
+void cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args, cudaStream_t stream) {
+  if (args.N == 0) return;
+  with_element_type(args.dtype, [&]<typename T>() {
+    launch(cross_entropy_of_slice_kernel<T>, dim3(static_cast<unsigned>(args.N)), dim3(kThreads), 0,
+           stream, args);
   });
 }
 

@@ -16,5 +16,7 @@
 namespace halfpipe::cuda {
 
 void cross_entropy(const ops::CrossEntropy& args, cudaStream_t stream);
+void cross_entropy_statistics(const ops::CrossEntropyStatistics& args, cudaStream_t stream);
+void cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args, cudaStream_t stream);
 
 }  // namespace halfpipe::cuda

@@ -142,6 +142,18 @@ void CudaOps::cross_entropy(const ops::CrossEntropy& args, device::Stream& strea
   run("cross_entropy", stream, [&](cudaStream_t queue) { cuda::cross_entropy(args, queue); });
 }
 
+void CudaOps::cross_entropy_statistics(const ops::CrossEntropyStatistics& args,
+                                       device::Stream& stream) const {
+  run("cross_entropy_statistics", stream,
+      [&](cudaStream_t queue) { cuda::cross_entropy_statistics(args, queue); });
+}
+
+void CudaOps::cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args,
+                                     device::Stream& stream) const {
+  run("cross_entropy_of_slice", stream,
+      [&](cudaStream_t queue) { cuda::cross_entropy_of_slice(args, queue); });
+}
+
 void CudaOps::adamw(const ops::AdamW& args, device::Stream& stream) const {
   run("adamw", stream, [&](cudaStream_t queue) { cuda::adamw(args, queue); });
 }
@@ -164,6 +176,10 @@ void CudaOps::column_sum(const ops::ColumnSum& args, device::Stream& stream) con
 
 std::size_t CudaOps::column_sum_scratch_bytes(const ops::ColumnSum& args) const {
   return cuda::column_sum_scratch_bytes(args);
+}
+
+void CudaOps::sum_parts(const ops::SumParts& args, device::Stream& stream) const {
+  run("sum_parts", stream, [&](cudaStream_t queue) { cuda::sum_parts(args, queue); });
 }
 
 void CudaOps::round_to_bfloat16(const ops::RoundToBFloat16& args, device::Stream& stream) const {

@@ -33,6 +33,18 @@ constexpr std::int64_t kTokensPerBucket = 32;
 template <int kWidth>
 constexpr std::int64_t kSliceColumns = std::int64_t{kWarpSize} * kWidth;
 
+__device__ __forceinline__ bool contains(const ops::TokenIds& ids, std::int32_t token) {
+  return token >= ids.begin && token < ids.end;
+}
+
+// load_group, or zeros.
+template <int kWidth, typename T>
+__device__ __forceinline__ void load_group_if(bool wanted, float (&out)[kWidth], const T* pointer) {
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) out[i] = 0.0F;
+  if (wanted) load_group(out, pointer);
+}
+
 // A warp has one position of kSequencesTogether sequences: a row waits for its token's id, so
 // several must be on their way, and they share the row of their position.
 template <typename T, int kWidth>
@@ -44,7 +56,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, 4)
   const std::int64_t c = blockIdx.y * kSliceColumns<kWidth> + std::int64_t{threadIdx.x} * kWidth;
   if (t >= a.T || c >= a.C) return;
   std::int64_t row[kSequencesTogether];
-  std::int64_t token[kSequencesTogether];
+  std::int32_t token[kSequencesTogether];
 #pragma unroll
   for (int k = 0; k < kSequencesTogether; ++k) {
     // Past the last sequence that one again, so that no load waits for a branch.
@@ -53,11 +65,12 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, 4)
   }
   float of_position[kWidth];
   float sum[kSequencesTogether][kWidth];
-  load_group(of_position,
-             static_cast<const T*>(a.position_table) + (a.first_position + t) * a.C + c);
+  load_group_if(a.position_table != nullptr, of_position,
+                static_cast<const T*>(a.position_table) + (a.first_position + t) * a.C + c);
 #pragma unroll
   for (int k = 0; k < kSequencesTogether; ++k) {
-    load_group(sum[k], static_cast<const T*>(a.token_table) + token[k] * a.C + c);
+    load_group_if(contains(a.ids, token[k]), sum[k],
+                  static_cast<const T*>(a.token_table) + (token[k] - a.ids.begin) * a.C + c);
   }
 #pragma unroll
   for (int k = 0; k < kSequencesTogether; ++k) {
@@ -94,7 +107,7 @@ __device__ __forceinline__ unsigned slot_of(std::int32_t id, unsigned num_slots)
   return __umulhi(static_cast<unsigned>(id) * 2654435769U, num_slots);
 }
 
-// The tokens of a tile that belong to a block, in order.
+// The tokens of a tile that belong to a block, in order, by the rows of their ids in the table.
 struct TokenList {
   std::int32_t id[kTokensPerTile];
   std::int32_t place[kTokensPerTile];  // within the tile
@@ -106,6 +119,7 @@ struct TokenList {
 // between the last use of the old list and the first entry of the new one.
 __device__ __forceinline__ int list_tokens(const std::int32_t* tokens,
                                            std::int64_t count,
+                                           const ops::TokenIds& ids,
                                            TokenList& list) {
   const int lane = static_cast<int>(threadIdx.x);
   const int warp = static_cast<int>(threadIdx.y);
@@ -115,7 +129,8 @@ __device__ __forceinline__ int list_tokens(const std::int32_t* tokens,
 #pragma unroll
   for (int i = 0; i < kTokensPerLane; ++i) {
     const int at = first + i * kWarpSize;
-    id[i] = at < count ? tokens[at] : -1;
+    const std::int32_t token = at < count ? tokens[at] : -1;
+    id[i] = contains(ids, token) ? static_cast<std::int32_t>(token - ids.begin) : -1;
   }
   int count_of_warp = 0;
 #pragma unroll
@@ -218,7 +233,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, 4)
   const std::int64_t column = inside ? c : 0;  // read, not written, past the end
   const std::int64_t N = a.B * a.T;
   for (std::int64_t tile = 0; tile < N; tile += kTokensPerTile) {
-    const int length = list_tokens(a.tokens + tile, N - tile, list);
+    const int length = list_tokens(a.tokens + tile, N - tile, a.ids, list);
     const T* dout = static_cast<const T*>(a.dout) + tile * a.C + column;
     for (int base = 0; base < length; base += kWarpSize) {
       const int entry = base + lane;

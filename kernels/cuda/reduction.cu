@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums with a fixed order: squares in float64 for the gradient norm, element-wise accumulation, and
-// sums over rows for bias gradients.
+// Sums with a fixed order: squares in float64 for the gradient norm, element-wise accumulation,
+// sums over rows for bias gradients, and sums of the parts that tensor ranks have.
 #include "kernels/cuda/reduction.h"
 
 #include "kernels/core/align.h"
@@ -140,6 +140,55 @@ void column_sum_by_width(const ops::ColumnSum& args, cudaStream_t stream) {
   add_column_sums(terms, {{args.dst}}, args.N, args.C, args.scratch, stream);
 }
 
+constexpr int kSumPartsRows = 8;  // of a block, a warp each
+constexpr int kPartsOfRow = 4;    // read before the first is added
+
+// A thread has one group of columns of one row.
+template <typename T, int kWidth>
+__global__ void __launch_bounds__(kSumPartsRows* kWarpSize) sum_parts_kernel(ops::SumParts a) {
+  const std::int64_t n = std::int64_t{blockIdx.x} * kSumPartsRows + threadIdx.y;
+  const std::int64_t c = (std::int64_t{blockIdx.y} * kWarpSize + threadIdx.x) * kWidth;
+  if (n >= a.N || c >= a.C) return;
+  const std::int64_t at = n * a.C + c;
+  float bias[kWidth];
+  float residual[kWidth];
+  if (a.bias_or_null != nullptr) load_group(bias, static_cast<const T*>(a.bias_or_null) + c);
+  if (a.residual_or_null != nullptr) {
+    load_group(residual, static_cast<const T*>(a.residual_or_null) + at);
+  }
+  float sum[kWidth];
+#pragma unroll 1
+  for (std::int64_t first = 0; first < a.num_parts; first += kPartsOfRow) {
+    float part[kPartsOfRow][kWidth];
+#pragma unroll
+    for (int k = 0; k < kPartsOfRow; ++k) {
+      if (first + k >= a.num_parts) continue;
+      const T* source = static_cast<const T*>(a.parts) + (first + k) * a.N * a.C;
+      if (first + k == a.own_index) source = static_cast<const T*>(a.own);
+      load_group(part[k], source + at);
+    }
+#pragma unroll
+    for (int k = 0; k < kPartsOfRow; ++k) {
+      if (first + k >= a.num_parts) continue;
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i) sum[i] = first + k == 0 ? part[k][i] : sum[i] + part[k][i];
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) {
+    if (a.bias_or_null != nullptr) sum[i] += bias[i];
+    if (a.residual_or_null != nullptr) sum[i] += residual[i];
+  }
+  store_group(static_cast<T*>(a.out) + at, sum);
+}
+
+template <typename T, int kWidth>
+void sum_parts_by_width(const ops::SumParts& args, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(ceil_div<std::int64_t>(args.N, kSumPartsRows)),
+                  static_cast<unsigned>(ceil_div<std::int64_t>(args.C, kWarpSize * kWidth)));
+  launch(sum_parts_kernel<T, kWidth>, grid, dim3(kWarpSize, kSumPartsRows), 0, stream, args);
+}
+
 }  // namespace
 
 // -------------------------------------------------------------------------------------------------
@@ -183,6 +232,19 @@ std::size_t column_sum_scratch_bytes(const ops::ColumnSum& args) {
     bytes = column_sums_scratch_bytes<T, RowTerms<T, 1>::kSums>(args.N, args.C);
   });
   return bytes;
+}
+
+void sum_parts(const ops::SumParts& args, cudaStream_t stream) {
+  if (args.N == 0 || args.C == 0) return;
+  with_element_type(args.dtype, [&]<typename T>() {
+    if (rows_keep_alignment<T>(args.C) &&
+        vector_aligned(
+            {args.out, args.parts, args.own, args.bias_or_null, args.residual_or_null})) {
+      sum_parts_by_width<T, kPerVector<T>>(args, stream);
+    } else {
+      sum_parts_by_width<T, 1>(args, stream);
+    }
+  });
 }
 
 void round_to_bfloat16(const ops::RoundToBFloat16& args, cudaStream_t stream) {

@@ -30,6 +30,7 @@ void accumulate(const ops::Accumulate& args, cudaStream_t stream);
 void column_sum(const ops::ColumnSum& args, cudaStream_t stream);
 /// A float32 per column and part of the rows: 0.4 MB for 8192 rows of 1600.
 [[nodiscard]] std::size_t column_sum_scratch_bytes(const ops::ColumnSum& args);
+void sum_parts(const ops::SumParts& args, cudaStream_t stream);
 void round_to_bfloat16(const ops::RoundToBFloat16& args, cudaStream_t stream);
 
 }  // namespace halfpipe::cuda

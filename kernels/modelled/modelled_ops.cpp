@@ -83,6 +83,14 @@ void ModelledOps::attention_decode(const ops::AttentionDecode& args, device::Str
 void ModelledOps::cross_entropy(const ops::CrossEntropy& args, device::Stream& stream) const {
   take_time(device_, args, stream);
 }
+void ModelledOps::cross_entropy_statistics(const ops::CrossEntropyStatistics& args,
+                                           device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
+void ModelledOps::cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args,
+                                         device::Stream& stream) const {
+  take_time(device_, args, stream);
+}
 
 void ModelledOps::adamw(const ops::AdamW& args, device::Stream& stream) const {
   take_time(device_, args, stream);
@@ -102,6 +110,9 @@ void ModelledOps::column_sum(const ops::ColumnSum& args, device::Stream& stream)
 }
 std::size_t ModelledOps::column_sum_scratch_bytes(const ops::ColumnSum& /*args*/) const {
   return 0;
+}
+void ModelledOps::sum_parts(const ops::SumParts& args, device::Stream& stream) const {
+  take_time(device_, args, stream);
 }
 
 void ModelledOps::round_to_bfloat16(const ops::RoundToBFloat16& args,

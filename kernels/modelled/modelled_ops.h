@@ -41,6 +41,10 @@ class ModelledOps final : public ops::Ops {
   void attention_decode(const ops::AttentionDecode& args, device::Stream& stream) const override;
 
   void cross_entropy(const ops::CrossEntropy& args, device::Stream& stream) const override;
+  void cross_entropy_statistics(const ops::CrossEntropyStatistics& args,
+                                device::Stream& stream) const override;
+  void cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args,
+                              device::Stream& stream) const override;
 
   void adamw(const ops::AdamW& args, device::Stream& stream) const override;
   /// *args.out becomes 0.
@@ -49,6 +53,7 @@ class ModelledOps final : public ops::Ops {
   void accumulate(const ops::Accumulate& args, device::Stream& stream) const override;
   void column_sum(const ops::ColumnSum& args, device::Stream& stream) const override;
   [[nodiscard]] std::size_t column_sum_scratch_bytes(const ops::ColumnSum& args) const override;
+  void sum_parts(const ops::SumParts& args, device::Stream& stream) const override;
   void round_to_bfloat16(const ops::RoundToBFloat16& args, device::Stream& stream) const override;
 
  private:

@@ -38,7 +38,8 @@ double row_elements(const AttentionDims& dims) {
 
 OpCost cost_of(const EmbeddingForward& args) {
   const double out = product(args.B, args.T) * static_cast<double>(args.C);
-  return moved(args.dtype, 2.0 * out + product(args.T, args.C), product(args.B, args.T));
+  const double positions = args.position_table == nullptr ? 0.0 : product(args.T, args.C);
+  return moved(args.dtype, 2.0 * out + positions, product(args.B, args.T));
 }
 
 OpCost cost_of(const EmbeddingBackwardWeight& args) {
@@ -109,6 +110,16 @@ OpCost cost_of(const CrossEntropy& args) {
   return moved(args.dtype, args.scale == 0.0F ? logits : 2.0 * logits, product(args.N, 2));
 }
 
+OpCost cost_of(const CrossEntropyStatistics& args) {
+  return moved(args.dtype, product(args.N, args.V), product(args.N, 4));
+}
+
+OpCost cost_of(const CrossEntropyOfSlice& args) {
+  // Losses need the statistics alone.
+  const double logits = args.scale == 0.0F ? 0.0 : 2.0 * product(args.N, args.V);
+  return moved(args.dtype, logits, product(args.N, 3 * args.num_slices + 2));
+}
+
 OpCost cost_of(const AdamW& args) {
   // p, m and v are read and written, g is read.
   OpCost cost = moved(args.moment_dtype, product(args.count, 4), product(args.count, 3));
@@ -126,6 +137,15 @@ OpCost cost_of(const Accumulate& args) {
 
 OpCost cost_of(const ColumnSum& args) {
   return moved(args.dtype, product(args.N, args.C), product(args.C, 2));
+}
+
+OpCost cost_of(const SumParts& args) {
+  const double elements = product(args.N, args.C);
+  const double residual = args.residual_or_null == nullptr ? 0.0 : elements;
+  return moved(args.dtype,
+               static_cast<double>(args.num_parts + 1) * elements + residual +
+                   times_if(args.bias_or_null, args.C),
+               0.0);
 }
 
 OpCost cost_of(const RoundToBFloat16& args) {

@@ -27,6 +27,7 @@ struct OpCost {
 
 /// Pointers are not read, only which of them are null. Results that are accumulated count as read
 /// and written; scratch does not count.
+/// As if every token were one of the ids that the table has; so is the gradient.
 [[nodiscard]] OpCost cost_of(const EmbeddingForward& args);
 [[nodiscard]] OpCost cost_of(const EmbeddingBackwardWeight& args);
 [[nodiscard]] OpCost cost_of(const LayerNormForward& args);
@@ -40,10 +41,14 @@ struct OpCost {
 [[nodiscard]] OpCost cost_of(const AttentionBackwardInput& args);
 [[nodiscard]] OpCost cost_of(const AttentionDecode& args);
 [[nodiscard]] OpCost cost_of(const CrossEntropy& args);
+/// Padding does not count, neither here nor below.
+[[nodiscard]] OpCost cost_of(const CrossEntropyStatistics& args);
+[[nodiscard]] OpCost cost_of(const CrossEntropyOfSlice& args);
 [[nodiscard]] OpCost cost_of(const AdamW& args);
 [[nodiscard]] OpCost cost_of(const SumOfSquares& args);
 [[nodiscard]] OpCost cost_of(const Accumulate& args);
 [[nodiscard]] OpCost cost_of(const ColumnSum& args);
+[[nodiscard]] OpCost cost_of(const SumParts& args);
 [[nodiscard]] OpCost cost_of(const RoundToBFloat16& args);
 
 }  // namespace halfpipe::ops

@@ -55,6 +55,10 @@ class Ops {
   virtual void attention_decode(const AttentionDecode& args, device::Stream& stream) const = 0;
 
   virtual void cross_entropy(const CrossEntropy& args, device::Stream& stream) const = 0;
+  virtual void cross_entropy_statistics(const CrossEntropyStatistics& args,
+                                        device::Stream& stream) const = 0;
+  virtual void cross_entropy_of_slice(const CrossEntropyOfSlice& args,
+                                      device::Stream& stream) const = 0;
 
   virtual void adamw(const AdamW& args, device::Stream& stream) const = 0;
   virtual void sum_of_squares(const SumOfSquares& args, device::Stream& stream) const = 0;
@@ -62,6 +66,7 @@ class Ops {
   virtual void accumulate(const Accumulate& args, device::Stream& stream) const = 0;
   virtual void column_sum(const ColumnSum& args, device::Stream& stream) const = 0;
   [[nodiscard]] virtual std::size_t column_sum_scratch_bytes(const ColumnSum& args) const = 0;
+  virtual void sum_parts(const SumParts& args, device::Stream& stream) const = 0;
   virtual void round_to_bfloat16(const RoundToBFloat16& args, device::Stream& stream) const = 0;
 };
 

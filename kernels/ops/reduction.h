@@ -37,6 +37,23 @@ struct ColumnSum {
   DType dtype = DType::kFloat32;
 };
 
+/// out[n, c] = sum_k part_k[n, c] + bias[c] + residual[n, c], added in float32 in the order of the
+/// parts, the bias and the residual last, rounded once: what a reduce-scatter between tensor ranks
+/// ends with. part_k lies at parts + k N C elements, but for k = own_index, which is `own`.
+/// Overwrites out, which may be the same pointer as residual or own.
+struct SumParts {
+  void* out;          // [N, C] dtype
+  const void* parts;  // [num_parts, N, C] dtype; part own_index is not read
+  const void* own;    // [N, C] dtype
+  std::int64_t num_parts;
+  std::int64_t own_index;
+  const void* bias_or_null;      // [C] dtype
+  const void* residual_or_null;  // [N, C] dtype
+  std::int64_t N;
+  std::int64_t C;
+  DType dtype = DType::kFloat32;
+};
+
 /// dst[i] = src[i] rounded to the nearest bfloat16, ties to even. Overwrites dst; NaN stays NaN.
 struct RoundToBFloat16 {
   BFloat16* dst;     // [count]

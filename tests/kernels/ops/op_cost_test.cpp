@@ -101,6 +101,8 @@ TEST(OpCost, EmbeddingAndLossMoveWhatTheyTouch) {
   forward.T = 3;
   forward.C = 5;
   // Writes [B, T, C]; reads a row of the table for each, the positions and the tokens.
+  EXPECT_EQ(cost_of(forward).bytes, kFloat * (2 * 30 + 6));
+  forward.position_table = &some_float;
   EXPECT_EQ(cost_of(forward).bytes, kFloat * (2 * 30 + 15 + 6));
   EmbeddingBackwardWeight weight{};
   weight.B = 2;
@@ -200,6 +202,7 @@ TEST(OpCost, EmbeddingAndLossOfBFloat16KeepFourByteTokensLossesAndGradients) {
   forward.B = 2;
   forward.T = 3;
   forward.C = 5;
+  forward.position_table = &some_float;
   forward.dtype = DType::kBFloat16;
   EXPECT_EQ(cost_of(forward).bytes, kBFloat16 * (2 * 30 + 15) + kFloat * 6);
   EmbeddingBackwardWeight weight{};
