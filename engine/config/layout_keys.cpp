@@ -50,12 +50,24 @@ void add_layout_keys(std::vector<Key>& keys) {
   keys.push_back(whole_number<int>("parallel.data", in_parallel(&ParallelConfig::data),
                                    {1, kMostRanks},
                                    "replicas of the pipeline, each with a part of the batch"));
-  keys.push_back(
-      only_default_yet(whole_number<int>("parallel.tensor", in_parallel(&ParallelConfig::tensor),
-                                         {1, kMostRanks}, "ranks that share every matrix"),
-                       "tensor parallelism"));
+  keys.push_back(whole_number<int>("parallel.tensor", in_parallel(&ParallelConfig::tensor),
+                                   {1, kMostRanks},
+                                   "ranks that share every matrix; divides num_heads"));
   keys.push_back(whole_number<int>("parallel.pipeline", in_parallel(&ParallelConfig::pipeline),
                                    {1, kMostRanks}, "pipeline ranks: p"));
+  keys.push_back(
+      choice("parallel.order", in_parallel(&ParallelConfig::order),
+             {"data-pipeline-tensor", "pipeline-data-tensor", "data-tensor-pipeline",
+              "pipeline-tensor-data", "tensor-data-pipeline", "tensor-pipeline-data"},
+             {},
+             "how ranks are numbered: along the last axis they are neighbours, and share "
+             "a machine first"));
+  keys.push_back(only_with(
+      flag("parallel.gather_again", in_parallel(&ParallelConfig::gather_again),
+           "weight gradients gather the activations of all tensor ranks again; false: they are "
+           "kept gathered, less to exchange and more memory"),
+      {"parallel.tensor"}, "parallel.tensor of at least 2",
+      [](const RunConfig& c) { return c.parallel.tensor > 1; }));
   keys.push_back(whole_numbers_or_auto(
       "parallel.layers_per_stage", in_parallel(&ParallelConfig::layers_per_stage),
       "blocks of each stage, first to last; auto: balanced by cost"));

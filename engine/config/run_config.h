@@ -33,6 +33,8 @@ struct ParallelConfig {
   int data = 1;
   int tensor = 1;
   int pipeline = 1;
+  std::string order = "data-pipeline-tensor";  // axes of the mesh, outermost first
+  bool gather_again = true;                    // of tensor ranks: what weight gradients read
   /// One count per stage; absent: balanced by cost.
   std::optional<std::vector<int>> layers_per_stage;
   std::string transport = "host";  // host | nccl

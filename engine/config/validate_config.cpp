@@ -40,6 +40,39 @@ Finding hardware(const RunConfig& config) {
                    "configs/hardware/a100-80g.yaml"};
 }
 
+/// What ranks that share layers need, and what they do not go with yet.
+Finding tensor_ranks(const RunConfig& config) {
+  const int ranks = config.parallel.tensor;
+  if (ranks == 1) return std::nullopt;
+  if (config.model.num_heads % ranks != 0) {
+    return Violation{{"parallel.tensor", "model.num_heads"},
+                     fmt::format("model.num_heads ({}) must be a multiple of parallel.tensor ({}): "
+                                 "heads are not divided",
+                                 config.model.num_heads, ranks)};
+  }
+  const std::int64_t tokens = std::int64_t{config.train.micro_batch_size} * config.model.seq_len;
+  if (tokens % ranks != 0) {
+    return Violation{{"parallel.tensor", "train.micro_batch_size", "model.seq_len"},
+                     fmt::format("train.micro_batch_size ({}) x model.seq_len ({}) must be a "
+                                 "multiple of parallel.tensor ({}): each rank has as many tokens",
+                                 config.train.micro_batch_size, config.model.seq_len, ranks)};
+  }
+  const auto refuse = [&](const char* key, const char* what) {
+    return Violation{{"parallel.tensor", key},
+                     fmt::format("parallel.tensor ({}): {} does not exist with ranks that share "
+                                 "layers in this version; use 1",
+                                 ranks, what)};
+  };
+  if (config.parallel.transport == "nccl")
+    return refuse("parallel.transport", "parallel.transport nccl");
+  if (config.schedule.replan_after > 0)
+    return refuse("schedule.replan_after", "schedule.replan_after");
+  if (is_modelled(config.device)) return refuse("device.kind", "device.kind modelled");
+  if (config.device.cuda_graphs) return refuse("device.cuda_graphs", "device.cuda_graphs");
+  if (config.device.tune) return refuse("device.tune", "device.tune");
+  return std::nullopt;
+}
+
 /// What replicas of a pipeline do not go with yet.
 Finding replicas(const RunConfig& config) {
   if (config.parallel.data == 1) return std::nullopt;
@@ -54,13 +87,18 @@ Finding replicas(const RunConfig& config) {
   if (config.schedule.replan_after > 0)
     return refuse("schedule.replan_after", "schedule.replan_after");
   if (is_modelled(config.device)) return refuse("device.kind", "device.kind modelled");
-  const std::int64_t ranks = std::int64_t{config.parallel.data} * config.parallel.pipeline;
-  if (ranks <= kMostRanks) return std::nullopt;
-  return Violation{
-      {"parallel.data", "parallel.pipeline"},
-      fmt::format("parallel.data ({}) x parallel.pipeline ({}) are {} ranks; a job has "
-                  "at most {}",
-                  config.parallel.data, config.parallel.pipeline, ranks, kMostRanks)};
+  return std::nullopt;
+}
+
+Finding rank_count(const RunConfig& config) {
+  const ParallelConfig& parallel = config.parallel;
+  const std::int64_t ranks = std::int64_t{parallel.data} * parallel.pipeline;
+  if (ranks * parallel.tensor <= kMostRanks) return std::nullopt;
+  return Violation{{"parallel.data", "parallel.pipeline", "parallel.tensor"},
+                   fmt::format("parallel.data ({}) x parallel.pipeline ({}) x parallel.tensor ({}) "
+                               "are {} ranks; a job has at most {}",
+                               parallel.data, parallel.pipeline, parallel.tensor,
+                               ranks * parallel.tensor, kMostRanks)};
 }
 
 Finding waiting(const RunConfig& config) {
@@ -291,9 +329,10 @@ Finding plan_size(const RunConfig& config) {
 std::optional<Violation> find_violation(const RunConfig& config,
                                         std::span<const std::string> meant_anyway) {
   // Single keys first: the others divide by sizes that are known to be positive then.
-  constexpr std::array kRules{single_keys, hardware,   heads,         corpus,    vocabulary,
-                              evaluation,  batch,      learning_rate, stages,    memory_limit,
-                              plan_size,   replanning, waiting,       recompute, replicas};
+  constexpr std::array kRules{single_keys,  hardware,   heads,         corpus,    vocabulary,
+                              evaluation,   batch,      learning_rate, stages,    memory_limit,
+                              plan_size,    replanning, waiting,       recompute, rank_count,
+                              tensor_ranks, replicas};
   for (const auto rule : kRules) {
     if (Finding violation = rule(config)) return violation;
   }

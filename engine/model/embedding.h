@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The first layer: token plus learned position embedding.
+// The first layer: token plus learned position embedding. Tensor ranks share the token table by
+// rows; each adds up the terms of its own ids for every token.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +16,13 @@ class Embedding {
             const std::vector<ParameterSpec>& model,
             ParameterSet& parameters);
 
-  /// out [N, C] from tokens [B, T]. Saves nothing: the tokens of a step stay where they are.
+  /// out [rows, C] from tokens [B, T]. Saves nothing: the tokens of a step stay where they are.
   void forward(PassContext& ctx,
                const ParameterSet& parameters,
                void* out,
                const std::int32_t* tokens) const;
   /// Accumulates the gradients of both tables. Runs within the stage's backward_input: keeping dout
-  /// [N, C] until backward_weight would cost more than the sum saves.
+  /// [rows, C] until backward_weight would cost more than the sum saves.
   void backward_input(PassContext& ctx,
                       const ParameterSet& parameters,
                       const void* dout,
@@ -31,6 +32,8 @@ class Embedding {
   int token_table_;
   int position_table_;
   std::int64_t C_;
+  TensorShard shard_;
+  ops::TokenIds ids_;  // of the rank
 };
 
 }  // namespace halfpipe::model

@@ -32,8 +32,9 @@ void run_norm_backward_weight(PassContext& ctx, ops::LayerNormBackwardWeight arg
 int add_bias(const TransformerConfig& config,
              const std::vector<ParameterSpec>& model,
              const std::string& name,
-             ParameterSet& parameters) {
-  return config.bias ? parameters.add(model, name + ".bias") : -1;
+             ParameterSet& parameters,
+             Sharing sharing) {
+  return config.bias ? parameters.add(model, name + ".bias", sharing) : -1;
 }
 
 }  // namespace
@@ -43,17 +44,25 @@ Linear make_linear(const TransformerConfig& config,
                    const std::string& name,
                    std::int64_t in,
                    std::int64_t out,
-                   ParameterSet& parameters) {
-  const int weight = parameters.add(model, name + ".weight");
-  return {weight, add_bias(config, model, name, parameters), in, out};
+                   ParameterSet& parameters,
+                   Sharing sharing) {
+  const int ranks = parameters.shard().ranks;
+  const bool by_rows = sharing == Sharing::kRows;
+  const bool by_columns = sharing == Sharing::kColumns || sharing == Sharing::kColumnsOfThree;
+  const int weight = parameters.add(model, name + ".weight", sharing);
+  const int bias =
+      add_bias(config, model, name, parameters, by_columns ? sharing : Sharing::kWhole);
+  return {weight, bias, by_rows ? in / ranks : in, by_columns ? out / ranks : out};
 }
 
 Norm make_norm(const TransformerConfig& config,
                const std::vector<ParameterSpec>& model,
                const std::string& name,
                ParameterSet& parameters) {
-  const int weight = parameters.add(model, name + ".weight");
-  return {weight, add_bias(config, model, name, parameters), config.hidden_size};
+  // Each rank normalises its own tokens.
+  const int weight = parameters.add(model, name + ".weight", Sharing::kWholeBySums);
+  return {weight, add_bias(config, model, name, parameters, Sharing::kWholeBySums),
+          config.hidden_size};
 }
 
 void run_matmul(PassContext& ctx, ops::Matmul args) {
@@ -144,7 +153,7 @@ void norm_forward(PassContext& ctx,
                               .x = x,
                               .weight = parameters[norm.weight].operand(),
                               .bias_or_null = operand_or_null(parameters, norm.bias_or_none),
-                              .N = ctx.N(),
+                              .N = ctx.rows(),
                               .C = norm.C,
                               .eps = TransformerConfig::kNormEpsilon,
                               .dtype = ctx.dtype},
@@ -163,7 +172,7 @@ void norm_backward(PassContext& ctx,
                                  .x = inputs.x,
                                  .mean = inputs.mean,
                                  .rstd = inputs.rstd,
-                                 .N = ctx.N(),
+                                 .N = ctx.rows(),
                                  .C = norm.C,
                                  .scratch = nullptr,
                                  .dtype = ctx.dtype});
@@ -175,7 +184,7 @@ void norm_backward(PassContext& ctx,
                                      .rstd = inputs.rstd,
                                      .weight = parameters[norm.weight].operand(),
                                      .residual_or_null = residual_or_null,
-                                     .N = ctx.N(),
+                                     .N = ctx.rows(),
                                      .C = norm.C,
                                      .dtype = ctx.dtype},
                                     ctx.stream);

@@ -17,6 +17,9 @@
 #include <vector>
 
 #include "engine/model/parameter.h"
+#include "engine/model/tensor_group.h"
+#include "engine/model/tensor_shard.h"
+#include "kernels/core/error.h"
 #include "kernels/device/arena.h"
 #include "kernels/device/stream.h"
 #include "kernels/ops/ops.h"
@@ -27,12 +30,20 @@ namespace halfpipe::model {
 struct PassContext {
   const ops::Ops& ops;
   device::Stream& stream;
-  device::Arena& workspace;  // scratch, free again when the pass ends
-  std::int64_t B;            // sequences in the micro-batch
-  std::int64_t T;            // tokens in each, at most the model's seq_len
-  DType dtype;               // of activations and of the weights that passes read
+  device::Arena& workspace;               // scratch, free again when the pass ends
+  std::int64_t B;                         // sequences in the micro-batch
+  std::int64_t T;                         // tokens in each, at most the model's seq_len
+  DType dtype;                            // of activations and of the weights that passes read
+  TensorShard shard = {};                 // of the parameters
+  TensorGroup* tensor_or_null = nullptr;  // of the ranks that share them; null while counting
 
   [[nodiscard]] std::int64_t N() const { return B * T; }
+  /// Tokens whose activations between layers this rank has: all, or a tensor rank's share.
+  [[nodiscard]] std::int64_t rows() const { return N() / shard.ranks; }
+  [[nodiscard]] TensorGroup& tensor() const {
+    HALFPIPE_CHECK(tensor_or_null != nullptr, "a shared layer without the ranks that share it");
+    return *tensor_or_null;
+  }
   /// A counting workspace means that only sizes are wanted: no kernel runs.
   [[nodiscard]] bool counting() const { return workspace.is_counting(); }
   /// Scratch for `count` elements of dtype.
@@ -41,7 +52,8 @@ struct PassContext {
   }
 };
 
-/// A weight matrix [in, out] and its optional bias, by index into the rank's parameters.
+/// A weight matrix [in, out] and its optional bias, by index into the rank's parameters: of a
+/// shared one the part that the rank has.
 struct Linear {
   int weight = -1;
   int bias_or_none = -1;
@@ -49,13 +61,15 @@ struct Linear {
   std::int64_t out = 0;
 };
 
-/// Adds `name`.weight and, when the model has biases, `name`.bias to the rank's parameters.
+/// Adds `name`.weight and, when the model has biases, `name`.bias to the rank's parameters. `in`
+/// and `out` are those of the whole. Of a matrix shared by rows every rank holds the whole bias.
 [[nodiscard]] Linear make_linear(const TransformerConfig& config,
                                  const std::vector<ParameterSpec>& model,
                                  const std::string& name,
                                  std::int64_t in,
                                  std::int64_t out,
-                                 ParameterSet& parameters);
+                                 ParameterSet& parameters,
+                                 Sharing sharing = Sharing::kWhole);
 
 /// y = x W + b + residual;  y [N, out], x [N, in].
 void linear_forward(PassContext& ctx,
@@ -91,7 +105,7 @@ struct Norm {
                              const std::string& name,
                              ParameterSet& parameters);
 
-/// out, mean, rstd of LayerNormForward.
+/// out, mean, rstd of LayerNormForward, of the rank's rows.
 void norm_forward(PassContext& ctx,
                   const ParameterSet& parameters,
                   const Norm& norm,

@@ -83,19 +83,23 @@ std::vector<int> balanced_blocks_per_stage(const TransformerConfig& config,
       3.0 * head_forward_flops(config, B));
 }
 
-std::int64_t message_bytes(const TransformerConfig& config, std::int64_t B) {
-  return B * config.seq_len * config.hidden_size * static_cast<std::int64_t>(size_of(config.dtype));
+std::int64_t message_bytes(const TransformerConfig& config,
+                           std::int64_t B,
+                           const TensorShard& shard) {
+  return B * config.seq_len / shard.ranks * config.hidden_size *
+         static_cast<std::int64_t>(size_of(config.dtype));
 }
 
 schedule::CostModel estimate_costs(const TransformerConfig& config,
                                    const std::vector<StageLayers>& stage_map,
-                                   std::int64_t B) {
+                                   std::int64_t B,
+                                   const TensorShard& shard) {
   const BlockFlops block = block_flops(config, B);
   const double head = head_forward_flops(config, B) / block.forward;
   const std::vector<ParameterSpec> model = all_parameters(config);
   schedule::CostModel costs;
   for (const StageLayers& layers : stage_map) {
-    ParameterSet parameters;
+    ParameterSet parameters(shard);
     const Stage stage(config, model, layers, B, parameters);
     const double blocks = layers.num_blocks;
     schedule::StageCost cost;
@@ -115,7 +119,7 @@ schedule::CostModel estimate_costs(const TransformerConfig& config,
     cost.backward_input_to_backward_weight_bytes = bytes(Lifetime::kBackwardInputToBackwardWeight);
     costs.stages.push_back(cost);
   }
-  costs.message_bytes = message_bytes(config, B);
+  costs.message_bytes = message_bytes(config, B, shard);
   return costs;
 }
 

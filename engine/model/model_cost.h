@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/model/stage_map.h"
+#include "engine/model/tensor_shard.h"
 #include "engine/model/transformer_config.h"
 #include "parallel/schedule/cost_model.h"
 #include "parallel/schedule/placement.h"
@@ -41,12 +42,16 @@ struct BlockFlops {
                                                          const schedule::Placement& placement,
                                                          std::int64_t B);
 
-/// Of one activation or gradient between two stages.
-[[nodiscard]] std::int64_t message_bytes(const TransformerConfig& config, std::int64_t B);
+/// Of one activation or gradient between two stages: of a tensor rank's own tokens.
+[[nodiscard]] std::int64_t message_bytes(const TransformerConfig& config,
+                                         std::int64_t B,
+                                         const TensorShard& shard = {});
 
-/// Times in units of one block's forward pass; bytes from the layouts of the saved tensors.
+/// Times in units of one block's forward pass, which tensor ranks share alike; bytes of one of
+/// them, from the layouts of the saved tensors.
 [[nodiscard]] schedule::CostModel estimate_costs(const TransformerConfig& config,
                                                  const std::vector<StageLayers>& stage_map,
-                                                 std::int64_t B);
+                                                 std::int64_t B,
+                                                 const TensorShard& shard = {});
 
 }  // namespace halfpipe::model

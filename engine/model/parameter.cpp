@@ -77,7 +77,10 @@ std::vector<ParameterSpec> all_parameters(const TransformerConfig& config) {
   return list.take();
 }
 
-int ParameterSet::add(const std::vector<ParameterSpec>& model, const std::string& name) {
+int ParameterSet::add(const std::vector<ParameterSpec>& model,
+                      const std::string& name,
+                      Sharing sharing,
+                      std::int64_t rows_of_rank) {
   HALFPIPE_CHECK(values_.bytes() == 0, "parameters were added after allocation");
   const auto [index, is_new] = indices_.try_emplace(name, static_cast<int>(parameters_.size()));
   if (!is_new) return index->second;
@@ -90,7 +93,10 @@ int ParameterSet::add(const std::vector<ParameterSpec>& model, const std::string
   last_found_ = found - model.begin();
   Parameter parameter;
   parameter.spec = *found;
-  parameter.slice = TensorSlice::whole(found->shape.num_elements());
+  parameter.slice = slice_of(found->shape, sharing, shard_, rows_of_rank);
+  parameter.is_cut = shard_.is_shared() && is_cut(sharing);
+  parameter.owned = shard_.rank == 0 || parameter.is_cut;
+  parameter.gradient_is_of_own_tokens = shard_.is_shared() && sharing == Sharing::kWholeBySums;
   parameter.global_index = static_cast<int>(found - model.begin());
   parameters_.push_back(std::move(parameter));
   return index->second;

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/model/tensor_shard.h"
 #include "engine/model/transformer_config.h"
 #include "kernels/core/bfloat16.h"
 #include "kernels/core/dtype.h"
@@ -43,12 +44,15 @@ inline constexpr const char* kTokenEmbeddingName = "transformer.wte.weight";
 
 /// A parameter on this rank. Pointers are device memory, valid after ParameterSet::allocate.
 struct Parameter {
-  ParameterSpec spec;  // of the whole
-  TensorSlice slice;   // what this rank holds of it
+  ParameterSpec spec;   // of the whole
+  TensorSlice slice;    // what this rank holds of it
+  bool is_cut = false;  // tensor ranks hold slices of it, which may be all of it and only padding
   int global_index = -1;
-  bool owned =
-      true;  // false for the copy of a tied embedding on the last rank of a linear placement
-  float* value = nullptr;     // [slice]
+  bool owned = true;  // false for what another rank answers for: the copy of a tied embedding on
+                      // the last rank of a linear placement, and what tensor ranks hold whole
+                      // on all of them but the first
+  bool gradient_is_of_own_tokens = false;  // the sum over tensor ranks is still to be made
+  float* value = nullptr;                  // [slice]
   BFloat16* copy = nullptr;   // value rounded, which passes read instead of it; null in float32
   float* gradient = nullptr;  // float32 accumulator over the micro-batches of a step
   // A tied embedding is used twice and accumulates each use apart, so that the sum of both has the
@@ -67,9 +71,14 @@ struct Parameter {
 /// Owns the memory of all parameters of a rank, of their bfloat16 copies and of their gradients.
 class ParameterSet {
  public:
+  explicit ParameterSet(const TensorShard& shard = {}) : shard_(shard) {}
+
   /// Adds a parameter of the model by name; returns its index in this set. Adding a name twice
-  /// returns the first.
-  int add(const std::vector<ParameterSpec>& model, const std::string& name);
+  /// returns the first. rows_of_rank: slice_of.
+  int add(const std::vector<ParameterSpec>& model,
+          const std::string& name,
+          Sharing sharing = Sharing::kWhole,
+          std::int64_t rows_of_rank = 0);
   /// Takes the memory; nothing may be added afterwards. Contents are undefined until initialise or
   /// a load. dtype: what passes read; bfloat16 takes copies beside the float32 values.
   void allocate(device::Backend& backend, DType dtype);
@@ -87,6 +96,8 @@ class ParameterSet {
   [[nodiscard]] const std::vector<Parameter>& all() const { return parameters_; }
   [[nodiscard]] Parameter* find(const std::string& name);
 
+  /// Which part of its stages' layers this rank has.
+  [[nodiscard]] const TensorShard& shard() const { return shard_; }
   [[nodiscard]] std::size_t value_bytes() const { return values_.bytes(); }
   [[nodiscard]] std::size_t copy_bytes() const { return copies_.bytes(); }
   [[nodiscard]] std::size_t gradient_bytes() const { return gradients_.bytes(); }
@@ -94,6 +105,7 @@ class ParameterSet {
   [[nodiscard]] device::Buffer& gradients() { return gradients_; }
 
  private:
+  TensorShard shard_;
   std::vector<Parameter> parameters_;
   std::unordered_map<std::string, int> indices_;  // into parameters_, by name
   std::ptrdiff_t last_found_ = 0;                 // in the model, by add
@@ -110,8 +122,8 @@ struct ParameterBytes {
 };
 [[nodiscard]] ParameterBytes parameter_bytes(const std::vector<Parameter>& parameters, DType dtype);
 
-/// Fills host memory with the initial values of a parameter, by num_threads threads. They depend on
-/// (seed, name, element) alone.
+/// Fills host memory with the initial values of a whole parameter, by num_threads threads. They
+/// depend on (seed, name, element) alone.
 void initialise(const ParameterSpec& spec, std::uint64_t seed, float* out, int num_threads = 1);
 
 }  // namespace halfpipe::model

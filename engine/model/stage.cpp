@@ -18,8 +18,12 @@ Stage::Stage(const TransformerConfig& config,
              const StageLayers& layers,
              std::int64_t B,
              ParameterSet& parameters)
-    : layers_(layers), C_(config.hidden_size), T_(config.seq_len), dtype_(config.dtype) {
-  const std::int64_t count = B * config.seq_len * C_;
+    : layers_(layers),
+      C_(config.hidden_size),
+      T_(config.seq_len),
+      dtype_(config.dtype),
+      shard_(parameters.shard()) {
+  const std::int64_t count = B * config.seq_len / shard_.ranks * C_;
   if (layers.has_embedding) embedding_.emplace(config, model, parameters);
   for (int i = 0; i < layers.num_blocks; ++i) {
     block_inputs_.push_back(
@@ -34,7 +38,7 @@ Stage::Stage(const TransformerConfig& config,
 }
 
 std::size_t Stage::activation_bytes(const PassContext& ctx) const {
-  return static_cast<std::size_t>(ctx.N() * C_) * size_of(ctx.dtype);
+  return static_cast<std::size_t>(ctx.rows() * C_) * size_of(ctx.dtype);
 }
 
 void Stage::forward(PassContext& ctx,
@@ -69,9 +73,9 @@ void Stage::backward_input(PassContext& ctx,
   const device::ArenaScope scope(ctx.workspace);
   for (const Block& block : blocks_) block.begin_backward(saved);
   const void* output_gradient = io.input;
-  void* input_gradient = embedding_ ? ctx.take(ctx.N() * C_) : io.output;
+  void* input_gradient = embedding_ ? ctx.take(ctx.rows() * C_) : io.output;
   if (head_) {
-    void* dx = blocks_.empty() ? input_gradient : ctx.take(ctx.N() * C_);
+    void* dx = blocks_.empty() ? input_gradient : ctx.take(ctx.rows() * C_);
     head_->backward_input(ctx, parameters, dx, saved.get(head_input_), saved);
     saved.release(head_input_);
     output_gradient = dx;
@@ -120,7 +124,7 @@ std::size_t Stage::workspace_bytes(device::Backend& backend,
                                    std::int64_t B) const {
   const std::unique_ptr<device::Stream> stream = backend.make_stream("counting");
   device::Arena counting = device::Arena::counting();
-  PassContext ctx{backend.ops(), *stream, counting, B, T_, dtype_};
+  PassContext ctx{backend.ops(), *stream, counting, B, T_, dtype_, shard_};
   LiveBytes live;
   SavedTensors saved(layout_, kNoMemory, live);
   const StageIo io{};

@@ -16,16 +16,17 @@ namespace halfpipe::model {
 /// What a stage's passes read and write outside their saved tensors; members that a stage has no
 /// use for are null.
 struct StageIo {
-  const void* input;  // forward: activation [N, C] of the stage before; backward_input: gradient
-                      // of the output
-  void* output;       // forward: activation [N, C]; backward_input: gradient of the input
+  const void* input;  // forward: activation [rows, C] of the stage before; backward_input:
+                      // gradient of the output
+  void* output;       // forward: activation [rows, C]; backward_input: gradient of the input
   const std::int32_t* tokens;  // [B, T] of the micro-batch, first stage
   LossTargets loss;            // last stage
 };
 
 class Stage {
  public:
-  /// Adds the stage's parameters to `parameters`. B: sequences per micro-batch.
+  /// Adds the stage's parameters to `parameters`, whose shard it computes. B: sequences per
+  /// micro-batch.
   Stage(const TransformerConfig& config,
         const std::vector<ParameterSpec>& model,
         const StageLayers& layers,
@@ -62,16 +63,17 @@ class Stage {
   std::int64_t C_;
   std::int64_t T_;
   DType dtype_;
+  TensorShard shard_;
   SavedLayout layout_;
   std::optional<Embedding> embedding_;
   std::vector<Block> blocks_;
   std::optional<Head> head_;
-  // Input of each block, [N, C], until backward_weight. backward_input overwrites the input of
+  // Input of each block, [rows, C], until backward_weight. backward_input overwrites the input of
   // block l with its gradient, which is what block l - 1 needs in backward_weight; the first one's
   // is sent away, and its place takes the gradient of the stage's output, which the last block
   // needs.
   std::vector<int> block_inputs_;
-  int head_input_ = -1;  // [N, C], until backward_input
+  int head_input_ = -1;  // [rows, C], until backward_input
 };
 
 }  // namespace halfpipe::model

@@ -47,13 +47,15 @@ Executor::Executor(const Job& job,
                    const RankModel& model,
                    device::Backend& backend,
                    transport::Transport& transport,
-                   device::Stream& stream)
+                   device::Stream& stream,
+                   model::TensorGroup* tensor_or_null)
     : job_(job),
       pipeline_rank_(pipeline_rank),
       model_(model),
       backend_(backend),
       transport_(transport),
       stream_(stream),
+      tensor_or_null_(tensor_or_null),
       links_(backend,
              transport,
              stream,
@@ -203,7 +205,9 @@ void Executor::run_pass(const schedule::Instruction& instruction,
   const bool first = stage.layers().has_embedding;
   const bool last = stage.layers().has_head;
   const device::ArenaScope scope(workspace_);
-  model::PassContext ctx{backend_.ops(), stream_, workspace_, B, T, job_.config.model.dtype};
+  model::PassContext ctx{
+      backend_.ops(),     stream_,        workspace_, B, T, job_.config.model.dtype,
+      parameters.shard(), tensor_or_null_};
   model::SavedTensors saved = saved_tensors(instruction, program);
   const model::StageIo io{.input = links_.buffer(instruction.input_buffer),
                           .output = links_.buffer(instruction.output_buffer),

@@ -40,7 +40,8 @@ class Executor {
            const RankModel& model,
            device::Backend& backend,
            transport::Transport& transport,
-           device::Stream& stream);
+           device::Stream& stream,
+           model::TensorGroup* tensor_or_null = nullptr);
 
   /// Runs this rank's part of the plan for one step; returns when all its work is enqueued. Throws
   /// what transport.wait throws when a peer is lost.
@@ -90,6 +91,7 @@ class Executor {
   device::Backend& backend_;
   transport::Transport& transport_;
   device::Stream& stream_;
+  model::TensorGroup* tensor_or_null_;
   MessageLinks links_;
   device::Buffer arena_;
   device::Buffer workspace_memory_;

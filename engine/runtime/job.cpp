@@ -14,6 +14,7 @@
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/gradient_reduction.h"
 #include "engine/runtime/rank_model.h"
+#include "engine/runtime/shared_gradients.h"
 #include "engine/runtime/stage_costs.h"
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
@@ -127,6 +128,8 @@ std::vector<RankMemory> plan_memory(const Job& job, device::Backend& backend) {
                                          static_cast<std::size_t>(job.training.message_bytes)));
     memory.communication += static_cast<std::int64_t>(
         GradientReduction::bytes_for(model.parameters().all(), job.config.parallel.data));
+    memory.communication +=
+        static_cast<std::int64_t>(SharedGradients::bytes_for(model.parameters()));
     memory.workspace = static_cast<std::int64_t>(model.workspace_bytes(backend));
     memory.batch = model.batch_bytes();
     ranks.push_back(memory);

@@ -12,6 +12,7 @@
 #include "engine/checkpoint/parameter_hash.h"
 #include "engine/runtime/activity.h"
 #include "engine/runtime/agreement.h"
+#include "engine/runtime/whole_parameter.h"
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/ops.h"
@@ -75,14 +76,20 @@ PipelineTrainer::PipelineTrainer(const Job& job,
       world_(transports.world),
       transport_(transports.pipeline),
       replicas_or_null_(transports.replicas_or_null),
+      tensor_or_null_(transports.tensor_or_null),
       stream_(backend.make_stream("compute")),
       step_begin_(backend.make_event()),
-      model_(job, transport_.rank()) {
+      model_(job, transport_.rank(), tensor_or_null_ == nullptr ? 0 : tensor_or_null_->rank()) {
   model_.allocate(backend);
   optimizer_ = std::make_unique<optimizer::AdamW>(job.config.optimizer, job.config.train.seed,
                                                   model_.parameters(), backend);
-  executor_ =
-      std::make_unique<Executor>(job, transport_.rank(), model_, backend, transport_, *stream_);
+  if (tensor_or_null_ != nullptr) {
+    tensor_group_or_null_ = std::make_unique<TransportTensorGroup>(*tensor_or_null_, backend,
+                                                                   job.config.debug.sync_kernels);
+    shared_gradients_or_null_ =
+        std::make_unique<SharedGradients>(model_.parameters(), backend, *tensor_group_or_null_);
+  }
+  make_executor();
   if (replicas_or_null_ != nullptr) {
     reduction_or_null_ =
         std::make_unique<GradientReduction>(model_.parameters(), backend, *replicas_or_null_);
@@ -102,6 +109,11 @@ PipelineTrainer::PipelineTrainer(const Job& job,
   if (transport_.messages_hold_the_device_up()) run_every_pass();
 }
 
+void PipelineTrainer::make_executor() {
+  executor_ = std::make_unique<Executor>(job_, transport_.rank(), model_, backend_, transport_,
+                                         *stream_, tensor_group_or_null_.get());
+}
+
 void PipelineTrainer::run_every_pass() {
   for (const device::Buffer* tokens : {&tokens_, &targets_}) {
     if (tokens->bytes() == 0) continue;
@@ -119,16 +131,20 @@ void PipelineTrainer::record_passes() {
 void PipelineTrainer::take_new_plan() {
   transport_.synchronize(*stream_);
   executor_.reset();  // before its memory is taken anew
-  executor_ =
-      std::make_unique<Executor>(job_, transport_.rank(), model_, backend_, transport_, *stream_);
+  make_executor();
   if (records_passes_) executor_->record_passes(training_tensors());
 }
 
 void PipelineTrainer::initialise_parameters(std::uint64_t seed, int num_threads) {
+  std::vector<float> whole;
   std::vector<float> host;
   for (model::Parameter& parameter : model_.parameters().all()) {
-    host.resize(static_cast<std::size_t>(parameter.count()));
-    model::initialise(parameter.spec, seed, host.data(), num_threads);
+    whole.resize(static_cast<std::size_t>(parameter.slice.whole_count()));
+    model::initialise(parameter.spec, seed, whole.data(), num_threads);
+    host.assign(static_cast<std::size_t>(parameter.count()), 0.0F);  // padding is 0
+    for_each_run(parameter.slice, [&](const SliceRun& run) {
+      std::copy_n(whole.begin() + run.in_whole, run.count, host.begin() + run.in_slice);
+    });
     backend_.copy_async(parameter.value, host.data(), host.size() * sizeof(float), *stream_);
     stream_->synchronize();
   }
@@ -163,7 +179,7 @@ double PipelineTrainer::num_tokens() const {
 }
 
 double PipelineTrainer::sum_of_losses(std::int64_t count) {
-  if (!model_.has_last_stage()) return 0.0;
+  if (!model_.has_last_stage() || tensor_rank() != 0) return 0.0;  // every tensor rank has them
   transport_.synchronize(*stream_);  // the copy to memory that is not pinned waits, too: unwatched
   backend_.copy_async(host_losses_.data(), losses_.bytes_pointer(), losses_.bytes(), *stream_);
   stream_->synchronize();
@@ -190,6 +206,7 @@ StepResult PipelineTrainer::step(std::int64_t step,
   if (reduction_or_null_) {
     reduction_or_null_->run(*stream_, step);
   }
+  if (shared_gradients_or_null_) shared_gradients_or_null_->sum(*stream_);
 
   const auto rank = static_cast<std::size_t>(world_.rank());
   const auto num_ranks = static_cast<std::size_t>(world_.world_size());
@@ -277,6 +294,10 @@ std::string PipelineTrainer::parameter_hash() {
     host.resize(static_cast<std::size_t>(parameter.count()));
     backend_.copy_async(host.data(), parameter.value, host.size() * sizeof(float), *stream_);
     stream_->synchronize();
+    if (parameter.is_cut) {
+      host = gather_whole(parameter, model_.parameters().shard(), host, *tensor_or_null_);
+      if (host.empty()) continue;
+    }
     mine += fmt::format("{} {}\n", parameter.spec.name, checkpoint::parameter_digest(host));
   }
   std::map<std::string, std::string> digests;
@@ -284,9 +305,16 @@ std::string PipelineTrainer::parameter_hash() {
     std::istringstream lines(std::string(reinterpret_cast<const char*>(part.data()), part.size()));
     for (std::string name, digest; lines >> name >> digest;) digests[name] = digest;
   }
-  HALFPIPE_CHECK(digests.size() == model::all_parameters(job_.config.model).size(),
-                 "the ranks do not hold every parameter once");
-  std::string hash = checkpoint::parameter_hash(digests);
+  std::string hash;
+  if (tensor_rank() == 0) {  // the others have digested nothing
+    HALFPIPE_CHECK(digests.size() == model::all_parameters(job_.config.model).size(),
+                   "the ranks do not hold every parameter once");
+    hash = checkpoint::parameter_hash(digests);
+  }
+  if (tensor_or_null_ != nullptr) {
+    const auto of_ranks = tensor_or_null_->all_gather(std::as_bytes(std::span(hash)));
+    hash.assign(reinterpret_cast<const char*>(of_ranks[0].data()), of_ranks[0].size());
+  }
   if (replicas_or_null_ == nullptr) return hash;
   const auto of_replicas = replicas_or_null_->all_gather(std::as_bytes(std::span(hash)));
   HALFPIPE_CHECK(std::ranges::all_of(of_replicas,
@@ -307,7 +335,8 @@ RankMemory PipelineTrainer::measured_memory() const {
   memory.activations = measured_activations_;
   memory.activations_arena = static_cast<std::int64_t>(executor_->arena_bytes());
   memory.communication = static_cast<std::int64_t>(
-      executor_->communication_bytes() + (reduction_or_null_ ? reduction_or_null_->bytes() : 0));
+      executor_->communication_bytes() + (reduction_or_null_ ? reduction_or_null_->bytes() : 0) +
+      (shared_gradients_or_null_ ? shared_gradients_or_null_->bytes() : 0));
   memory.workspace = static_cast<std::int64_t>(executor_->workspace_bytes());
   memory.batch =
       static_cast<std::int64_t>(padded_bytes(tokens_.bytes()) + padded_bytes(targets_.bytes()) +

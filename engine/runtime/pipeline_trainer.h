@@ -13,6 +13,8 @@
 #include "engine/runtime/gradient_reduction.h"
 #include "engine/runtime/job.h"
 #include "engine/runtime/rank_model.h"
+#include "engine/runtime/shared_gradients.h"
+#include "engine/runtime/transport_tensor_group.h"
 
 namespace halfpipe::runtime {
 
@@ -39,9 +41,10 @@ struct StepResult {
 
 /// Whom the rank of a trainer talks to. All but `world` move messages of the device's memory.
 struct TrainerTransports {
-  transport::Transport& world;             // every rank of the job: sums of a step
-  transport::Transport& pipeline;          // its rank() is the pipeline rank
-  transport::Transport* replicas_or_null;  // of this rank's stages; null: there is one
+  transport::Transport& world;                     // every rank of the job: sums of a step
+  transport::Transport& pipeline;                  // its rank() is the pipeline rank
+  transport::Transport* replicas_or_null;          // of this rank's stages; null: there is one
+  transport::Transport* tensor_or_null = nullptr;  // who share its layers; null: nobody
 };
 
 class PipelineTrainer {
@@ -95,6 +98,7 @@ class PipelineTrainer {
   /// Between the ranks of the pipeline, of the device's memory.
   [[nodiscard]] transport::Transport& messages() { return transport_; }
   [[nodiscard]] int pipeline_rank() const { return transport_.rank(); }
+  [[nodiscard]] int tensor_rank() const { return model_.parameters().shard().rank; }
   [[nodiscard]] int replica() const { return replicas_or_null_ ? replicas_or_null_->rank() : 0; }
   [[nodiscard]] int num_replicas() const {
     return replicas_or_null_ ? replicas_or_null_->world_size() : 1;
@@ -115,6 +119,7 @@ class PipelineTrainer {
   }
 
  private:
+  void make_executor();
   void load_batch(const HostBatch& batch);
   /// Adds the two gradients of a tied embedding, after fetching the one that another rank
   /// accumulated.
@@ -130,12 +135,15 @@ class PipelineTrainer {
   transport::Transport& world_;
   transport::Transport& transport_;  // of the pipeline
   transport::Transport* replicas_or_null_;
+  transport::Transport* tensor_or_null_;
   std::unique_ptr<device::Stream> stream_;
   std::unique_ptr<device::Event> step_begin_;
   RankModel model_;
   std::unique_ptr<optimizer::AdamW> optimizer_;
+  std::unique_ptr<TransportTensorGroup> tensor_group_or_null_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<GradientReduction> reduction_or_null_;
+  std::unique_ptr<SharedGradients> shared_gradients_or_null_;
   device::Buffer tokens_, targets_, losses_;  // [m, B, T]
   std::vector<float> host_losses_;
   std::vector<double> reduction_;

@@ -11,12 +11,13 @@ void check_rank_count(const config::RunConfig& config, int world_size) {
   const config::ParallelConfig& parallel = config.parallel;
   const int wanted = parallel.data * parallel.tensor * parallel.pipeline;
   if (wanted == world_size) return;
-  const std::string replicas =
-      parallel.data == 1 ? "" : fmt::format(" x parallel.data ({})", parallel.data);
+  std::string others;
+  if (parallel.tensor > 1) others += fmt::format(" x parallel.tensor ({})", parallel.tensor);
+  if (parallel.data > 1) others += fmt::format(" x parallel.data ({})", parallel.data);
   throw ConfigError(fmt::format(
       "parallel.pipeline ({}){}: the configuration wants {} rank{}, this job has {}; start it "
       "with mpirun -n {}, or in one process with --local-ranks {}",
-      parallel.pipeline, replicas, wanted, wanted == 1 ? "" : "s", world_size, wanted, wanted));
+      parallel.pipeline, others, wanted, wanted == 1 ? "" : "s", world_size, wanted, wanted));
 }
 
 }  // namespace halfpipe::runtime

@@ -5,10 +5,6 @@
 
 namespace halfpipe::runtime {
 
-parallel::Mesh mesh_of(const config::ParallelConfig& config) {
-  return {.extents = {.data = config.data, .pipeline = config.pipeline, .tensor = config.tensor}};
-}
-
 RankGroups::RankGroups(const config::ParallelConfig& config, transport::Transport& world)
     : mesh_(mesh_of(config)),
       world_(world),

@@ -6,12 +6,11 @@
 #include <optional>
 
 #include "engine/config/run_config.h"
+#include "engine/runtime/mesh_of.h"
 #include "parallel/mesh.h"
 #include "parallel/transport/group_transport.h"
 
 namespace halfpipe::runtime {
-
-[[nodiscard]] parallel::Mesh mesh_of(const config::ParallelConfig& config);
 
 /// Transports of host memory. With one replica and one tensor rank the pipeline is the job itself.
 class RankGroups {

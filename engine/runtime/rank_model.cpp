@@ -3,13 +3,15 @@
 
 #include <algorithm>
 
+#include "engine/runtime/mesh_of.h"
 #include "kernels/core/align.h"
 #include "kernels/ops/ops.h"
 
 namespace halfpipe::runtime {
 
-RankModel::RankModel(const Job& job, int pipeline_rank)
-    : B_(job.config.train.micro_batch_size),
+RankModel::RankModel(const Job& job, int pipeline_rank, int tensor_rank)
+    : parameters_(tensor_shard_of(job.config.parallel, tensor_rank)),
+      B_(job.config.train.micro_batch_size),
       dtype_(job.config.model.dtype),
       tokens_per_step_(B_ * job.config.num_micro_batches() * job.config.model.seq_len) {
   const schedule::Placement& placement = job.placement;

@@ -14,8 +14,8 @@ namespace halfpipe::runtime {
 
 class RankModel {
  public:
-  /// No memory is taken before allocate().
-  RankModel(const Job& job, int pipeline_rank);
+  /// No memory is taken before allocate(). Tensor ranks of one pipeline rank take as much.
+  RankModel(const Job& job, int pipeline_rank, int tensor_rank = 0);
   void allocate(device::Backend& backend) { parameters_.allocate(backend, dtype_); }
 
   [[nodiscard]] model::ParameterSet& parameters() { return parameters_; }

@@ -17,6 +17,7 @@
 #include "engine/optimizer/adamw.h"
 #include "engine/runtime/hardware.h"
 #include "engine/runtime/machine_memory.h"
+#include "engine/runtime/mesh_of.h"
 #include "engine/runtime/stage_costs.h"
 #include "engine/runtime/stage_layout.h"
 #include "kernels/core/align.h"
@@ -81,7 +82,7 @@ std::int64_t share_of_machine(const config::RunConfig& config) {
         "schedule.memory_limit is missing: with device.kind cuda and schedule.name auto name what "
         "the activations of a rank may take, as 40 GiB; what a GPU has left is not asked yet");
   }
-  const int num_ranks = ranks_on_this_machine(config.parallel.pipeline * config.parallel.data);
+  const int num_ranks = ranks_on_this_machine(mesh_of(config.parallel).num_ranks());
   return static_cast<std::int64_t>(kShare * static_cast<double>(memory_of_machine()) / num_ranks);
 }
 
@@ -121,7 +122,7 @@ std::vector<std::int64_t> limits_for(const config::RunConfig& config) {
 /// Parameters with their copies, gradients and two moments each.
 std::int64_t resident_bytes(const config::RunConfig& config,
                             const std::vector<model::StageLayers>& layers) {
-  model::ParameterSet parameters;
+  model::ParameterSet parameters(tensor_shard_of(config.parallel));
   const std::vector<model::ParameterSpec> specs = model::all_parameters(config.model);
   for (const model::StageLayers& part : layers) {
     const model::Stage stage(config.model, specs, part, config.train.micro_batch_size, parameters);
@@ -207,8 +208,8 @@ schedule::JointProblem joint_problem_of(const config::RunConfig& config) {
   problem.num_micro_batches = config.num_micro_batches();
   if (is_modelled(config.device)) {
     add_links(*config.device.profile, config.parallel.pipeline, problem.messages);
-    problem.messages.message_bytes =
-        model::message_bytes(config.model, config.train.micro_batch_size);
+    problem.messages.message_bytes = model::message_bytes(
+        config.model, config.train.micro_batch_size, tensor_shard_of(config.parallel));
   }
   problem.memory_limit = limits_for(config);
   problem.objective = objective_of(config);

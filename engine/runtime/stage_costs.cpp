@@ -8,6 +8,7 @@
 #include "engine/model/model_cost.h"
 #include "engine/model/stage.h"
 #include "engine/runtime/hardware.h"
+#include "engine/runtime/mesh_of.h"
 #include "kernels/device/buffer.h"
 #include "kernels/modelled/modelled_backend.h"
 #include "kernels/modelled/modelled_stream.h"
@@ -79,8 +80,8 @@ bool costs_are_seconds(const config::RunConfig& config) {
 
 schedule::CostModel stage_costs(const config::RunConfig& config,
                                 const std::vector<model::StageLayers>& stage_map) {
-  schedule::CostModel costs =
-      model::estimate_costs(config.model, stage_map, config.train.micro_batch_size);
+  schedule::CostModel costs = model::estimate_costs(
+      config.model, stage_map, config.train.micro_batch_size, tensor_shard_of(config.parallel));
   if (!is_modelled(config.device)) return costs;
   const PassClock clock(config);
   for (std::size_t stage = 0; stage < stage_map.size(); ++stage) {

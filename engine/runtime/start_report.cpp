@@ -7,6 +7,7 @@
 
 #include "engine/config/config_to_yaml.h"
 #include "engine/model/model_cost.h"
+#include "engine/runtime/mesh_of.h"
 #include "engine/runtime/stage_costs.h"
 #include "parallel/schedule/simulate.h"
 
@@ -72,14 +73,47 @@ std::string schedule_lines(const Job& job) {
                                     : "free messages, modelled costs");
 }
 
-/// Where the ranks of the job are; empty with one replica.
-std::string replica_lines(const config::RunConfig& config) {
-  if (config.parallel.data == 1) return "";
-  return fmt::format(
-      "replicas    {} of this pipeline, each with {} of {} sequences a step; rank of the job = "
-      "replica x {} + pipeline rank\n",
-      config.parallel.data, config.train.global_batch_size / config.parallel.data,
-      config.train.global_batch_size, config.parallel.pipeline);
+/// "(replica x 4 + pipeline rank) x 2 + tensor rank": axes of one rank are left out.
+std::string rank_formula(const config::RunConfig& config) {
+  const parallel::Mesh mesh = mesh_of(config.parallel);
+  const auto name = [](parallel::Axis axis) {
+    return axis == parallel::Axis::kData       ? "replica"
+           : axis == parallel::Axis::kPipeline ? "pipeline rank"
+                                               : "tensor rank";
+  };
+  std::string text;
+  int num_terms = 0;
+  for (const parallel::Axis axis : mesh.order) {
+    if (mesh.extents[axis] == 1) continue;
+    if (num_terms == 0) {
+      text = name(axis);
+    } else {
+      const std::string outer = num_terms == 1 ? text : "(" + text + ")";
+      text = fmt::format("{} x {} + {}", outer, mesh.extents[axis], name(axis));
+    }
+    ++num_terms;
+  }
+  return text;
+}
+
+/// Where the ranks of the job are; empty with one pipeline that shares no layers.
+std::string mesh_lines(const config::RunConfig& config) {
+  const config::ParallelConfig& parallel = config.parallel;
+  std::string lines;
+  if (parallel.data > 1) {
+    lines += fmt::format("replicas    {} of this pipeline, each with {} of {} sequences a step\n",
+                         parallel.data, config.train.global_batch_size / parallel.data,
+                         config.train.global_batch_size);
+  }
+  if (parallel.tensor > 1) {
+    lines += fmt::format(
+        "tensor      {} ranks share each layer: {} of {} heads each; memory and messages are of "
+        "one "
+        "of them\n",
+        parallel.tensor, config.model.num_heads / parallel.tensor, config.model.num_heads);
+  }
+  if (lines.empty()) return "";
+  return lines + fmt::format("order       {}: rank = {}\n", parallel.order, rank_formula(config));
 }
 
 /// What the search found, and how good it might have been.
@@ -159,8 +193,8 @@ std::string start_report(const Job& job,
                          const std::vector<RankMemory>& memory,
                          int threads_per_rank) {
   return "configuration\n" + config::to_section_lines(job.config) + model_lines(job) +
-         stage_map_lines(job) + replica_lines(job.config) + schedule_lines(job) +
-         search_lines(job) + device_line(job.config, threads_per_rank) + memory_lines(job, memory);
+         stage_map_lines(job) + mesh_lines(job.config) + schedule_lines(job) + search_lines(job) +
+         device_line(job.config, threads_per_rank) + memory_lines(job, memory);
 }
 
 }  // namespace halfpipe::runtime

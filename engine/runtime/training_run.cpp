@@ -174,20 +174,27 @@ class DeviceTransports {
       : groups_(groups) {
     if (!request.make_device_transport) return;
     pipeline_ = request.make_device_transport(config, groups.pipeline(), backend);
-    if (groups.replicas_or_null() == nullptr) return;
-    replicas_ = request.make_device_transport(config, *groups.replicas_or_null(), backend);
+    const auto make = [&](transport::Transport* group_or_null) {
+      return group_or_null == nullptr
+                 ? nullptr
+                 : request.make_device_transport(config, *group_or_null, backend);
+    };
+    replicas_ = make(groups.replicas_or_null());
+    tensor_ = make(groups.tensor_or_null());
   }
 
   [[nodiscard]] TrainerTransports all() const {
     return {.world = groups_.world(),
             .pipeline = pipeline_ ? *pipeline_ : groups_.pipeline(),
-            .replicas_or_null = replicas_ ? replicas_.get() : groups_.replicas_or_null()};
+            .replicas_or_null = replicas_ ? replicas_.get() : groups_.replicas_or_null(),
+            .tensor_or_null = tensor_ ? tensor_.get() : groups_.tensor_or_null()};
   }
 
  private:
   const RankGroups& groups_;
   std::unique_ptr<transport::Transport> pipeline_;  // null: the group itself
   std::unique_ptr<transport::Transport> replicas_;
+  std::unique_ptr<transport::Transport> tensor_;
 };
 
 /// Of this rank.

@@ -13,6 +13,7 @@
 #include "engine/config/load_config.h"
 #include "engine/runtime/host_cores.h"
 #include "engine/runtime/job.h"
+#include "engine/runtime/mesh_of.h"
 #include "engine/runtime/training_inputs.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/render_svg.h"
@@ -71,7 +72,7 @@ void show_step(const Options& options, const config::RunConfig& config) {
   runtime::Job job = runtime::make_job(config);
   // Whether the CPUs suffice to keep each thread on one of its own is asked where the job runs.
   const runtime::RankThreads threads{
-      runtime::planned_threads(config.device, config.parallel.data * config.parallel.pipeline), {}};
+      runtime::planned_threads(config.device, runtime::mesh_of(config.parallel).num_ranks()), {}};
   const auto backend = make_planning_backend(config, threads);
   std::vector<runtime::RankMemory> memory = runtime::plan_memory(job, *backend);
   const PlannedStep step =

@@ -115,7 +115,8 @@ PlannedStep plan_step(runtime::Job job,
                       int threads_per_rank,
                       std::optional<double> flops_per_second) {
   const double flops_per_unit =
-      model::block_flops(job.config.model, job.config.train.micro_batch_size).forward;
+      model::block_flops(job.config.model, job.config.train.micro_batch_size).forward /
+      job.config.parallel.tensor;  // each rank has its share
   std::vector<LinkVolume> messages = message_volume(job.training);
   PlannedStep step{std::move(job),
                    threads_per_rank,

@@ -3,6 +3,7 @@
 
 #include <thread>
 
+#include "engine/runtime/rank_groups.h"
 #include "kernels/core/philox.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "parallel/transport/local_group.h"
@@ -39,35 +40,58 @@ HostBatch small_batch(const config::RunConfig& config, std::int64_t step) {
   return batch;
 }
 
+namespace {
+
+/// Of a replica.
+HostBatch part_of(const HostBatch& batch, int replica, int num_replicas) {
+  const auto cut = [&](const std::vector<std::int32_t>& all) {
+    const std::ptrdiff_t count = std::ssize(all) / num_replicas;
+    const auto begin = all.begin() + replica * count;
+    return std::vector<std::int32_t>(begin, begin + count);
+  };
+  return {cut(batch.inputs), cut(batch.targets)};
+}
+
+}  // namespace
+
 RunRecord run_locally(const config::RunConfig& config, int steps, int threads, BatchOrder order) {
   const Job job = make_job(config);
-  const int p = config.parallel.pipeline;
+  const int num_ranks = mesh_of(config.parallel).num_ranks();
   RunRecord record;
   record.planned = plan_memory(job, *cpu::make_cpu_backend(threads));
-  record.measured.resize(static_cast<std::size_t>(p));
-  transport::LocalGroup group(p);
-  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(p));
+  record.measured.resize(static_cast<std::size_t>(config.parallel.pipeline));
+  transport::LocalGroup group(num_ranks);
+  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(num_ranks));
   const auto run_rank = [&](int rank) {
     const auto transport = group.make_transport(rank);
     transport->set_timeout(60.0);
     const auto backend = cpu::make_cpu_backend(threads);
-    PipelineTrainer trainer(job, *backend, *transport);
+    const RankGroups groups(config.parallel, *transport);
+    const parallel::Coordinates place = groups.place();
+    PipelineTrainer trainer(job, *backend,
+                            TrainerTransports{.world = groups.world(),
+                                              .pipeline = groups.pipeline(),
+                                              .replicas_or_null = groups.replicas_or_null(),
+                                              .tensor_or_null = groups.tensor_or_null()});
     trainer.initialise_parameters(config.train.seed, 1);
     for (std::int64_t step = 0; step < steps; ++step) {
       const StepResult result =
           trainer.step(step, config.optimizer.learning_rate,
-                       small_batch(config, order == BatchOrder::kSameBatch ? 0 : step), false);
+                       part_of(small_batch(config, order == BatchOrder::kSameBatch ? 0 : step),
+                               place.data, config.parallel.data),
+                       false);
       if (rank != 0) continue;
       record.losses.push_back(result.loss);
       record.norms.push_back(result.grad_norm);
     }
     const std::string hash = trainer.parameter_hash();
     if (rank == 0) record.parameter_hash = hash;
-    record.measured[static_cast<std::size_t>(rank)] = trainer.measured_memory();
+    if (place.data != 0 || place.tensor != 0) return;
+    record.measured[static_cast<std::size_t>(place.pipeline)] = trainer.measured_memory();
   };
   {
     std::vector<std::jthread> ranks;
-    for (int rank = 0; rank < p; ++rank) {
+    for (int rank = 0; rank < num_ranks; ++rank) {
       ranks.emplace_back([&, rank] {
         try {
           run_rank(rank);

@@ -34,7 +34,8 @@ struct RunRecord {
   }
 };
 
-/// Trains `steps` steps on parallel.pipeline local ranks of `threads` threads each.
+/// Trains `steps` steps on as many local ranks as the mesh has, of `threads` threads each. Memory
+/// is of the ranks of the first replica that are the first of those that share layers.
 enum class BatchOrder : std::uint8_t { kNewBatches, kSameBatch };
 [[nodiscard]] RunRecord run_locally(const config::RunConfig& config,
                                     int steps,
