@@ -63,8 +63,6 @@ Finding tensor_ranks(const RunConfig& config) {
                                  "layers in this version; use 1",
                                  ranks, what)};
   };
-  if (config.parallel.transport == "nccl")
-    return refuse("parallel.transport", "parallel.transport nccl");
   if (config.schedule.replan_after > 0)
     return refuse("schedule.replan_after", "schedule.replan_after");
   if (is_modelled(config.device)) return refuse("device.kind", "device.kind modelled");
@@ -82,8 +80,6 @@ Finding replicas(const RunConfig& config) {
                                  "in this version; use 1",
                                  config.parallel.data, what)};
   };
-  if (config.parallel.transport == "nccl")
-    return refuse("parallel.transport", "parallel.transport nccl");
   if (config.schedule.replan_after > 0)
     return refuse("schedule.replan_after", "schedule.replan_after");
   if (is_modelled(config.device)) return refuse("device.kind", "device.kind modelled");

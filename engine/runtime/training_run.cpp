@@ -172,12 +172,15 @@ class DeviceTransports {
                    const RankGroups& groups,
                    device::Backend& backend)
       : groups_(groups) {
+    if (request.check_devices) request.check_devices(config, groups.world(), backend);
     if (!request.make_device_transport) return;
-    pipeline_ = request.make_device_transport(config, groups.pipeline(), backend);
+    pipeline_ = request.make_device_transport(config, groups.pipeline(), backend,
+                                              transport::Reach::kNeighbours);
     const auto make = [&](transport::Transport* group_or_null) {
       return group_or_null == nullptr
                  ? nullptr
-                 : request.make_device_transport(config, *group_or_null, backend);
+                 : request.make_device_transport(config, *group_or_null, backend,
+                                                 transport::Reach::kEveryPair);
     };
     replicas_ = make(groups.replicas_or_null());
     tensor_ = make(groups.tensor_or_null());

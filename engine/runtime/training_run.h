@@ -10,6 +10,7 @@
 #include "engine/config/run_config.h"
 #include "engine/runtime/host_cores.h"
 #include "kernels/device/backend.h"
+#include "parallel/transport/reach.h"
 #include "parallel/transport/transport.h"
 
 namespace halfpipe::runtime {
@@ -27,10 +28,14 @@ struct TrainingRequest {
   std::function<std::unique_ptr<device::Backend>(
       const config::RunConfig&, const RankThreads& threads, int rank_on_this_host)>
       make_backend;
+  /// Throws when messages cannot go between the devices of the job's ranks; absent: they can.
+  /// Collective over all ranks.
+  std::function<void(const config::RunConfig&, transport::Transport& world, device::Backend&)>
+      check_devices = {};
   /// What carries messages between memories of such devices; null, or absent: the transport does.
   /// Collective; what fails, fails on single ranks.
   std::function<std::unique_ptr<transport::Transport>(
-      const config::RunConfig&, transport::Transport& carrier, device::Backend&)>
+      const config::RunConfig&, transport::Transport& carrier, device::Backend&, transport::Reach)>
       make_device_transport = {};
 };
 

@@ -11,8 +11,11 @@ void require_nccl() {
       "parallel.transport host");
 }
 
+void require_own_devices(Transport& /*world*/, device::Backend& /*backend*/) {}
+
 std::unique_ptr<Transport> make_nccl_transport(Transport& /*carrier*/,
-                                               device::Backend& /*backend*/) {
+                                               device::Backend& /*backend*/,
+                                               Reach /*reach*/) {
   require_nccl();
   return nullptr;
 }

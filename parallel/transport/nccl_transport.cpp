@@ -29,11 +29,17 @@ using Clock = std::chrono::steady_clock;
 /// Messages that the stream may wait for while the host goes on.
 constexpr std::size_t kMostAhead = 4;
 
-int num_neighbours(int num_ranks) {
-  return std::min(num_ranks - 1, 2);
+/// From a rank to those in its reach, as steps around the ring of ranks.
+std::vector<int> steps_of(int num_ranks, Reach reach) {
+  std::vector<int> steps;
+  for (int step = 1; step < num_ranks; ++step) {
+    const bool is_neighbour = step == 1 || step == num_ranks - 1;
+    if (reach == Reach::kEveryPair || is_neighbour) steps.push_back(step);
+  }
+  return steps;
 }
 
-/// From a rank to a neighbour in the ring.
+/// From a rank to another one in its reach.
 struct Way {
   int src;
   int dst;
@@ -41,33 +47,30 @@ struct Way {
 };
 
 /// All ways, in the order in which ranks connect them. A rank is in a few of them, and waits for
-/// its peer in each: those of even senders come first, so that the ring connects in a few steps
+/// its peer in each: those of even senders come first, so that a ring connects in a few steps
 /// whatever its size.
-std::vector<Way> ways_of_ring(int num_ranks) {
+std::vector<Way> ways_between(int num_ranks, const std::vector<int>& steps) {
   std::vector<Way> ways;
-  for (int slot = 0; slot < num_neighbours(num_ranks); ++slot) {
+  for (int slot = 0; slot < static_cast<int>(steps.size()); ++slot) {
     for (const int parity : {0, 1}) {
       for (int src = parity; src < num_ranks; src += 2) {
-        const int step = slot == 0 ? 1 : num_ranks - 1;
-        ways.push_back({src, (src + step) % num_ranks, slot});
+        ways.push_back({src, (src + steps[static_cast<std::size_t>(slot)]) % num_ranks, slot});
       }
     }
   }
   return ways;
 }
 
-using NcclIds = std::array<ncclUniqueId, 2>;  // of the ways to the next rank and the previous one
+using NcclIds = std::vector<ncclUniqueId>;  // of the ways that begin at a rank, by slot
 
-std::vector<NcclIds> exchange_ids(Transport& carrier) {
-  NcclIds mine{};
-  for (int slot = 0; slot < num_neighbours(carrier.world_size()); ++slot) {
-    mine[static_cast<std::size_t>(slot)] = make_nccl_id();
-  }
+std::vector<NcclIds> exchange_ids(Transport& carrier, std::size_t num_slots) {
+  NcclIds mine;
+  for (std::size_t slot = 0; slot < num_slots; ++slot) mine.push_back(make_nccl_id());
   std::vector<NcclIds> all;
-  for (const std::vector<std::byte>& bytes :
-       carrier.all_gather(std::as_bytes(std::span(&mine, 1)))) {
-    HALFPIPE_CHECK(bytes.size() == sizeof(NcclIds), "ranks have different versions of NCCL");
-    std::memcpy(&all.emplace_back(), bytes.data(), sizeof(NcclIds));
+  for (const std::vector<std::byte>& bytes : carrier.all_gather(std::as_bytes(std::span(mine)))) {
+    HALFPIPE_CHECK(bytes.size() == num_slots * sizeof(ncclUniqueId),
+                   "ranks have different versions of NCCL");
+    std::memcpy(all.emplace_back(num_slots).data(), bytes.data(), bytes.size());
   }
   return all;
 }
@@ -89,38 +92,19 @@ std::string place_of(int device_index) {
   return fmt::format("{} GPU {}", id != nullptr ? id : host.data(), bus.data());
 }
 
-/// NCCL looks at the two ranks of a communicator only.
-void require_own_device(Transport& carrier, int device_index) {
-  const std::string mine = place_of(device_index);
-  std::map<std::string, int> rank_at;
-  int rank = 0;
-  for (const std::vector<std::byte>& bytes : carrier.all_gather(std::as_bytes(std::span(mine)))) {
-    const std::string place(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    const auto [other, is_first] = rank_at.emplace(place, rank);
-    if (!is_first) {
-      throw UserError(fmt::format(
-          "parallel.transport (nccl) needs a GPU for each rank: ranks {} and {} share {}; "
-          "start fewer ranks, or use parallel.transport host",
-          other->second, rank, place));
-    }
-    ++rank;
-  }
-}
-
 std::string in_words(NcclRole role, std::size_t num_bytes) {
   return fmt::format("{} of {} bytes", role == NcclRole::kSender ? "send" : "receive", num_bytes);
 }
 
 }  // namespace
 
-NcclTransport::NcclTransport(Transport& carrier, device::Backend& backend)
+NcclTransport::NcclTransport(Transport& carrier, device::Backend& backend, Reach reach)
     : CarriedTransport(carrier), exceptions_at_start_(std::uncaught_exceptions()) {
   HALFPIPE_CHECK(carrier.message_memory() == device::MemoryKind::kPinned,
                  "NCCL's carrier is a transport of the host");
   waited_.reserve(kMostAhead + 1);
   const int device_index = device_index_of(backend);
-  require_own_device(carrier, device_index);
-  connect(device_index);
+  connect(device_index, reach);
   warm_up(backend);
 }
 
@@ -138,9 +122,10 @@ NcclTransport::~NcclTransport() {
   }
 }
 
-void NcclTransport::connect(int device_index) {
-  const std::vector<NcclIds> ids = exchange_ids(carrier());
-  for (const Way& way : ways_of_ring(world_size())) {
+void NcclTransport::connect(int device_index, Reach reach) {
+  const std::vector<int> steps = steps_of(world_size(), reach);
+  const std::vector<NcclIds> ids = exchange_ids(carrier(), steps.size());
+  for (const Way& way : ways_between(world_size(), steps)) {
     const bool sends = way.src == rank();
     if (!sends && way.dst != rank()) continue;
     const ncclUniqueId& id =
@@ -171,7 +156,7 @@ void NcclTransport::warm_up(device::Backend& backend) {
 NcclTransport::Channel& NcclTransport::channel(int peer, NcclRole role) {
   const auto found = std::ranges::find_if(
       channels_, [&](const Channel& way) { return way.peer == peer && way.role == role; });
-  HALFPIPE_CHECK(found != channels_.end(), "NCCL connects neighbours in the ring of ranks only");
+  HALFPIPE_CHECK(found != channels_.end(), "NCCL connects ranks in reach only");
   return *found;
 }
 
@@ -337,8 +322,28 @@ void NcclTransport::close() {
 
 void require_nccl() {}
 
-std::unique_ptr<Transport> make_nccl_transport(Transport& carrier, device::Backend& backend) {
-  return std::make_unique<NcclTransport>(carrier, backend);
+/// NCCL looks at the two ranks of a communicator only.
+void require_own_devices(Transport& world, device::Backend& backend) {
+  const std::string mine = place_of(device_index_of(backend));
+  std::map<std::string, int> rank_at;
+  int rank = 0;
+  for (const std::vector<std::byte>& bytes : world.all_gather(std::as_bytes(std::span(mine)))) {
+    const std::string place(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    const auto [other, is_first] = rank_at.emplace(place, rank);
+    if (!is_first) {
+      throw UserError(fmt::format(
+          "parallel.transport (nccl) needs a GPU for each rank: ranks {} and {} share {}; "
+          "start fewer ranks, or use parallel.transport host",
+          other->second, rank, place));
+    }
+    ++rank;
+  }
+}
+
+std::unique_ptr<Transport> make_nccl_transport(Transport& carrier,
+                                               device::Backend& backend,
+                                               Reach reach) {
+  return std::make_unique<NcclTransport>(carrier, backend, reach);
 }
 
 }  // namespace halfpipe::transport

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Messages between neighbours in the ring of ranks, from GPU to GPU: kernels of NCCL on streams of
-// their own. All else goes through another transport.
+// Messages between ranks, neighbours in their ring or any two of them, from GPU to GPU: kernels of
+// NCCL on streams of their own. All else goes through another transport.
 #pragma once
 
 #include <chrono>
@@ -16,19 +16,20 @@
 #include "kernels/device/backend.h"
 #include "parallel/transport/carried_transport.h"
 #include "parallel/transport/nccl_communicator.h"
+#include "parallel/transport/nccl_factory.h"
 
 namespace halfpipe::transport {
 
-/// A communicator and a stream of high priority for each direction between two neighbours: a
+/// A communicator and a stream of high priority for each direction between two ranks in reach: a
 /// message waits only for those before it on its way. wait() makes the stream wait, and the host
 /// only for the device to be no more than some messages behind: a rank whose message does not come
 /// stands there, or in synchronize(). Both sides of a message must name the same number of bytes:
 /// nobody checks that.
 class NcclTransport final : public CarriedTransport {
  public:
-  /// Collective: connects the ring, in one order on all ranks, and sends a first message on every
-  /// way, so that a step allocates nothing. The carrier must outlive this.
-  NcclTransport(Transport& carrier, device::Backend& backend);
+  /// Collective: connects the ranks, in one order on all of them, and sends a first message on
+  /// every way, so that a step allocates nothing. The carrier must outlive this.
+  NcclTransport(Transport& carrier, device::Backend& backend, Reach reach);
   /// Collective, unless an exception is on its way or a request has not been waited for.
   ~NcclTransport() override;
 
@@ -75,7 +76,7 @@ class NcclTransport final : public CarriedTransport {
     enum class State : std::uint8_t { kFree, kUnderWay, kWaitedFor } state = State::kFree;
   };
 
-  void connect(int device_index);
+  void connect(int device_index, Reach reach);
   void warm_up(device::Backend& backend);
   [[nodiscard]] Channel& channel(int peer, NcclRole role);
   [[nodiscard]] std::int32_t take_message();

@@ -124,7 +124,9 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
     if (!result.problem.empty()) return result;
   }
   transport.set_timeout(config.debug.timeout_seconds);
-  const auto device_transport_or_null = make_device_transport(config, transport, *backend);
+  check_devices(config, transport, *backend);
+  const auto device_transport_or_null =
+      make_device_transport(config, transport, *backend, transport::Reach::kNeighbours);
   result.measured = runtime::benchmark_steps(
       *result.job, steps, threads.count, *backend,
       device_transport_or_null ? *device_transport_or_null : transport, tuned);

@@ -21,7 +21,7 @@ cuda::AttentionChoice attention_of(const config::RunConfig& config) {
 ops::AttentionDims attention_dims(const config::RunConfig& config) {
   return {.B = config.train.micro_batch_size,
           .T = config.model.seq_len,
-          .NH = config.model.num_heads,
+          .NH = config.model.num_heads / config.parallel.tensor,
           .HS = config.model.head_size()};
 }
 
@@ -60,10 +60,17 @@ std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
   return cpu::make_cpu_backend(threads.count, threads.pinned_cpus);
 }
 
+void check_devices(const config::RunConfig& config,
+                   transport::Transport& world,
+                   device::Backend& backend) {
+  if (uses_nccl(config)) transport::require_own_devices(world, backend);
+}
+
 std::unique_ptr<transport::Transport> make_device_transport(const config::RunConfig& config,
                                                             transport::Transport& carrier,
-                                                            device::Backend& backend) {
-  if (uses_nccl(config)) return transport::make_nccl_transport(carrier, backend);
+                                                            device::Backend& backend,
+                                                            transport::Reach reach) {
+  if (uses_nccl(config)) return transport::make_nccl_transport(carrier, backend, reach);
   return transport::make_staging_if_needed(carrier, backend);
 }
 

@@ -7,6 +7,7 @@
 #include "engine/config/run_config.h"
 #include "engine/runtime/host_cores.h"
 #include "kernels/device/backend.h"
+#include "parallel/transport/reach.h"
 #include "parallel/transport/transport.h"
 
 namespace halfpipe::tools {
@@ -22,10 +23,18 @@ void settle_device(config::RunConfig& config, int rank_on_this_host);
                                                             const runtime::RankThreads& threads,
                                                             int rank_on_this_host);
 
+/// Collective. Throws UserError when ranks share a GPU and must not.
+void check_devices(const config::RunConfig& config,
+                   transport::Transport& world,
+                   device::Backend& backend);
+
 /// What carries messages between memories of these devices; null: the carrier does. Collective, and
 /// what fails, fails on single ranks: the caller ends the job. The carrier must outlive it.
 [[nodiscard]] std::unique_ptr<transport::Transport> make_device_transport(
-    const config::RunConfig& config, transport::Transport& carrier, device::Backend& backend);
+    const config::RunConfig& config,
+    transport::Transport& carrier,
+    device::Backend& backend,
+    transport::Reach reach);
 
 /// What a plan asks for bytes: the same device, or what knows it where it is not there.
 [[nodiscard]] std::unique_ptr<device::Backend> make_planning_backend(

@@ -44,12 +44,14 @@ struct Rank {
 using Body = std::function<void(Rank)>;
 
 /// What the rank throws becomes a failure, and is returned.
-std::string run_rank(LocalGroup& group, int rank, double timeout_seconds, const Body& body) {
+std::string run_rank(
+    LocalGroup& group, int rank, double timeout_seconds, Reach reach, const Body& body) {
   const std::unique_ptr<Transport> carrier = group.make_transport(rank);
   carrier->set_timeout(timeout_seconds);
   try {
     const auto backend = cuda::make_cuda_backend(0);
-    const auto transport = make_nccl_transport(*carrier, *backend);
+    require_own_devices(*carrier, *backend);
+    const auto transport = make_nccl_transport(*carrier, *backend, reach);
     const auto stream = backend->make_stream("compute");
     // These ranks share a device, and cudaFree() waits for all of it: nobody posts a receive before
     // the others have freed what they warmed up with.
@@ -64,21 +66,24 @@ std::string run_rank(LocalGroup& group, int rank, double timeout_seconds, const 
 }
 
 /// The errors of all ranks.
-std::vector<std::string> run_ranks(int world_size, double timeout_seconds, const Body& body) {
+std::vector<std::string> run_ranks(int world_size,
+                                   double timeout_seconds,
+                                   const Body& body,
+                                   Reach reach = Reach::kNeighbours) {
   LocalGroup group(world_size);
   std::vector<std::string> errors(static_cast<std::size_t>(world_size));
   std::vector<std::thread> ranks;
   for (int rank = 0; rank < world_size; ++rank) {
     ranks.emplace_back([&, rank] {
-      errors[static_cast<std::size_t>(rank)] = run_rank(group, rank, timeout_seconds, body);
+      errors[static_cast<std::size_t>(rank)] = run_rank(group, rank, timeout_seconds, reach, body);
     });
   }
   for (std::thread& each : ranks) each.join();
   return errors;
 }
 
-void on_every_rank(int world_size, const Body& body) {
-  const std::vector<std::string> errors = run_ranks(world_size, 20.0, body);
+void on_every_rank(int world_size, const Body& body, Reach reach = Reach::kNeighbours) {
+  const std::vector<std::string> errors = run_ranks(world_size, 20.0, body, reach);
   EXPECT_EQ(errors, std::vector<std::string>(static_cast<std::size_t>(world_size)));
 }
 
@@ -140,6 +145,34 @@ TEST(NcclTransport, MessagesGoRoundTheRingBothWays) {
         EXPECT_EQ(in.copied(), all_of(value_of(from, me.rank(), 0), kBytes));
       }
     });
+  }
+}
+
+TEST(NcclTransport, MessagesGoBetweenEveryPair) {
+  constexpr std::size_t kBytes = 301;
+  for (const int world_size : {2, 3, 4, 5}) {
+    const auto exchange = [&](Rank me) {
+      std::vector<std::unique_ptr<Place>> out;
+      std::vector<std::unique_ptr<Place>> in;
+      std::vector<Request> requests;
+      for (int other = 0; other < world_size; ++other) {
+        out.push_back(std::make_unique<Place>(me, kBytes));
+        in.push_back(std::make_unique<Place>(me, kBytes));
+        if (other == me.rank()) continue;
+        out.back()->fill(value_of(me.rank(), other, 0));
+        requests.push_back(me.transport.post_recv(in.back()->span(), other, me.stream));
+        requests.push_back(me.transport.send(out.back()->span(), other, me.stream));
+      }
+      for (const Request request : requests) me.transport.wait(request, me.stream);
+      for (const auto& place : in) place->copy_to_host();
+      me.transport.synchronize(me.stream);
+      for (int other = 0; other < world_size; ++other) {
+        if (other == me.rank()) continue;
+        EXPECT_EQ(in[static_cast<std::size_t>(other)]->copied(),
+                  all_of(value_of(other, me.rank(), 0), kBytes));
+      }
+    };
+    on_every_rank(world_size, exchange, Reach::kEveryPair);
   }
 }
 
