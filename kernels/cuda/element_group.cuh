@@ -30,6 +30,22 @@ __device__ __forceinline__ void load_group(float (&out)[kWidth], const T* pointe
   }
 }
 
+/// The same where it is wanted, else zeros and no access. The branch has the load alone, which does
+/// not wait for it: loads that follow are on their way at the same time.
+template <int kWidth, typename T>
+__device__ __forceinline__ void load_group_if(bool wanted, float (&out)[kWidth], const T* pointer) {
+  if constexpr (kWidth == 1) {
+    T element{};
+    if (wanted) element = *pointer;
+    out[0] = load_float(&element);
+  } else {
+    static_assert(kWidth == kPerVector<T>);
+    uint4 packed{0, 0, 0, 0};
+    if (wanted) packed = load_packed(pointer);
+    unpack<T>(out, packed);
+  }
+}
+
 template <int kWidth, typename T>
 __device__ __forceinline__ void store_group(T* pointer, const float (&in)[kWidth]) {
   if constexpr (kWidth == 1) {

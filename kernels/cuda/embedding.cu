@@ -37,14 +37,6 @@ __device__ __forceinline__ bool contains(const ops::TokenIds& ids, std::int32_t 
   return token >= ids.begin && token < ids.end;
 }
 
-// load_group, or zeros.
-template <int kWidth, typename T>
-__device__ __forceinline__ void load_group_if(bool wanted, float (&out)[kWidth], const T* pointer) {
-#pragma unroll
-  for (int i = 0; i < kWidth; ++i) out[i] = 0.0F;
-  if (wanted) load_group(out, pointer);
-}
-
 // A warp has one position of kSequencesTogether sequences: a row waits for its token's id, so
 // several must be on their way, and they share the row of their position.
 template <typename T, int kWidth>

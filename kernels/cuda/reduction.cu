@@ -141,43 +141,47 @@ void column_sum_by_width(const ops::ColumnSum& args, cudaStream_t stream) {
 }
 
 constexpr int kSumPartsRows = 8;  // of a block, a warp each
-constexpr int kPartsOfRow = 4;    // read before the first is added
 
-// A thread has one group of columns of one row.
-template <typename T, int kWidth>
-__global__ void __launch_bounds__(kSumPartsRows* kWarpSize) sum_parts_kernel(ops::SumParts a) {
+// A thread has one group of columns of one row, and reads kPartsTogether parts of it before the
+// first is added.
+template <typename T, int kWidth, int kPartsTogether>
+__global__ void __launch_bounds__(kSumPartsRows* kWarpSize, 3) sum_parts_kernel(ops::SumParts a) {
   const std::int64_t n = std::int64_t{blockIdx.x} * kSumPartsRows + threadIdx.y;
   const std::int64_t c = (std::int64_t{blockIdx.y} * kWarpSize + threadIdx.x) * kWidth;
   if (n >= a.N || c >= a.C) return;
   const std::int64_t at = n * a.C + c;
+  const auto load_part = [&](std::int64_t k, float(&part)[kWidth]) {
+    const T* parts = static_cast<const T*>(a.parts) + k * a.N * a.C;
+    load_group(part, (k == a.own_index ? static_cast<const T*>(a.own) : parts) + at);
+  };
+  const bool has_bias = a.bias_or_null != nullptr;
+  const bool has_residual = a.residual_or_null != nullptr;
   float bias[kWidth];
   float residual[kWidth];
-  if (a.bias_or_null != nullptr) load_group(bias, static_cast<const T*>(a.bias_or_null) + c);
-  if (a.residual_or_null != nullptr) {
-    load_group(residual, static_cast<const T*>(a.residual_or_null) + at);
-  }
   float sum[kWidth];
+  load_group_if(has_bias, bias, static_cast<const T*>(a.bias_or_null) + c);
+  load_group_if(has_residual, residual, static_cast<const T*>(a.residual_or_null) + at);
+  load_part(0, sum);
 #pragma unroll 1
-  for (std::int64_t first = 0; first < a.num_parts; first += kPartsOfRow) {
-    float part[kPartsOfRow][kWidth];
+  for (std::int64_t first = 1; first < a.num_parts; first += kPartsTogether) {
+    float part[kPartsTogether][kWidth];
 #pragma unroll
-    for (int k = 0; k < kPartsOfRow; ++k) {
-      if (first + k >= a.num_parts) continue;
-      const T* source = static_cast<const T*>(a.parts) + (first + k) * a.N * a.C;
-      if (first + k == a.own_index) source = static_cast<const T*>(a.own);
-      load_group(part[k], source + at);
+    for (int k = 0; k < kPartsTogether; ++k) {
+      // Past the last part that one again, so that no load waits for a branch.
+      load_part(first + k < a.num_parts ? first + k : a.num_parts - 1, part[k]);
     }
 #pragma unroll
-    for (int k = 0; k < kPartsOfRow; ++k) {
-      if (first + k >= a.num_parts) continue;
+    for (int k = 0; k < kPartsTogether; ++k) {
 #pragma unroll
-      for (int i = 0; i < kWidth; ++i) sum[i] = first + k == 0 ? part[k][i] : sum[i] + part[k][i];
+      for (int i = 0; i < kWidth; ++i) {
+        if (first + k < a.num_parts) sum[i] += part[k][i];
+      }
     }
   }
 #pragma unroll
   for (int i = 0; i < kWidth; ++i) {
-    if (a.bias_or_null != nullptr) sum[i] += bias[i];
-    if (a.residual_or_null != nullptr) sum[i] += residual[i];
+    if (has_bias) sum[i] += bias[i];
+    if (has_residual) sum[i] += residual[i];
   }
   store_group(static_cast<T*>(a.out) + at, sum);
 }
@@ -186,7 +190,10 @@ template <typename T, int kWidth>
 void sum_parts_by_width(const ops::SumParts& args, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(ceil_div<std::int64_t>(args.N, kSumPartsRows)),
                   static_cast<unsigned>(ceil_div<std::int64_t>(args.C, kWarpSize * kWidth)));
-  launch(sum_parts_kernel<T, kWidth>, grid, dim3(kWarpSize, kSumPartsRows), 0, stream, args);
+  // Two, four or more ranks: the first part is read with the loop's first ones.
+  const auto kernel =
+      args.num_parts <= 2 ? sum_parts_kernel<T, kWidth, 1> : sum_parts_kernel<T, kWidth, 3>;
+  launch(kernel, grid, dim3(kWarpSize, kSumPartsRows), 0, stream, args);
 }
 
 }  // namespace
