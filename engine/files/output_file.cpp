@@ -1,75 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// OutputFile by POSIX calls, which unlike streams say why they fail.
 #include "engine/files/output_file.h"
 
+#include "engine/files/write_calls.h"
 #include "kernels/core/error.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
-#include <ctime>
 #include <system_error>
 #include <utility>
 
 namespace halfpipe::files {
 namespace {
 
-[[noreturn]] void fail_with_errno(std::string_view what, const std::string& path) {
-  const std::string reason = std::generic_category().message(errno);
-  throw RuntimeFailure(fmt::format("cannot {} {}: {}", what, path, reason));
-}
-
 /// Hidden, so that what a killed run left is read by no one as data; with the process id, so that
 /// two runs into one folder do not write into one file.
 std::string partial_name(const std::filesystem::path& path) {
   const std::string name = path.filename().string();
   return (path.parent_path() / fmt::format(".{}.{}.partial", name, ::getpid())).string();
-}
-
-/// While alive, SIGXFSZ (sent to the thread whose write meets the file-size limit) cannot end the
-/// process: write() returns EFBIG instead. Blocking it in this thread keeps the process's own
-/// signal handlers as they are, which ignoring it would not.
-class FileSizeSignalBlock {
- public:
-  FileSizeSignalBlock() {
-    sigemptyset(&signals_);
-    sigaddset(&signals_, SIGXFSZ);
-    pthread_sigmask(SIG_BLOCK, &signals_, &previous_);
-  }
-  ~FileSizeSignalBlock() {
-    if (sigismember(&previous_, SIGXFSZ) != 0) return;
-    const timespec no_wait{};
-    while (sigtimedwait(&signals_, nullptr, &no_wait) == SIGXFSZ) {
-    }
-    pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
-  }
-  FileSizeSignalBlock(const FileSizeSignalBlock&) = delete;
-  FileSizeSignalBlock& operator=(const FileSizeSignalBlock&) = delete;
-
- private:
-  sigset_t signals_{};
-  sigset_t previous_{};
-};
-
-/// Calls `write_some`, which returns how many of the bytes it took, until none are left.
-template <typename WriteSome>
-void write_all(std::span<const std::byte> bytes, const std::string& path, WriteSome write_some) {
-  const FileSizeSignalBlock block;
-  while (!bytes.empty()) {
-    const ssize_t written = write_some(bytes);
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      fail_with_errno("write", path);
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
 }
 
 }  // namespace
@@ -95,9 +48,8 @@ OutputFile::~OutputFile() {
 
 void OutputFile::write(std::span<const std::byte> bytes) {
   HALFPIPE_CHECK(descriptor_ >= 0, "nothing is written after close()");
-  write_all(bytes, path_, [this](std::span<const std::byte> rest) {
-    return ::write(descriptor_, rest.data(), rest.size());
-  });
+  const FileSizeSignalBlock block;
+  write_all(descriptor_, bytes, path_);
 }
 
 void OutputFile::write_zeros(std::size_t bytes) {
@@ -111,11 +63,8 @@ void OutputFile::write_zeros(std::size_t bytes) {
 
 void OutputFile::overwrite(std::int64_t offset, std::span<const std::byte> bytes) {
   HALFPIPE_CHECK(descriptor_ >= 0, "nothing is written after close()");
-  const auto end = offset + static_cast<std::int64_t>(bytes.size());
-  write_all(bytes, path_, [this, end](std::span<const std::byte> rest) {
-    return ::pwrite(descriptor_, rest.data(), rest.size(),
-                    end - static_cast<std::int64_t>(rest.size()));
-  });
+  const FileSizeSignalBlock block;
+  write_all_at(descriptor_, offset, bytes, path_);
 }
 
 void OutputFile::close() {
