@@ -32,22 +32,16 @@ model::TransformerConfig read_config(const std::filesystem::path& directory) {
 
 }  // namespace
 
-void write_model_shard(const std::filesystem::path& directory,
-                       int shard_index,
-                       int num_shards,
-                       std::span<const NamedTensor> tensors,
-                       const FetchValues& fetch) {
-  write_safetensors(directory / shard_file_name(kModelStem, shard_index, num_shards), tensors, {},
-                    fetch);
+std::filesystem::path model_shard(const std::filesystem::path& directory,
+                                  int shard_index,
+                                  int num_shards) {
+  return directory / shard_file_name(kModelStem, shard_index, num_shards);
 }
 
-void write_optimizer_shard(const std::filesystem::path& directory,
-                           int shard_index,
-                           int num_shards,
-                           std::span<const NamedTensor> tensors,
-                           const FetchValues& fetch) {
-  write_safetensors(directory / shard_file_name(kOptimizerStem, shard_index, num_shards), tensors,
-                    {}, fetch);
+std::filesystem::path optimizer_shard(const std::filesystem::path& directory,
+                                      int shard_index,
+                                      int num_shards) {
+  return directory / shard_file_name(kOptimizerStem, shard_index, num_shards);
 }
 
 void write_model_index(const std::filesystem::path& directory,
@@ -69,13 +63,14 @@ void write_model_index(const std::filesystem::path& directory,
                     make_index(weight_map, total_bytes));
 }
 
-std::vector<NamedTensor> with_zero_biases(std::span<const NamedTensor> tensors) {
-  std::vector<NamedTensor> all;
-  for (const NamedTensor& tensor : tensors) {
+std::vector<TensorSpec> with_zero_biases(std::span<const TensorSpec> tensors) {
+  std::vector<TensorSpec> all;
+  for (const TensorSpec& tensor : tensors) {
     all.push_back(tensor);
     const std::string bias = bias_of(tensor.name);
     // Linear weights are [in, out] and norms [C]: the bias has the last extent.
-    if (!bias.empty()) all.push_back({bias, {tensor.shape[tensor.shape.rank() - 1]}, nullptr});
+    if (bias.empty()) continue;
+    all.push_back({bias, {tensor.shape[tensor.shape.rank() - 1]}, tensor.dtype, /*is_zero=*/true});
   }
   return all;
 }

@@ -2,8 +2,8 @@
 // The model and the optimizer state in a directory that transformers loads as it is: one shard per
 // pipeline stage.
 //
-// Every writer writes its own shards; then one of them writes config.json and the index. Optimizer
-// state lies beside the model under the same shard numbers, as `exp_avg.<name>` and
+// First the shards are written (sliced_file.h); then one rank writes config.json and the index.
+// Optimizer state lies beside the model under the same shard numbers, as `exp_avg.<name>` and
 // `exp_avg_sq.<name>` (float32 or bfloat16, shape of the parameter).
 #pragma once
 
@@ -18,20 +18,14 @@
 
 namespace halfpipe::checkpoint {
 
-/// Writes `model-0000k-of-0000N.safetensors` (`model.safetensors` for one shard). A shard may be
-/// empty.
-void write_model_shard(const std::filesystem::path& directory,
-                       int shard_index,
-                       int num_shards,
-                       std::span<const NamedTensor> tensors,
-                       const FetchValues& fetch = host_values);
-
-/// Writes `optimizer-0000k-of-0000N.safetensors` (`optimizer.safetensors` for one shard).
-void write_optimizer_shard(const std::filesystem::path& directory,
-                           int shard_index,
-                           int num_shards,
-                           std::span<const NamedTensor> tensors,
-                           const FetchValues& fetch = host_values);
+/// `model-0000k-of-0000N.safetensors` (`model.safetensors` for one shard). A shard may be empty.
+[[nodiscard]] std::filesystem::path model_shard(const std::filesystem::path& directory,
+                                                int shard_index,
+                                                int num_shards);
+/// `optimizer-0000k-of-0000N.safetensors` (`optimizer.safetensors` for one shard).
+[[nodiscard]] std::filesystem::path optimizer_shard(const std::filesystem::path& directory,
+                                                    int shard_index,
+                                                    int num_shards);
 
 /// Writes config.json, and for more than one shard `model.safetensors.index.json` from the headers
 /// of the shards, which must all be there.
@@ -40,8 +34,8 @@ void write_model_index(const std::filesystem::path& directory,
                        int num_shards);
 
 /// For a model without biases: the same tensors, each followed by its zero bias, which transformers
-/// expects of every linear layer and norm. Takes no memory for the zeros.
-[[nodiscard]] std::vector<NamedTensor> with_zero_biases(std::span<const NamedTensor> tensors);
+/// expects of every linear layer and norm.
+[[nodiscard]] std::vector<TensorSpec> with_zero_biases(std::span<const TensorSpec> tensors);
 
 /// `exp_avg.<name>`: Adam's running mean of the gradient.
 [[nodiscard]] std::string exp_avg_name(std::string_view parameter);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/checkpoint/safetensors.h"
 
-#include "engine/files/output_file.h"
 #include "kernels/core/error.h"
 
 #include <fmt/format.h>
@@ -31,38 +30,44 @@ float from_float16(std::uint16_t bits) {
   return sign != 0 ? -magnitude : magnitude;
 }
 
+/// How values of a dtype become float32.
+struct Conversion {
+  std::size_t element_bytes;
+  void (*to_float32)(const std::byte* source, std::span<float> out);
+};
+
 /// Elements are copied out one by one: files of others need not align their data.
-template <typename Stored, typename Convert>
-void convert_each(const std::byte* source, std::span<float> out, Convert convert) {
-  for (float& value : out) {
-    Stored stored;
-    std::memcpy(&stored, source, sizeof stored);
-    source += sizeof stored;
-    value = convert(stored);
-  }
+template <typename Stored, float (*convert)(Stored)>
+constexpr Conversion kEach{sizeof(Stored), [](const std::byte* source, std::span<float> out) {
+                             for (float& value : out) {
+                               Stored stored;
+                               std::memcpy(&stored, source, sizeof stored);
+                               source += sizeof stored;
+                               value = convert(stored);
+                             }
+                           }};
+
+template <typename Stored>
+float rounded(Stored value) {
+  return static_cast<float>(value);
+}
+
+void copy(const std::byte* source, std::span<float> out) {
+  std::memcpy(out.data(), source, out.size_bytes());
+}
+
+Conversion conversion_of(const TensorEntry& entry, const std::filesystem::path& path) {
+  if (entry.dtype == "F32") return {sizeof(float), copy};
+  if (entry.dtype == "F64") return kEach<double, rounded<double>>;
+  if (entry.dtype == "I64") return kEach<std::int64_t, rounded<std::int64_t>>;
+  if (entry.dtype == "BF16") return kEach<std::uint16_t, from_bfloat16>;
+  if (entry.dtype == "F16") return kEach<std::uint16_t, from_float16>;
+  throw FileError(fmt::format(
+      "{}: tensor '{}': dtype {} cannot be read as float32 (F32, F64, F16, BF16, I64 can)",
+      path.string(), entry.name, entry.dtype));
 }
 
 }  // namespace
-
-std::span<const std::byte> host_values(const NamedTensor& tensor) {
-  return {static_cast<const std::byte*>(tensor.values_or_null), tensor.bytes()};
-}
-
-void write_safetensors(const std::filesystem::path& path,
-                       std::span<const NamedTensor> tensors,
-                       const Metadata& extra_metadata,
-                       const FetchValues& fetch) {
-  files::OutputFile file(path);
-  file.write(make_header(tensors, extra_metadata));
-  for (const NamedTensor& tensor : tensors) {
-    if (tensor.values_or_null == nullptr) {
-      file.write_zeros(tensor.bytes());
-    } else {
-      file.write(fetch(tensor));
-    }
-  }
-  file.commit();
-}
 
 SafetensorsFile::SafetensorsFile(std::filesystem::path path)
     : path_(std::move(path)), file_(path_), header_(parse_header(file_.bytes(), path_.string())) {}
@@ -70,22 +75,25 @@ SafetensorsFile::SafetensorsFile(std::filesystem::path path)
 void SafetensorsFile::read_float32(const TensorEntry& entry, std::span<float> out) const {
   HALFPIPE_CHECK(static_cast<std::size_t>(entry.num_elements()) == out.size(),
                  "the destination of tensor " + entry.name + " has another size");
+  read_float32(entry, {TensorSlice::whole(entry.num_elements()), 0}, out);
+}
+
+void SafetensorsFile::read_float32(const TensorEntry& entry,
+                                   const SlicePart& part,
+                                   std::span<float> out) const {
+  const std::int64_t last = part.first + static_cast<std::int64_t>(out.size());
+  HALFPIPE_CHECK(part.slice.whole_count() <= entry.num_elements() && part.first >= 0 &&
+                     last <= part.slice.count(),
+                 "the part of tensor " + entry.name + " is not within it");
+  const Conversion conversion = conversion_of(entry, path_);
   const std::byte* source = file_.bytes().data() + data_start(file_.bytes()) + entry.begin;
-  if (entry.dtype == "F32") {
-    if (!out.empty()) std::memcpy(out.data(), source, out.size_bytes());
-  } else if (entry.dtype == "F64") {
-    convert_each<double>(source, out, [](double x) { return static_cast<float>(x); });
-  } else if (entry.dtype == "I64") {
-    convert_each<std::int64_t>(source, out, [](std::int64_t x) { return static_cast<float>(x); });
-  } else if (entry.dtype == "BF16") {
-    convert_each<std::uint16_t>(source, out, from_bfloat16);
-  } else if (entry.dtype == "F16") {
-    convert_each<std::uint16_t>(source, out, from_float16);
-  } else {
-    throw FileError(fmt::format(
-        "{}: tensor '{}': dtype {} cannot be read as float32 (F32, F64, F16, BF16, I64 can)",
-        path_.string(), entry.name, entry.dtype));
-  }
+  if (part.slice.end > part.slice.extent) std::ranges::fill(out, 0.0F);
+  for_each_run(part.slice, part.first, last, [&](const SliceRun& run) {
+    conversion.to_float32(
+        source + static_cast<std::size_t>(run.in_whole) * conversion.element_bytes,
+        out.subspan(static_cast<std::size_t>(run.in_slice - part.first),
+                    static_cast<std::size_t>(run.count)));
+  });
 }
 
 const TensorEntry* SafetensorsFile::find_or_null(std::string_view name) const {

@@ -177,13 +177,13 @@ std::int64_t TensorEntry::num_elements() const {
   return count;
 }
 
-std::string make_header(std::span<const NamedTensor> tensors, const Metadata& extra) {
+std::string make_header(std::span<const TensorSpec> tensors, const Metadata& extra) {
   ordered_json header;
   header[kMetadataKey] = {{"format", "pt"}};
   for (const auto& [key, value] : extra) header[kMetadataKey][key] = value;
   std::set<std::string_view> names{kMetadataKey};
   std::uint64_t offset = 0;
-  for (const NamedTensor& tensor : tensors) {
+  for (const TensorSpec& tensor : tensors) {
     HALFPIPE_CHECK(names.insert(tensor.name).second,
                    "tensor " + tensor.name + " would be written twice");
     const auto extents = tensor.shape.extents();

@@ -16,11 +16,11 @@
 namespace halfpipe::checkpoint {
 
 /// A tensor to be written, of float32 or bfloat16.
-struct NamedTensor {
+struct TensorSpec {
   std::string name;
   Shape shape;
-  const void* values_or_null;  // row-major, on any device; null: all zeros, no memory for them
   DType dtype = DType::kFloat32;
+  bool is_zero = false;  // throughout: nobody holds values of it
 
   [[nodiscard]] std::uint64_t bytes() const {
     return static_cast<std::uint64_t>(shape.num_elements()) * size_of(dtype);
@@ -48,7 +48,7 @@ struct SafetensorsHeader {
 /// Length field and JSON for tensors that lie contiguously in the order given. `__metadata__` holds
 /// {"format": "pt"}, without which transformers refuses the file, and `extra`. Padded with spaces
 /// so that the data starts at a multiple of 8. Names must differ.
-[[nodiscard]] std::string make_header(std::span<const NamedTensor> tensors, const Metadata& extra);
+[[nodiscard]] std::string make_header(std::span<const TensorSpec> tensors, const Metadata& extra);
 
 /// Parses the header of a whole file and checks every rule of the format: the tensors cover the
 /// data without overlap, hole or trailing bytes, and each one's bytes fit its shape and dtype.

@@ -121,12 +121,7 @@ ShardedTensors ShardedTensors::open(const fs::path& directory,
 void ShardedTensors::read_float32(std::string_view name,
                                   const Shape& shape,
                                   std::span<float> out) const {
-  const Place& found = place(name);
-  if (!std::ranges::equal(found.entry->shape, shape.extents())) {
-    throw FileError(fmt::format(
-        "{}: tensor '{}' has shape [{}], [{}] was expected", found.file->path().string(), name,
-        fmt::join(found.entry->shape, ", "), fmt::join(shape.extents(), ", ")));
-  }
+  const Place& found = place(name, shape);
   found.file->read_float32(*found.entry, out);
 }
 
@@ -135,10 +130,25 @@ void ShardedTensors::read_float32(std::string_view name, std::span<float> out) c
   found.file->read_float32(*found.entry, out);
 }
 
+void ShardedTensors::read_float32(std::string_view name,
+                                  const Shape& shape,
+                                  const SlicePart& part,
+                                  std::span<float> out) const {
+  const Place& found = place(name, shape);
+  found.file->read_float32(*found.entry, part, out);
+}
+
 void ShardedTensors::read_weights(std::string_view name,
                                   const Shape& shape,
                                   std::span<float> out) const {
-  read_float32(name, shape, out);
+  read_weights(name, shape, {TensorSlice::whole(shape.num_elements()), 0}, out);
+}
+
+void ShardedTensors::read_weights(std::string_view name,
+                                  const Shape& shape,
+                                  const SlicePart& part,
+                                  std::span<float> out) const {
+  read_float32(name, shape, part, out);
   const auto bad = std::ranges::find_if_not(out, [](float value) { return std::isfinite(value); });
   if (bad == out.end()) return;
   throw FileError(fmt::format("{}: tensor '{}' has the value {}, weights must be finite",
@@ -171,6 +181,15 @@ const ShardedTensors::Place& ShardedTensors::place(std::string_view name) const 
     throw FileError(fmt::format("{}: tensor '{}' is missing", directory_.string(), name));
   }
   return found->second;
+}
+
+const ShardedTensors::Place& ShardedTensors::place(std::string_view name,
+                                                   const Shape& shape) const {
+  const Place& found = place(name);
+  if (std::ranges::equal(found.entry->shape, shape.extents())) return found;
+  throw FileError(
+      fmt::format("{}: tensor '{}' has shape [{}], [{}] was expected", found.file->path().string(),
+                  name, fmt::join(found.entry->shape, ", "), fmt::join(shape.extents(), ", ")));
 }
 
 }  // namespace halfpipe::checkpoint

@@ -38,9 +38,18 @@ class ShardedTensors {
   /// The same whatever the shape: `out` has as many elements as entry(name).
   void read_float32(std::string_view name, std::span<float> out) const;
 
-  /// The first read_float32 for weights that a result is computed from: FileError too when a value
-  /// is not finite.
+  /// The first for a part of the tensor, as long as `out`; padding is zero. Reads no other part.
+  void read_float32(std::string_view name,
+                    const Shape& shape,
+                    const SlicePart& part,
+                    std::span<float> out) const;
+
+  /// The same for weights that a result is computed from: FileError too when a value is not finite.
   void read_weights(std::string_view name, const Shape& shape, std::span<float> out) const;
+  void read_weights(std::string_view name,
+                    const Shape& shape,
+                    const SlicePart& part,
+                    std::span<float> out) const;
 
   [[nodiscard]] bool contains(std::string_view name) const {
     return places_.find(name) != places_.end();
@@ -59,6 +68,7 @@ class ShardedTensors {
 
   void add(const std::string& name, Place place);
   [[nodiscard]] const Place& place(std::string_view name) const;
+  [[nodiscard]] const Place& place(std::string_view name, const Shape& shape) const;
 
   std::filesystem::path directory_;
   std::vector<SafetensorsFile> files_;  // never grows after open: places point into it

@@ -3,79 +3,95 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <functional>
+#include <cstring>
+#include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <span>
 #include <vector>
 
 #include "engine/checkpoint/model_directory.h"
-#include "engine/checkpoint/model_shape.h"
 #include "engine/config/config_to_yaml.h"
 #include "engine/files/output_file.h"
 #include "engine/runtime/activity.h"
 #include "engine/runtime/agreement.h"
-#include "kernels/core/bfloat16.h"
+#include "engine/runtime/held_moments.h"
+#include "engine/runtime/stage_files.h"
 
 namespace halfpipe::runtime {
 
 namespace {
 
-/// Copies tensors to the host one at a time, so that saving takes no more than the largest of them.
-class HostCopy {
+/// What of its state a rank saves: every element of the model is saved by one rank.
+class Share {
  public:
-  explicit HostCopy(PipelineTrainer& trainer) : trainer_(trainer) {}
+  Share(const parallel::Coordinates& place, const PipelineTrainer& trainer)
+      : place_(place), replicas_are_equal_(replicas_hold_the_same_moments(trainer)) {}
 
-  std::span<const std::byte> operator()(const checkpoint::NamedTensor& tensor) {
-    copy_.resize(tensor.bytes());
-    trainer_.backend().copy_async(copy_.data(), tensor.values_or_null, copy_.size(),
-                                  trainer_.stream());
-    trainer_.stream().synchronize();
-    return copy_;
+  /// Of the files of its stages, this rank makes them and gives them their names.
+  [[nodiscard]] bool leads() const { return place_.data == 0 && place_.tensor == 0; }
+  [[nodiscard]] bool has_values(const model::Parameter& parameter) const {
+    return place_.data == 0 && has_slice(parameter);
+  }
+  [[nodiscard]] bool has_moments(const model::Parameter& parameter) const {
+    return (place_.data == 0 || !replicas_are_equal_) && has_slice(parameter);
   }
 
  private:
-  PipelineTrainer& trainer_;
-  std::vector<std::byte> copy_;
+  /// What tensor ranks hold whole, all of them hold.
+  [[nodiscard]] bool has_slice(const model::Parameter& parameter) const {
+    return parameter.owned && (place_.tensor == 0 || !parameter.slice.is_whole());
+  }
+
+  parallel::Coordinates place_;
+  bool replicas_are_equal_;
 };
 
-/// Which stage's shard a parameter belongs to: that of the stage whose layers it is part of.
-bool belongs_to(const model::StageLayers& layers, const model::ParameterSpec& spec) {
-  const std::string block = "transformer.h.";
-  if (spec.name.starts_with(block)) {
-    const int index = std::stoi(spec.name.substr(block.size()));
-    return index >= layers.first_block && index < layers.first_block + layers.num_blocks;
+using Stages = std::vector<std::unique_ptr<StageFiles>>;
+
+/// Of this rank, by chunk.
+Stages stages_of(const std::filesystem::path& directory,
+                 const PipelineTrainer& trainer,
+                 const Job& job) {
+  Stages stages;
+  for (int chunk = 0; chunk < job.placement.num_chunks(); ++chunk) {
+    stages.push_back(std::make_unique<StageFiles>(
+        directory, job.config, trainer.stage(chunk).layers(), job.placement.num_stages()));
   }
-  const bool is_embedding =
-      spec.name == model::kTokenEmbeddingName || spec.name == "transformer.wpe.weight";
-  return is_embedding ? layers.has_embedding : layers.has_head;
+  return stages;
 }
 
-void write_stage(const std::filesystem::path& directory,
-                 PipelineTrainer& trainer,
-                 const model::StageLayers& layers,
-                 const Job& job) {
-  std::vector<checkpoint::NamedTensor> model;
-  std::vector<checkpoint::NamedTensor> moments;
+void write_stage(StageFiles& files, PipelineTrainer& trainer, const Share& share) {
+  HostWindow window(trainer.backend(), trainer.stream());
   const std::vector<model::Parameter>& parameters = trainer.parameters().all();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const model::Parameter& parameter = parameters[i];
-    const model::ParameterSpec& spec = parameter.spec;
-    if (!parameter.owned || !belongs_to(layers, spec)) continue;
-    model.push_back({spec.name, spec.shape, parameter.value});
-    const optimizer::AdamW& adamw = trainer.optimizer();
-    moments.push_back({checkpoint::exp_avg_name(spec.name), spec.shape, adamw.first_moment(i),
-                       adamw.moment_dtype()});
-    moments.push_back({checkpoint::exp_avg_sq_name(spec.name), spec.shape, adamw.second_moment(i),
-                       adamw.moment_dtype()});
+    if (!files.hold(parameter.spec)) continue;
+    if (share.has_values(parameter)) files.write_values(parameter, window);
+    if (!share.has_moments(parameter)) continue;
+    for (const HeldMoments& range : held_moments(trainer, i)) {
+      files.write_moments(parameter, range, window);
+    }
   }
-  const int num_stages = job.placement.num_stages();
-  HostCopy host_copy(trainer);
-  if (!job.config.model.bias) model = checkpoint::with_zero_biases(model);
-  checkpoint::write_model_shard(directory, layers.stage, num_stages, model, std::ref(host_copy));
-  checkpoint::write_optimizer_shard(directory, layers.stage, num_stages, moments,
-                                    std::ref(host_copy));
+  files.close();
+}
+
+/// What all ranks have written of each stage of the model. Collective.
+std::vector<StageFiles::Written> written_by_all(const Stages& stages,
+                                                const Job& job,
+                                                transport::Transport& transport) {
+  std::vector<StageFiles::Written> mine(static_cast<std::size_t>(job.placement.num_stages()));
+  for (const auto& files : stages) {
+    mine[static_cast<std::size_t>(files->stage())] = files->written();
+  }
+  std::vector<StageFiles::Written> all(mine.size());
+  for (const auto& bytes : transport.all_gather(std::as_bytes(std::span(mine)))) {
+    std::memcpy(mine.data(), bytes.data(), bytes.size());
+    for (std::size_t stage = 0; stage < all.size(); ++stage) {
+      for (std::size_t file = 0; file < all[stage].size(); ++file) {
+        all[stage][file] += mine[stage][file];
+      }
+    }
+  }
+  return all;
 }
 
 void write_rank_zero_files(const std::filesystem::path& directory,
@@ -105,25 +121,37 @@ std::filesystem::path save_checkpoint(checkpoint::CheckpointStore& store,
                                       const TrainingInputs& inputs,
                                       std::int64_t steps_done,
                                       const std::string& parameter_hash,
-                                      transport::Transport& transport) {
-  const bool first_rank = transport.rank() == 0;
-  agree(transport, [&] {
+                                      const RankGroups& groups) {
+  transport::Transport& world = groups.world();
+  const bool first_rank = world.rank() == 0;
+  agree(world, [&] {
     if (first_rank) store.begin(steps_done);
   });
   try {
     const std::filesystem::path directory = store.working_directory(steps_done);
-    agree(transport, [&] {
-      if (trainer.replica() != 0) return;  // the others hold the same
-      for (int chunk = 0; chunk < job.placement.num_chunks(); ++chunk) {
-        const model::StageLayers& layers = trainer.stage(chunk).layers();
-        publish_activity(transport, steps_done,
-                         fmt::format("checkpoint, stage {}", layers.stage).c_str());
-        write_stage(directory, trainer, layers, job);
+    const Share share(groups.place(), trainer);
+    const Stages stages = stages_of(directory, trainer, job);
+    agree(world, [&] {
+      for (const auto& files : stages) {
+        if (share.leads()) files->create();
       }
     });
-    agree(transport, [&] {
+    agree(world, [&] {
+      for (const auto& files : stages) {
+        publish_activity(world, steps_done,
+                         fmt::format("checkpoint, stage {}", files->stage()).c_str());
+        write_stage(*files, trainer, share);
+      }
+    });
+    const std::vector<StageFiles::Written> written = written_by_all(stages, job, world);
+    agree(world, [&] {
+      for (const auto& files : stages) {
+        if (share.leads()) files->finish(written[static_cast<std::size_t>(files->stage())]);
+      }
+    });
+    agree(world, [&] {
       if (!first_rank) return;
-      publish_activity(transport, steps_done, "checkpoint, manifest");
+      publish_activity(world, steps_done, "checkpoint, manifest");
       write_rank_zero_files(directory, job, inputs, steps_done, parameter_hash);
       store.finish(steps_done);
     });
@@ -132,145 +160,6 @@ std::filesystem::path save_checkpoint(checkpoint::CheckpointStore& store,
     throw;
   }
   return store.directory_of(steps_done);
-}
-
-namespace {
-
-class ParameterLoader {
- public:
-  explicit ParameterLoader(PipelineTrainer& trainer) : trainer_(trainer) {}
-
-  void load(const checkpoint::ShardedTensors& from,
-            const std::string& name,
-            const Shape& shape,
-            float* to) {
-    host_.resize(static_cast<std::size_t>(shape.num_elements()));
-    from.read_float32(name, shape, host_);
-    copy_to(to, host_.size());
-  }
-  /// To what `dtype` says. Of a checkpoint in bfloat16 that is what was saved; from float32 values
-  /// are rounded to the nearest, since there is no step whose random numbers they could take.
-  void load_moment(const checkpoint::ShardedTensors& from,
-                   const std::string& name,
-                   const Shape& shape,
-                   DType dtype,
-                   void* to) {
-    if (dtype == DType::kFloat32) {
-      load(from, name, shape, static_cast<float*>(to));
-      return;
-    }
-    host_.resize(static_cast<std::size_t>(shape.num_elements()));
-    from.read_float32(name, shape, host_);
-    std::vector<BFloat16> rounded(host_.size());
-    std::ranges::transform(host_, rounded.begin(), to_bfloat16);
-    trainer_.backend().copy_async(to, rounded.data(), rounded.size() * sizeof(BFloat16),
-                                  trainer_.stream());
-    trainer_.stream().synchronize();
-  }
-  /// Of another run: its last steps may have ended in numbers that nothing can start from.
-  void load_finite(const checkpoint::ShardedTensors& from,
-                   const std::string& name,
-                   const Shape& shape,
-                   float* to) {
-    host_.resize(static_cast<std::size_t>(shape.num_elements()));
-    from.read_weights(name, shape, host_);
-    copy_to(to, host_.size());
-  }
-  /// The leading rows of a table that has more of them.
-  void load_rows(const checkpoint::ShardedTensors& from,
-                 const std::string& name,
-                 const Shape& whole,
-                 const Shape& part,
-                 float* to) {
-    host_.resize(static_cast<std::size_t>(whole.num_elements()));
-    from.read_weights(name, whole, host_);
-    copy_to(to, static_cast<std::size_t>(part.num_elements()));
-  }
-
- private:
-  void copy_to(float* to, std::size_t count) {
-    trainer_.backend().copy_async(to, host_.data(), count * sizeof(float), trainer_.stream());
-    trainer_.stream().synchronize();
-  }
-
-  PipelineTrainer& trainer_;
-  std::vector<float> host_;
-};
-
-}  // namespace
-
-void load_checkpoint(const std::filesystem::path& directory, PipelineTrainer& trainer) {
-  const checkpoint::ModelReader reader(directory);
-  const checkpoint::ShardedTensors moments = checkpoint::open_optimizer(directory);
-  ParameterLoader loader(trainer);
-  std::vector<model::Parameter>& parameters = trainer.parameters().all();
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const model::ParameterSpec& spec = parameters[i].spec;
-    loader.load(reader.tensors, spec.name, spec.shape, parameters[i].value);
-    const optimizer::AdamW& adamw = trainer.optimizer();
-    loader.load_moment(moments, checkpoint::exp_avg_name(spec.name), spec.shape,
-                       adamw.moment_dtype(), adamw.first_moment(i));
-    loader.load_moment(moments, checkpoint::exp_avg_sq_name(spec.name), spec.shape,
-                       adamw.moment_dtype(), adamw.second_moment(i));
-  }
-  trainer.parameters_changed();
-}
-
-namespace {
-
-void check_same_shape(const std::filesystem::path& directory,
-                      const model::TransformerConfig& found,
-                      const model::TransformerConfig& wanted) {
-  const auto compare = [&](const char* key, int there, int here, bool fits) {
-    if (fits) return;
-    throw ConfigError(fmt::format("model.init_from: {} has {} {}, the configuration {}",
-                                  directory.string(), key, there, here));
-  };
-  compare("num_layers", found.num_layers, wanted.num_layers, found.num_layers == wanted.num_layers);
-  compare("num_heads", found.num_heads, wanted.num_heads, found.num_heads == wanted.num_heads);
-  compare("hidden_size", found.hidden_size, wanted.hidden_size,
-          found.hidden_size == wanted.hidden_size);
-  compare("vocab_size", found.vocab_size, wanted.vocab_size, found.vocab_size == wanted.vocab_size);
-  if (!found.tie_embeddings && wanted.tie_embeddings) {
-    throw ConfigError(
-        fmt::format("model.tie_embeddings (true): {} has a head of its own; set it to false",
-                    directory.string()));
-  }
-  compare("seq_len", found.seq_len, wanted.seq_len, found.seq_len >= wanted.seq_len);
-}
-
-/// A model without biases can start from a directory only if the biases there are zero.
-void check_biases_are_zero(const checkpoint::ShardedTensors& tensors,
-                           const std::filesystem::path& directory) {
-  const std::optional<std::string> name = checkpoint::find_nonzero_bias(tensors);
-  if (!name) return;
-  throw ConfigError(
-      fmt::format("model.bias (false): {} has a bias that is not zero, {}; set model.bias: true",
-                  directory.string(), *name));
-}
-
-}  // namespace
-
-void load_initial_parameters(const std::filesystem::path& directory,
-                             const model::TransformerConfig& config,
-                             PipelineTrainer& trainer) {
-  const checkpoint::ModelReader reader(directory);
-  check_same_shape(directory, reader.config, config);
-  if (!config.bias) check_biases_are_zero(reader.tensors, directory);
-  ParameterLoader loader(trainer);
-  for (model::Parameter& parameter : trainer.parameters().all()) {
-    const model::ParameterSpec& spec = parameter.spec;
-    if (spec.name == "transformer.wpe.weight") {
-      loader.load_rows(reader.tensors, spec.name, {reader.config.seq_len, config.hidden_size},
-                       spec.shape, parameter.value);
-    } else if (spec.name == "lm_head.weight" && !reader.tensors.contains(spec.name)) {
-      // A tied model starts an untied one with a copy of its table.
-      loader.load_finite(reader.tensors, model::kTokenEmbeddingName, spec.shape, parameter.value);
-    } else {
-      loader.load_finite(reader.tensors, spec.name, spec.shape, parameter.value);
-    }
-  }
-  trainer.parameters_changed();
 }
 
 }  // namespace halfpipe::runtime

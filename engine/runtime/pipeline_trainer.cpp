@@ -12,7 +12,8 @@
 #include "engine/checkpoint/parameter_hash.h"
 #include "engine/runtime/activity.h"
 #include "engine/runtime/agreement.h"
-#include "engine/runtime/whole_parameter.h"
+#include "engine/runtime/host_window.h"
+#include "engine/runtime/parameter_digest.h"
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/ops.h"
@@ -64,6 +65,18 @@ SpanAndWork longest(const std::vector<double>& sums, const ReductionLayout& layo
     result.busy = std::max(result.busy, sums[layout.busy(rank)]);
   }
   return result;
+}
+
+/// Collective over the group; null: nobody to compare with.
+void check_same(const std::string& hash,
+                transport::Transport* group_or_null,
+                const char* complaint) {
+  if (group_or_null == nullptr) return;
+  const std::span mine = std::as_bytes(std::span(hash));
+  const auto of_all = group_or_null->all_gather(mine);
+  HALFPIPE_CHECK(std::ranges::all_of(
+                     of_all, [&](const auto& other) { return std::ranges::equal(other, mine); }),
+                 complaint);
 }
 
 }  // namespace
@@ -287,42 +300,23 @@ double PipelineTrainer::evaluate(const HostBatch& batch,
 
 std::string PipelineTrainer::parameter_hash() {
   // Every rank tells the digests of what it owns, one "name digest" line each.
-  std::vector<float> host;
+  HostWindow window(backend_, *stream_);
   std::string mine;
   for (const model::Parameter& parameter : model_.parameters().all()) {
     if (!parameter.owned) continue;
-    host.resize(static_cast<std::size_t>(parameter.count()));
-    backend_.copy_async(host.data(), parameter.value, host.size() * sizeof(float), *stream_);
-    stream_->synchronize();
-    if (parameter.is_cut) {
-      host = gather_whole(parameter, model_.parameters().shard(), host, *tensor_or_null_);
-      if (host.empty()) continue;
-    }
-    mine += fmt::format("{} {}\n", parameter.spec.name, checkpoint::parameter_digest(host));
+    mine += fmt::format("{} {}\n", parameter.spec.name,
+                        parameter_digest(parameter, window, tensor_or_null_));
   }
   std::map<std::string, std::string> digests;
   for (const std::vector<std::byte>& part : transport_.all_gather(std::as_bytes(std::span(mine)))) {
     std::istringstream lines(std::string(reinterpret_cast<const char*>(part.data()), part.size()));
     for (std::string name, digest; lines >> name >> digest;) digests[name] = digest;
   }
-  std::string hash;
-  if (tensor_rank() == 0) {  // the others have digested nothing
-    HALFPIPE_CHECK(digests.size() == model::all_parameters(job_.config.model).size(),
-                   "the ranks do not hold every parameter once");
-    hash = checkpoint::parameter_hash(digests);
-  }
-  if (tensor_or_null_ != nullptr) {
-    const auto of_ranks = tensor_or_null_->all_gather(std::as_bytes(std::span(hash)));
-    hash.assign(reinterpret_cast<const char*>(of_ranks[0].data()), of_ranks[0].size());
-  }
-  if (replicas_or_null_ == nullptr) return hash;
-  const auto of_replicas = replicas_or_null_->all_gather(std::as_bytes(std::span(hash)));
-  HALFPIPE_CHECK(std::ranges::all_of(of_replicas,
-                                     [&](const auto& other) {
-                                       return std::ranges::equal(other,
-                                                                 std::as_bytes(std::span(hash)));
-                                     }),
-                 "replicas hold different parameters");
+  HALFPIPE_CHECK(digests.size() == model::all_parameters(job_.config.model).size(),
+                 "the ranks do not hold every parameter once");
+  std::string hash = checkpoint::parameter_hash(digests);
+  check_same(hash, tensor_or_null_, "tensor ranks hold different parameters");
+  check_same(hash, replicas_or_null_, "replicas hold different parameters");
   return hash;
 }
 

@@ -90,7 +90,7 @@ class PipelineTrainer {
   double evaluate(const HostBatch& batch, std::int64_t num_targets, std::int64_t step);
 
   /// Digest of all parameters of the model, whatever the layout of ranks. Collective. Throws
-  /// InternalError when replicas differ.
+  /// InternalError when replicas, or what tensor ranks all hold, differ.
   [[nodiscard]] std::string parameter_hash();
 
   /// Bytes taken, and the measured peak of live saved tensors of the last training step.

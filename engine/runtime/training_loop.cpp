@@ -193,7 +193,7 @@ void TrainingLoop::save() {
   publish_activity(transport_, steps_done_, "parameter hash");
   parameter_hash_ = trainer_.parameter_hash();
   const std::filesystem::path path =
-      save_checkpoint(store_, trainer_, job_, inputs_, steps_done_, parameter_hash_, transport_);
+      save_checkpoint(store_, trainer_, job_, inputs_, steps_done_, parameter_hash_, groups_);
   if (log_) log_->checkpoint(steps_done_, path, parameter_hash_);
 }
 

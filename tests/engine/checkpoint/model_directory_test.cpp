@@ -10,6 +10,7 @@
 #include "engine/checkpoint/parameter_hash.h"
 #include "kernels/core/error.h"
 #include "tests/engine/checkpoint/scratch_directory.h"
+#include "tests/engine/checkpoint/written_files.h"
 
 namespace halfpipe::checkpoint {
 namespace {
@@ -116,16 +117,21 @@ TEST_F(ModelDirectory, ReadsTheNamesOfOthers) {
 }
 
 TEST_F(ModelDirectory, ABiaslessModelGetsZeroBiases) {
-  const std::vector<NamedTensor> all = with_zero_biases(tensors_);
+  const std::vector<TensorSpec> all = with_zero_biases(specs_of(tensors_));
   std::vector<std::string> names;
-  for (const NamedTensor& tensor : all) names.push_back(tensor.name);
+  for (const TensorSpec& tensor : all) names.push_back(tensor.name);
   EXPECT_EQ(names, (std::vector<std::string>{
                        "transformer.wte.weight", "transformer.h.0.attn.c_attn.weight",
                        "transformer.h.0.attn.c_attn.bias", "transformer.h.1.mlp.c_proj.weight",
                        "transformer.h.1.mlp.c_proj.bias", "transformer.ln_f.weight",
                        "transformer.ln_f.bias"}));
   EXPECT_EQ(all[2].shape, Shape({12}));
-  write_model_shard(scratch_.path(), 0, 1, all);
+  std::vector<NamedTensor> written;
+  for (const TensorSpec& tensor : all) {
+    const float* values = tensor.is_zero ? nullptr : values_[tensor.name].data();
+    written.push_back({tensor.name, tensor.shape, values});
+  }
+  write_model_shard(scratch_.path(), 0, 1, written);
   write_model_index(scratch_.path(), config_, 1);
   std::vector<float> bias(12, 1.0F);
   ModelReader(scratch_.path()).tensors.read_float32("transformer.h.0.attn.c_attn.bias", {12}, bias);

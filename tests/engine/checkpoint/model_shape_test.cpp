@@ -10,6 +10,7 @@
 #include "engine/checkpoint/model_directory.h"
 #include "kernels/core/error.h"
 #include "tests/engine/checkpoint/scratch_directory.h"
+#include "tests/engine/checkpoint/written_files.h"
 
 namespace halfpipe::checkpoint {
 namespace {

@@ -13,6 +13,7 @@
 #include "kernels/core/bfloat16.h"
 #include "kernels/core/error.h"
 #include "tests/engine/checkpoint/scratch_directory.h"
+#include "tests/engine/checkpoint/written_files.h"
 
 namespace halfpipe::checkpoint {
 namespace {
@@ -270,7 +271,7 @@ TEST(Safetensors, NoDamageToAHeaderGetsPastTheReader) {
 }
 
 TEST(Safetensors, WritingANameTwiceIsABugOfTheCaller) {
-  const std::vector<NamedTensor> tensors{{"a", {2}, nullptr}, {"a", {2}, nullptr}};
+  const std::vector<TensorSpec> tensors{{"a", {2}}, {"a", {2}}};
   EXPECT_THROW((void)make_header(tensors, {}), InternalError);
 }
 

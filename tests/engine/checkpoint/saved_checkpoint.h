@@ -10,6 +10,7 @@
 #include "engine/checkpoint/checkpoint_store.h"
 #include "engine/checkpoint/model_directory.h"
 #include "engine/checkpoint/trainer_state.h"
+#include "tests/engine/checkpoint/written_files.h"
 
 namespace halfpipe::checkpoint {
 

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/held_moments.h"
+
+namespace halfpipe::runtime {
+
+std::vector<HeldMoments> held_moments(PipelineTrainer& trainer, std::size_t index) {
+  const optimizer::AdamW& adamw = trainer.optimizer();
+  return {{0, trainer.parameters().all()[index].count(), adamw.first_moment(index),
+           adamw.second_moment(index)}};
+}
+
+bool replicas_hold_the_same_moments(const PipelineTrainer& /*trainer*/) {
+  return true;
+}
+
+}  // namespace halfpipe::runtime
