@@ -95,7 +95,7 @@ int ParameterSet::add(const std::vector<ParameterSpec>& model,
   parameter.spec = *found;
   parameter.slice = slice_of(found->shape, sharing, shard_, rows_of_rank);
   parameter.is_cut = shard_.is_shared() && is_cut(sharing);
-  parameter.owned = shard_.rank == 0 || parameter.is_cut;
+  parameter.counts_in_norm = shard_.rank == 0 || parameter.is_cut;
   parameter.gradient_is_of_own_tokens = shard_.is_shared() && sharing == Sharing::kWholeBySums;
   parameter.global_index = static_cast<int>(found - model.begin());
   parameters_.push_back(std::move(parameter));

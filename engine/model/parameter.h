@@ -48,9 +48,9 @@ struct Parameter {
   TensorSlice slice;    // what this rank holds of it
   bool is_cut = false;  // tensor ranks hold slices of it, which may be all of it and only padding
   int global_index = -1;
-  bool owned = true;  // false for what another rank answers for: the copy of a tied embedding on
-                      // the last rank of a linear placement, and what tensor ranks hold whole
-                      // on all of them but the first
+  bool owned =
+      true;  // false for the copy of a tied embedding on the last rank of a linear placement
+  bool counts_in_norm = true;  // false on all tensor ranks but the first for what each holds whole
   bool gradient_is_of_own_tokens = false;  // the sum over tensor ranks is still to be made
   float* value = nullptr;                  // [slice]
   BFloat16* copy = nullptr;   // value rounded, which passes read instead of it; null in float32

@@ -89,7 +89,7 @@ void gradient_squares(const model::ParameterSet& parameters,
                       device::Stream& stream,
                       std::span<double> sums) {
   for (const model::Parameter& parameter : parameters.all()) {
-    if (!parameter.owned) continue;
+    if (!parameter.owned || !parameter.counts_in_norm) continue;
     const device::ArenaScope scope(workspace);
     const std::size_t bytes = backend.ops().sum_of_squares_scratch_bytes(parameter.count());
     backend.ops().sum_of_squares({.out = &sums[static_cast<std::size_t>(parameter.global_index)],
