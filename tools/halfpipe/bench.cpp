@@ -108,6 +108,12 @@ Question read_question(const Options& options, transport::Transport& transport) 
           fmt::format("parallel.data ({}): halfpipe bench runs one replica in this version; use 1",
                       config.parallel.data));
     }
+    if (config.parallel.tensor > 1) {
+      throw ConfigError(
+          fmt::format("parallel.tensor ({}): halfpipe bench runs ranks with whole layers in this "
+                      "version; use 1",
+                      config.parallel.tensor));
+    }
     runtime::check_rank_count(config, transport.world_size());
     if (config.model.vocab_size == 0) runtime::open_training_data(config);
     if (is_modelled(config.device) && transport.ranks_on_this_host() != transport.world_size()) {

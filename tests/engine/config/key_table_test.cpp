@@ -34,6 +34,7 @@ std::string base_for(const std::string& path) {
   const std::set<std::string_view> of_gpus{"parallel.transport", "debug.sync_kernels",
                                            "device.tune", "device.cuda_graphs", "device.attention"};
   if (of_gpus.contains(path)) base += "device: {kind: cuda}\n";
+  if (path == "parallel.gather_again") base += "parallel: {tensor: 2}\n";
   return base;
 }
 
@@ -79,7 +80,10 @@ const std::map<std::string, Sample>& samples() {
       {"optimizer.moments", {"bf16", {}}},
       {"optimizer.post_validation", {"off", {}}},
       {"parallel.data", {"2", {}}},
+      {"parallel.tensor", {"2", {}}},
       {"parallel.pipeline", {"4", {}}},
+      {"parallel.order", {"pipeline-data-tensor", {}}},
+      {"parallel.gather_again", {"false", {}}},
       {"parallel.layers_per_stage", {"[5, 7]", {}}},
       {"parallel.transport", {"nccl", {}}},
       {"schedule.name", {"v-min", {}}},
@@ -113,7 +117,6 @@ const std::map<std::string, std::pair<std::string, std::string>>& refused() {
       {"model.family", {"llama", "must be gpt2"}},
       {"optimizer.name", {"muon", "another optimizer does not exist"}},
       {"optimizer.zero_stage", {"1", "an optimizer sharded over replicas does not exist"}},
-      {"parallel.tensor", {"2", "tensor parallelism does not exist"}},
   };
   return table;
 }

@@ -54,40 +54,21 @@ HostBatch part_of(const HostBatch& batch, int replica, int num_replicas) {
 
 }  // namespace
 
-RunRecord run_locally(const config::RunConfig& config, int steps, int threads, BatchOrder order) {
-  const Job job = make_job(config);
-  const int num_ranks = mesh_of(config.parallel).num_ranks();
-  RunRecord record;
-  record.planned = plan_memory(job, *cpu::make_cpu_backend(threads));
-  record.measured.resize(static_cast<std::size_t>(config.parallel.pipeline));
+void on_every_rank(const Job& job, int threads, const RankBody& body) {
+  const int num_ranks = mesh_of(job.config.parallel).num_ranks();
   transport::LocalGroup group(num_ranks);
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(num_ranks));
   const auto run_rank = [&](int rank) {
     const auto transport = group.make_transport(rank);
     transport->set_timeout(60.0);
     const auto backend = cpu::make_cpu_backend(threads);
-    const RankGroups groups(config.parallel, *transport);
-    const parallel::Coordinates place = groups.place();
+    const RankGroups groups(job.config.parallel, *transport);
     PipelineTrainer trainer(job, *backend,
                             TrainerTransports{.world = groups.world(),
                                               .pipeline = groups.pipeline(),
                                               .replicas_or_null = groups.replicas_or_null(),
                                               .tensor_or_null = groups.tensor_or_null()});
-    trainer.initialise_parameters(config.train.seed, 1);
-    for (std::int64_t step = 0; step < steps; ++step) {
-      const StepResult result =
-          trainer.step(step, config.optimizer.learning_rate,
-                       part_of(small_batch(config, order == BatchOrder::kSameBatch ? 0 : step),
-                               place.data, config.parallel.data),
-                       false);
-      if (rank != 0) continue;
-      record.losses.push_back(result.loss);
-      record.norms.push_back(result.grad_norm);
-    }
-    const std::string hash = trainer.parameter_hash();
-    if (rank == 0) record.parameter_hash = hash;
-    if (place.data != 0 || place.tensor != 0) return;
-    record.measured[static_cast<std::size_t>(place.pipeline)] = trainer.measured_memory();
+    body(trainer, groups);
   };
   {
     std::vector<std::jthread> ranks;
@@ -105,6 +86,37 @@ RunRecord run_locally(const config::RunConfig& config, int steps, int threads, B
   for (const std::exception_ptr& failure : failures) {
     if (failure) std::rethrow_exception(failure);
   }
+}
+
+StepResult small_step(PipelineTrainer& trainer,
+                      const config::RunConfig& config,
+                      std::int64_t step,
+                      BatchOrder order) {
+  const HostBatch batch = small_batch(config, order == BatchOrder::kSameBatch ? 0 : step);
+  return trainer.step(step, config.optimizer.learning_rate,
+                      part_of(batch, trainer.replica(), config.parallel.data), false);
+}
+
+RunRecord run_locally(const config::RunConfig& config, int steps, int threads, BatchOrder order) {
+  const Job job = make_job(config);
+  RunRecord record;
+  record.planned = plan_memory(job, *cpu::make_cpu_backend(threads));
+  record.measured.resize(static_cast<std::size_t>(config.parallel.pipeline));
+  on_every_rank(job, threads, [&](PipelineTrainer& trainer, const RankGroups& groups) {
+    const bool speaks = groups.world().rank() == 0;
+    trainer.initialise_parameters(config.train.seed, 1);
+    for (std::int64_t step = 0; step < steps; ++step) {
+      const StepResult result = small_step(trainer, config, step, order);
+      if (!speaks) continue;
+      record.losses.push_back(result.loss);
+      record.norms.push_back(result.grad_norm);
+    }
+    const std::string hash = trainer.parameter_hash();
+    if (speaks) record.parameter_hash = hash;
+    const parallel::Coordinates& place = groups.place();
+    if (place.data != 0 || place.tensor != 0) return;
+    record.measured[static_cast<std::size_t>(place.pipeline)] = trainer.measured_memory();
+  });
   return record;
 }
 

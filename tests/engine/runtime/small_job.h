@@ -11,6 +11,7 @@
 #include "engine/config/run_config.h"
 #include "engine/runtime/job.h"
 #include "engine/runtime/pipeline_trainer.h"
+#include "engine/runtime/rank_groups.h"
 
 namespace halfpipe::runtime {
 
@@ -19,6 +20,19 @@ namespace halfpipe::runtime {
 
 /// The batch of a step: the same numbers for every layout.
 [[nodiscard]] HostBatch small_batch(const config::RunConfig& config, std::int64_t step);
+
+enum class BatchOrder : std::uint8_t { kNewBatches, kSameBatch };
+
+/// What a rank does, with the parameters undefined at first.
+using RankBody = std::function<void(PipelineTrainer& trainer, const RankGroups& groups)>;
+/// Runs it on as many local ranks as the mesh has, of `threads` threads each. What one throws is
+/// thrown.
+void on_every_rank(const Job& job, int threads, const RankBody& body);
+/// One step on this replica's part of small_batch.
+StepResult small_step(PipelineTrainer& trainer,
+                      const config::RunConfig& config,
+                      std::int64_t step,
+                      BatchOrder order = BatchOrder::kNewBatches);
 
 /// What a run shows to the outside.
 struct RunRecord {
@@ -36,7 +50,6 @@ struct RunRecord {
 
 /// Trains `steps` steps on as many local ranks as the mesh has, of `threads` threads each. Memory
 /// is of the ranks of the first replica that are the first of those that share layers.
-enum class BatchOrder : std::uint8_t { kNewBatches, kSameBatch };
 [[nodiscard]] RunRecord run_locally(const config::RunConfig& config,
                                     int steps,
                                     int threads = 1,

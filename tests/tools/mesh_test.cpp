@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Jobs whose ranks share layers: the losses of one rank up to rounding; for a number of tensor
+// ranks the same bits on every pipeline, in threads and processes, and on resume; on emulated GPUs
+// those of both transports.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/tools/command_fixture.h"
+
+namespace halfpipe::tools {
+namespace {
+
+/// float32 sums in another order, and 20 steps of AdamW.
+constexpr double kTolerance = 1e-5;
+
+struct Mesh {
+  int data;
+  int tensor;
+  int pipeline;
+
+  [[nodiscard]] int num_ranks() const { return data * tensor * pipeline; }
+  [[nodiscard]] std::string name() const {
+    return "dp" + std::to_string(data) + "-tp" + std::to_string(tensor) + "-pp" +
+           std::to_string(pipeline);
+  }
+};
+
+class MeshTest : public CommandTest {
+ protected:
+  [[nodiscard]] Arguments job(const Mesh& mesh, const Arguments& settings) const {
+    return train(Arguments{"parallel.data=" + std::to_string(mesh.data),
+                           "parallel.tensor=" + std::to_string(mesh.tensor),
+                           "parallel.pipeline=" + std::to_string(mesh.pipeline)} +
+                 settings);
+  }
+  [[nodiscard]] CommandResult run_local(const Mesh& mesh,
+                                        const Arguments& settings,
+                                        const Arguments& more = {}) const {
+    return run(job(mesh, settings) + Arguments{"--local-ranks", std::to_string(mesh.num_ranks())} +
+               more);
+  }
+  /// Of threads as ranks.
+  [[nodiscard]] Metrics metrics(const Mesh& mesh,
+                                const std::string& dir,
+                                const Arguments& settings = {}) const {
+    EXPECT_TRUE(succeeded(run_local(mesh, settings + Arguments{"output.dir=" + dir})));
+    return read_metrics(path(dir));
+  }
+  static void expect_near(const Metrics& one, const Metrics& other, double tolerance) {
+    ASSERT_EQ(one.losses.size(), other.losses.size());
+    for (const auto& [step, loss] : one.losses) {
+      EXPECT_NEAR(other.losses.at(step), loss, tolerance * loss) << "step " << step;
+    }
+    ASSERT_EQ(one.validation_losses.size(), other.validation_losses.size());
+    for (const auto& [step, loss] : one.validation_losses) {
+      EXPECT_NEAR(other.validation_losses.at(step), loss, tolerance * loss) << "step " << step;
+    }
+  }
+};
+
+// Every mesh of up to eight ranks along axes of 1, 2 and 4.
+TEST_F(MeshTest, HasTheLossesOfOneRank) {
+  const Metrics one = metrics({1, 1, 1}, "one");
+  ASSERT_EQ(one.losses.size(), 20U);
+  ASSERT_FALSE(one.validation_losses.empty());
+  for (const int data : {1, 2, 4}) {
+    for (const int tensor : {1, 2, 4}) {
+      for (const int pipeline : {1, 2, 4}) {
+        const Mesh mesh{data, tensor, pipeline};
+        if (mesh.num_ranks() > 8) continue;
+        SCOPED_TRACE(mesh.name());
+        const Metrics record = metrics(mesh, mesh.name());
+        expect_near(one, record, kTolerance);
+        EXPECT_EQ(record.parameter_hash == one.parameter_hash, data * tensor == 1);
+      }
+    }
+  }
+}
+
+TEST_F(MeshTest, HasTheSameBitsInProcessesAndInEveryOrder) {
+  const Mesh mesh{2, 2, 2};
+  const Arguments settings = {"train.steps=6"};
+  const Metrics threads = metrics(mesh, "threads", settings);
+  ASSERT_TRUE(succeeded(run_mpi(8, job(mesh, settings + Arguments{"output.dir=processes"}))));
+  expect_same_run(threads, read_metrics(path("processes")));
+  ASSERT_TRUE(succeeded(run_mpi(
+      8, job(mesh, settings +
+                       Arguments{"output.dir=reordered", "parallel.order=tensor-pipeline-data"}))));
+  expect_same_run(threads, read_metrics(path("reordered")));
+}
+
+TEST_F(MeshTest, GoesOnOnOtherMeshes) {
+  const Metrics whole = metrics({1, 2, 2}, "whole", {"output.checkpoint_every=10"});
+  const Arguments from = {"--resume", path("whole/checkpoints/step-00000010")};
+
+  ASSERT_TRUE(succeeded(run_local({1, 2, 1}, {"output.dir=flat"}, from)));
+  EXPECT_EQ(read_metrics(path("flat")).parameter_hash, whole.parameter_hash);
+
+  const CommandResult four = run_local({1, 4, 1}, {"output.dir=four"}, from);
+  ASSERT_TRUE(succeeded(four));
+  EXPECT_NE(four.out.find("parallel.tensor is 4 now and was 2"), std::string::npos) << four.out;
+  const Metrics others = read_metrics(path("four"));
+  ASSERT_EQ(others.losses.size(), 10U);
+  for (const auto& [step, loss] : others.losses) {
+    EXPECT_NEAR(loss, whole.losses.at(step), kTolerance * loss) << "step " << step;
+  }
+}
+
+TEST_F(MeshTest, SaysWhichRankIsWhereAndHowManyItNeeds) {
+  const Arguments one_step = {"train.steps=1", "train.evaluate_every=0"};
+  const auto order_line = [&](const Arguments& settings) {
+    const CommandResult result = run_local({2, 2, 2}, one_step + settings);
+    EXPECT_TRUE(succeeded(result));
+    EXPECT_NE(result.out.find("tensor      2 ranks share each layer: 2 of 4 heads each"),
+              std::string::npos)
+        << result.out;
+    const std::size_t begin = result.out.find("order       ");
+    return result.out.substr(begin, result.out.find('\n', begin) - begin);
+  };
+  EXPECT_EQ(order_line({}),
+            "order       data-pipeline-tensor: rank = (replica x 2 + pipeline rank) x 2 + tensor "
+            "rank");
+  EXPECT_EQ(order_line({"parallel.order=tensor-data-pipeline"}),
+            "order       tensor-data-pipeline: rank = (tensor rank x 2 + replica) x 2 + pipeline "
+            "rank");
+  EXPECT_TRUE(refused(run(job({1, 2, 2}, {}) + Arguments{"--local-ranks", "2"}), 2,
+                      {"parallel.pipeline (2) x parallel.tensor (2)", "4 ranks", "has 2"}));
+  EXPECT_TRUE(
+      refused(run({"bench", "run.yaml", "--local-ranks", "2", "--set", "parallel.tensor=2"}), 2,
+              {"parallel.tensor (2)", "halfpipe bench"}));
+}
+
+TEST_F(MeshTest, IsPlannedWithTheBytesThatItTakes) {
+  const Arguments automatic = {"device.threads_per_rank=auto", "train.steps=1",
+                               "train.evaluate_every=0"};
+  const auto memory_line = [](const std::string& text) {
+    const std::size_t begin = text.find("  rank 0   ", text.find("memory, MiB"));
+    return text.substr(begin, text.find('\n', begin) - begin);
+  };
+  std::vector<std::string> lines;
+  for (const std::string gather_again : {"true", "false"}) {
+    const Arguments settings =
+        automatic + Arguments{"parallel.gather_again=" + gather_again, "schedule.name=v-zb"};
+    const CommandResult trained = run_local({1, 2, 2}, settings);
+    ASSERT_TRUE(succeeded(trained));
+    Arguments plan = job({1, 2, 2}, settings);
+    plan.front() = "plan";
+    const CommandResult planned = run(plan);
+    ASSERT_TRUE(succeeded(planned));
+    lines.push_back(memory_line(planned.out));
+    EXPECT_EQ(lines.back(), memory_line(trained.out));
+    EXPECT_GT(lines.back().size(), 60U);
+  }
+  EXPECT_NE(lines[0], lines[1]);
+}
+
+/// The same on emulated GPUs, whose messages go by NCCL or through pinned memory.
+class EmulatedMesh : public MeshTest {
+ protected:
+  EmulatedMesh() {
+    // Heads of 64 elements, which the kernels for tensor cores know, and little work.
+    write("run.yaml",
+          R"(model: {num_layers: 4, num_heads: 2, hidden_size: 128, seq_len: 8}
+data: {text: text.txt}
+train: {steps: 20, micro_batch_size: 1, global_batch_size: 4, evaluate_every: 10, evaluate_batches: 1}
+optimizer: {learning_rate: 1.0e-3, schedule: constant}
+schedule: {name: v-half}
+)");
+  }
+  [[nodiscard]] Metrics on_gpus(const Mesh& mesh,
+                                const std::string& transport,
+                                const Arguments& settings) {
+    const std::string host_program = program;
+    program = HALFPIPE_TEST_EMULATED_COMMAND;
+    const std::string dir = mesh.name() + "-" + transport;
+    EXPECT_TRUE(succeeded(run_mpi(
+        mesh.num_ranks(), job(mesh, Arguments{"device.kind=cuda", "parallel.transport=" + transport,
+                                              "output.dir=" + dir} +
+                                        settings))));
+    program = host_program;
+    return read_metrics(path(dir));
+  }
+};
+
+TEST_F(EmulatedMesh, HasTheLossesOfOneCpuRank) {
+  const Metrics one = metrics({1, 1, 1}, "one", {"schedule.name=1f1b"});
+  ASSERT_EQ(one.losses.size(), 20U);
+  for (const Mesh& mesh : {Mesh{2, 2, 2}, Mesh{2, 1, 2}, Mesh{1, 2, 2}}) {
+    SCOPED_TRACE(mesh.name());
+    expect_near(one, on_gpus(mesh, "nccl", {}), kTolerance);
+  }
+}
+
+TEST_F(EmulatedMesh, HasTheSameBitsWithBothTransportsAndInOtherOrders) {
+  const Arguments short_run = {"train.steps=2", "train.evaluate_every=0", "train.precision=bf16"};
+  const Mesh mesh{1, 2, 2};
+  const Metrics by_nccl = on_gpus(mesh, "nccl", short_run);
+  expect_same_run(by_nccl, on_gpus(mesh, "host", short_run));
+  options.environment["HALFPIPE_EMULATION_LAZY_LOADING"] = "1";
+  for (const std::string order : {"reverse", "shuffled:3"}) {
+    SCOPED_TRACE(order);
+    options.environment["HALFPIPE_EMULATION_SCHEDULE"] = order;
+    expect_same_run(by_nccl, on_gpus(mesh, "nccl", short_run));
+  }
+}
+
+}  // namespace
+}  // namespace halfpipe::tools
