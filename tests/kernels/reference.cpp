@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace halfpipe::reference {
@@ -102,13 +103,16 @@ Values embedding(const Indices& tokens,
                  const Values& token_table,
                  const Values& position_table,
                  const EmbeddingDims& dims) {
-  const auto [B, T, C, first_position] = dims;
+  const auto [B, T, C, first_position, first_id] = dims;
+  const auto num_ids = static_cast<std::int64_t>(token_table.size()) / C;
   Values out(index(B * T * C));
-  for (std::int64_t b = 0; b < B; ++b) {
-    for (std::int64_t t = 0; t < T; ++t) {
-      for (std::int64_t c = 0; c < C; ++c) {
-        out[index((b * T + t) * C + c)] = token_table[index(tokens[index(b * T + t)] * C + c)] +
-                                          position_table[index((first_position + t) * C + c)];
+  for (std::int64_t row = 0; row < B * T; ++row) {
+    const std::int64_t id = tokens[index(row)] - first_id;
+    for (std::int64_t c = 0; c < C; ++c) {
+      double& value = out[index(row * C + c)];
+      if (id >= 0 && id < num_ids) value += token_table[index(id * C + c)];
+      if (!position_table.empty()) {
+        value += position_table[index((first_position + row % T) * C + c)];
       }
     }
   }
@@ -117,14 +121,16 @@ Values embedding(const Indices& tokens,
 
 EmbeddingGradients embedding_backward(const Values& dout,
                                       const Indices& tokens,
-                                      std::int64_t V,
+                                      std::int64_t num_ids,
                                       std::int64_t T_max,
                                       const EmbeddingDims& dims) {
   const std::int64_t C = dims.C;
-  EmbeddingGradients gradients{Values(index(V * C)), Values(index(T_max * C))};
+  EmbeddingGradients gradients{Values(index(num_ids * C)), Values(index(T_max * C))};
   for (std::int64_t row = 0; row < dims.B * dims.T; ++row) {
+    const std::int64_t id = tokens[index(row)] - dims.first_id;
+    const bool has_id = id >= 0 && id < num_ids;
     for (std::int64_t c = 0; c < C; ++c) {
-      gradients.dtoken_table[index(tokens[index(row)] * C + c)] += dout[index(row * C + c)];
+      if (has_id) gradients.dtoken_table[index(id * C + c)] += dout[index(row * C + c)];
       gradients.dposition_table[index(row % dims.T * C + c)] += dout[index(row * C + c)];
     }
   }
@@ -167,6 +173,31 @@ Values cross_entropy_backward(const Values& logits,
   return gradient;
 }
 
+Values cross_entropy_statistics(const Values& logits,
+                                const Indices& targets,
+                                std::int64_t V,
+                                std::int64_t first_id) {
+  constexpr double kNone = -std::numeric_limits<double>::infinity();
+  Values statistics;
+  for (std::size_t n = 0; n < targets.size(); ++n) {
+    const double* row = logits.data() + n * index(V);
+    const std::int64_t target = targets[n] - first_id;
+    double largest = kNone;
+    for (std::int64_t v = 0; v < V; ++v) largest = std::max(largest, row[v]);
+    double sum = 0.0;
+    double target_logit = kNone;
+    for (std::int64_t v = 0; v < V; ++v) {
+      if (v == target) {
+        target_logit = row[v];
+      } else {
+        sum += std::exp(row[v] - largest);
+      }
+    }
+    statistics.insert(statistics.end(), {largest, sum, target_logit});
+  }
+  return statistics;
+}
+
 void adamw(AdamWState& state, const Values& grad, const AdamWHyperparameters& h, int step) {
   for (std::size_t i = 0; i < grad.size(); ++i) {
     const double g = grad[i] * h.grad_scale;
@@ -189,6 +220,16 @@ Values column_sum(const Values& x, std::int64_t C) {
   Values sums(index(C));
   for (std::size_t i = 0; i < x.size(); ++i) sums[i % index(C)] += x[i];
   return sums;
+}
+
+Values sum_parts(const std::vector<Values>& parts, const Values& bias, const Values& residual) {
+  Values sum(parts.front().size());
+  for (std::size_t i = 0; i < sum.size(); ++i) {
+    for (const Values& part : parts) sum[i] += part[i];
+    if (!bias.empty()) sum[i] += bias[i % bias.size()];
+    if (!residual.empty()) sum[i] += residual[i];
+  }
+  return sum;
 }
 
 }  // namespace halfpipe::reference

@@ -44,19 +44,21 @@ struct EmbeddingDims {
   std::int64_t T;
   std::int64_t C;
   std::int64_t first_position = 0;
+  std::int64_t first_id = 0;  // of the table
 };
+/// Tokens whose ids the token table does not have add nothing; position_table may be empty.
 Values embedding(const Indices& tokens,
                  const Values& token_table,
                  const Values& position_table,
                  const EmbeddingDims& dims);
 
 struct EmbeddingGradients {
-  Values dtoken_table;     // [V, C]
+  Values dtoken_table;     // [num_ids, C]
   Values dposition_table;  // [T_max, C]
 };
 EmbeddingGradients embedding_backward(const Values& dout,
                                       const Indices& tokens,
-                                      std::int64_t V,
+                                      std::int64_t num_ids,
                                       std::int64_t T_max,
                                       const EmbeddingDims& dims);
 
@@ -67,6 +69,13 @@ Values cross_entropy_backward(const Values& logits,
                               const Indices& targets,
                               std::int64_t V,
                               double scale);
+
+/// {largest, sum without the target, the target's logit} per row of logits, [N, V], of which column
+/// v is of id first_id + v.
+Values cross_entropy_statistics(const Values& logits,
+                                const Indices& targets,
+                                std::int64_t V,
+                                std::int64_t first_id);
 
 struct AdamWState {
   Values param;
@@ -87,5 +96,7 @@ void adamw(AdamWState& state, const Values& grad, const AdamWHyperparameters& h,
 double sum_of_squares(const Values& x);
 /// [N, C] -> [C]
 Values column_sum(const Values& x, std::int64_t C);
+/// bias, [C], and residual may be empty.
+Values sum_parts(const std::vector<Values>& parts, const Values& bias, const Values& residual);
 
 }  // namespace halfpipe::reference

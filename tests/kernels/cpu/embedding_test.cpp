@@ -52,6 +52,12 @@ class Embedding
       representable(random_values("position_table", T_max* C), dtype);
   std::vector<float> dout = representable(random_values("dout", kB* T* C), dtype);
 
+  // The rows of a table that are of these ids.
+  [[nodiscard]] std::vector<float> rows_of(const std::vector<float>& table,
+                                           const ops::TokenIds& ids) const {
+    return {table.begin() + ids.begin * C, table.begin() + ids.end * C};
+  }
+
   // {out}
   Results forward(DType type, ThreadPool& pool, std::int64_t first_position) const {
     Results results;
@@ -113,6 +119,51 @@ TEST_P(Embedding, BackwardAccumulates) {
       testing::run_with_any_threads([&](ThreadPool& pool) { return backward(pool); });
   EXPECT_TRUE(near_reference(actual[0], expected.dtoken_table, kTolerance));
   EXPECT_TRUE(near_reference(actual[1], expected.dposition_table, kTolerance));
+}
+
+// A table of some ids: of those in the middle, of the last ones, of none. Without positions, too.
+TEST_P(Embedding, ForwardOfSomeIdsMatchesReference) {
+  ThreadPool pool(2);
+  for (const ops::TokenIds ids : {ops::TokenIds{V / 3, V - V / 4}, {V / 2, V}, {V, V}}) {
+    const auto rows = rows_of(token_table, ids);
+    for (const auto& positions : {position_table, std::vector<float>{}}) {
+      const auto expected = reference::embedding(tokens, to_float64(rows), to_float64(positions),
+                                                 {kB, T, C, kFirstPosition, ids.begin});
+      testing::with_elements(dtype, [&](auto element) {
+        using E = decltype(element);
+        const GuardedBuffer<E> out(kB * T * C);
+        const GuardedBuffer<std::int32_t> tokens_buffer(tokens);
+        const GuardedBuffer<E> tokens_of(to_elements<E>(rows));
+        const GuardedBuffer<E> positions_of(to_elements<E>(positions));
+        embedding_forward({out.get(), tokens_buffer.get(), tokens_of.get(),
+                           positions.empty() ? nullptr : positions_of.get(), kB, T, C,
+                           kFirstPosition, dtype, ids},
+                          pool);
+        EXPECT_TRUE(near_reference(to_float32(out.values()), expected,
+                                   testing::element_tolerance(dtype, 1e-7)));
+      });
+    }
+  }
+}
+
+// As if the other rows were not there: the same bits as those of the whole table.
+TEST_P(Embedding, BackwardOfSomeIdsIsThatOfTheWhole) {
+  ThreadPool pool(2);
+  const Results whole = backward(pool);
+  for (const ops::TokenIds ids : {ops::TokenIds{V / 3, V - V / 4}, {V / 2, V}, {V, V}}) {
+    const GuardedBuffer<float> dtoken_table(rows_of(token_table, ids));
+    const GuardedBuffer<float> dposition_table(position_table);
+    const GuardedBuffer<std::int32_t> tokens_buffer(tokens);
+    testing::with_elements(dtype, [&](auto element) {
+      using E = decltype(element);
+      const GuardedBuffer<E> dout_buffer(to_elements<E>(dout));
+      embedding_backward_weight({dtoken_table.get(), dposition_table.get(), dout_buffer.get(),
+                                 tokens_buffer.get(), kB, T, C, dtype, ids},
+                                pool);
+    });
+    EXPECT_TRUE(testing::same_bits(dtoken_table.values(), rows_of(whole[0], ids)));
+    EXPECT_TRUE(testing::same_bits(dposition_table.values(), whole[1]));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(TypesLengthsWidthsVocabularies,

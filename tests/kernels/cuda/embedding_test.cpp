@@ -47,6 +47,11 @@ class Embedding : public ::testing::TestWithParam<
   Values position_table = rounded(dtype, random_values("position_table", T_max* C));
   Values dout = rounded(dtype, random_values("dout", kB* T* C));
 
+  // The rows of a table that are of these ids.
+  [[nodiscard]] Values rows_of(const Values& table, const ops::TokenIds& ids) const {
+    return {table.begin() + ids.begin * C, table.begin() + ids.end * C};
+  }
+
   [[nodiscard]] Values forward(std::int64_t first_position) const {
     const DeviceArray out(dtype, kB * T * C, offset);
     const DeviceArray tokens_array(tokens);
@@ -108,6 +113,43 @@ TEST_P(Embedding, BackwardAccumulatesInOrder) {
   const auto in_order = backward_in_order();
   EXPECT_TRUE(testing::same_bits(actual[0], in_order[0]));
   EXPECT_TRUE(testing::same_bits(actual[1], in_order[1]));
+}
+
+// A table of some ids: of those in the middle, of the last ones, of none. Without positions, too.
+TEST_P(Embedding, ForwardOfSomeIdsMatchesReference) {
+  for (const ops::TokenIds ids : {ops::TokenIds{V / 3, V - V / 4}, {V / 2, V}, {V, V}}) {
+    const Values rows = rows_of(token_table, ids);
+    const DeviceArray tokens_array(tokens);
+    const DeviceArray tokens_of(dtype, rows);
+    for (const Values& positions : {position_table, Values{}}) {
+      const DeviceArray out(dtype, kB * T * C, offset);
+      const DeviceArray positions_of(dtype, positions);
+      embedding_forward(
+          {out.get(), tokens_array.as<std::int32_t>(), tokens_of.get(),
+           positions.empty() ? nullptr : positions_of.get(), kB, T, C, kFirstPosition, dtype, ids},
+          nullptr);
+      const auto expected = reference::embedding(tokens, to_float64(rows), to_float64(positions),
+                                                 {kB, T, C, kFirstPosition, ids.begin});
+      EXPECT_TRUE(near_reference(out.values(), expected, testing::with_rounding(dtype, 1e-7)));
+    }
+  }
+}
+
+// As if the other rows were not there: the same bits as those of the whole table.
+TEST_P(Embedding, BackwardOfSomeIdsIsThatOfTheWhole) {
+  const auto whole = backward_in_order();
+  for (const ops::TokenIds ids : {ops::TokenIds{V / 3, V - V / 4}, {V / 2, V}, {V, V}}) {
+    const DeviceArray dtoken_table(DType::kFloat32, rows_of(token_table, ids));
+    const DeviceArray dposition_table(DType::kFloat32, position_table);
+    const DeviceArray dout_array(dtype, dout, offset);
+    const DeviceArray tokens_array(tokens);
+    embedding_backward_weight(
+        {dtoken_table.as<float>(), dposition_table.as<float>(), dout_array.get(),
+         tokens_array.as<std::int32_t>(), kB, T, C, dtype, ids},
+        nullptr);
+    EXPECT_TRUE(testing::same_bits(dtoken_table.values(), rows_of(whole[0], ids)));
+    EXPECT_TRUE(testing::same_bits(dposition_table.values(), whole[1]));
+  }
 }
 
 const auto kBothTypes = ::testing::Values(DType::kFloat32, DType::kBFloat16);

@@ -136,6 +136,31 @@ TEST(ModelledBackend, CopiesTakeTimeAndMoveNothing) {
                    kDevice.seconds({0.0, 8.0}) + kDevice.seconds({0.0, 1024.0}));
 }
 
+TEST(ModelledBackend, OperationsOfTensorRanksTakeTheTimeOfTheirBytes) {
+  const std::unique_ptr<device::Backend> backend = make_modelled_backend(kDevice);
+  ModelledStream stream;
+  ops::CrossEntropyStatistics statistics{};
+  statistics.N = 4;
+  statistics.V = 9;
+  backend->ops().cross_entropy_statistics(statistics, stream);
+  double expected = kDevice.seconds({0.0, 4.0 * (36 + 16)});
+  EXPECT_DOUBLE_EQ(stream.work_seconds(), expected);
+  ops::CrossEntropyOfSlice loss{};
+  loss.num_slices = 2;
+  loss.N = 4;
+  loss.V = 9;
+  loss.scale = 1.0F;
+  backend->ops().cross_entropy_of_slice(loss, stream);
+  expected += kDevice.seconds({0.0, 4.0 * (72 + 32)});
+  EXPECT_DOUBLE_EQ(stream.work_seconds(), expected);
+  ops::SumParts parts{};
+  parts.num_parts = 3;
+  parts.N = 5;
+  parts.C = 7;
+  backend->ops().sum_parts(parts, stream);
+  EXPECT_DOUBLE_EQ(stream.work_seconds(), expected + kDevice.seconds({0.0, 4.0 * (4 * 35)}));
+}
+
 TEST(ModelledBackend, ASumOfSquaresIsZero) {
   const std::unique_ptr<device::Backend> backend = make_modelled_backend(kDevice);
   ModelledStream stream;

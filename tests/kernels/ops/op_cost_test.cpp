@@ -117,6 +117,35 @@ TEST(OpCost, EmbeddingAndLossMoveWhatTheyTouch) {
   EXPECT_EQ(cost_of(loss).bytes, kFloat * (2 * 36 + 8));
 }
 
+TEST(OpCost, ASliceOfTheLossMovesItsLogitsAndTheStatisticsOfAll) {
+  CrossEntropyStatistics statistics{};
+  statistics.N = 4;
+  statistics.V = 9;
+  statistics.stride = 16;  // padding does not count
+  // Reads the logits and the targets; writes three numbers per row.
+  EXPECT_EQ(cost_of(statistics).bytes, kFloat * (36 + 4 + 12));
+  CrossEntropyOfSlice loss{};
+  loss.num_slices = 3;
+  loss.N = 4;
+  loss.V = 9;
+  loss.stride = 16;
+  EXPECT_EQ(cost_of(loss).bytes, kFloat * (8 + 3 * 12));  // evaluation
+  loss.scale = 0.5F;
+  EXPECT_EQ(cost_of(loss).bytes, kFloat * (2 * 36 + 8 + 3 * 12));
+}
+
+TEST(OpCost, SumsOfPartsReadEveryPartOnce) {
+  SumParts args{};
+  args.num_parts = 3;
+  args.N = 6;
+  args.C = 5;
+  EXPECT_EQ(cost_of(args).bytes, kFloat * (4 * 30));
+  args.residual_or_null = &some_float;
+  EXPECT_EQ(cost_of(args).bytes, kFloat * (5 * 30));
+  args.bias_or_null = &some_float;
+  EXPECT_EQ(cost_of(args).bytes, kFloat * (5 * 30 + 5));
+}
+
 // Activations and weights have 2 bytes; token ids, statistics, losses and gradients of parameters
 // keep 4.
 constexpr double kBFloat16 = 2.0;  // bytes
@@ -217,6 +246,29 @@ TEST(OpCost, EmbeddingAndLossOfBFloat16KeepFourByteTokensLossesAndGradients) {
   loss.scale = 0.5F;
   loss.dtype = DType::kBFloat16;
   EXPECT_EQ(cost_of(loss).bytes, kBFloat16 * (2 * 36) + kFloat * 8);
+}
+
+TEST(OpCost, OperationsOfTensorRanksInBFloat16KeepFourByteStatistics) {
+  CrossEntropyStatistics statistics{};
+  statistics.N = 4;
+  statistics.V = 9;
+  statistics.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(statistics).bytes, kBFloat16 * 36 + kFloat * 16);
+  CrossEntropyOfSlice loss{};
+  loss.num_slices = 2;
+  loss.N = 4;
+  loss.V = 9;
+  loss.scale = 0.5F;
+  loss.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(loss).bytes, kBFloat16 * (2 * 36) + kFloat * (8 + 2 * 12));
+  SumParts parts{};
+  parts.num_parts = 2;
+  parts.N = 6;
+  parts.C = 5;
+  parts.bias_or_null = &some_float;
+  parts.residual_or_null = &some_float;
+  parts.dtype = DType::kBFloat16;
+  EXPECT_EQ(cost_of(parts).bytes, kBFloat16 * (4 * 30 + 5));
 }
 
 }  // namespace
