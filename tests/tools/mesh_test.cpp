@@ -28,6 +28,15 @@ struct Mesh {
 
 class MeshTest : public CommandTest {
  protected:
+  MeshTest() {
+    write("run.yaml", R"(model: {num_layers: 4, num_heads: 4, hidden_size: 32, seq_len: 16}
+data: {text: text.txt}
+train: {steps: 20, micro_batch_size: 4, global_batch_size: 32, evaluate_every: 10, evaluate_batches: 2}
+optimizer: {learning_rate: 1.0e-3, schedule: constant}
+schedule: {name: v-half}
+device: {threads_per_rank: 1}
+)");
+  }
   [[nodiscard]] Arguments job(const Mesh& mesh, const Arguments& settings) const {
     return train(Arguments{"parallel.data=" + std::to_string(mesh.data),
                            "parallel.tensor=" + std::to_string(mesh.tensor),
@@ -110,7 +119,7 @@ TEST_F(MeshTest, GoesOnOnOtherMeshes) {
 TEST_F(MeshTest, SaysWhichRankIsWhereAndHowManyItNeeds) {
   const Arguments one_step = {"train.steps=1", "train.evaluate_every=0"};
   const auto order_line = [&](const Arguments& settings) {
-    const CommandResult result = run_local({2, 2, 2}, one_step + settings);
+    const CommandResult result = run_local({2, 2, 2}, settings + one_step);
     EXPECT_TRUE(succeeded(result));
     EXPECT_NE(result.out.find("tensor      2 ranks share each layer: 2 of 4 heads each"),
               std::string::npos)
@@ -118,10 +127,10 @@ TEST_F(MeshTest, SaysWhichRankIsWhereAndHowManyItNeeds) {
     const std::size_t begin = result.out.find("order       ");
     return result.out.substr(begin, result.out.find('\n', begin) - begin);
   };
-  EXPECT_EQ(order_line({}),
+  EXPECT_EQ(order_line({"output.dir=usual"}),
             "order       data-pipeline-tensor: rank = (replica x 2 + pipeline rank) x 2 + tensor "
             "rank");
-  EXPECT_EQ(order_line({"parallel.order=tensor-data-pipeline"}),
+  EXPECT_EQ(order_line({"output.dir=other", "parallel.order=tensor-data-pipeline"}),
             "order       tensor-data-pipeline: rank = (tensor rank x 2 + replica) x 2 + pipeline "
             "rank");
   EXPECT_TRUE(refused(run(job({1, 2, 2}, {}) + Arguments{"--local-ranks", "2"}), 2,
@@ -141,7 +150,8 @@ TEST_F(MeshTest, IsPlannedWithTheBytesThatItTakes) {
   std::vector<std::string> lines;
   for (const std::string gather_again : {"true", "false"}) {
     const Arguments settings =
-        automatic + Arguments{"parallel.gather_again=" + gather_again, "schedule.name=v-zb"};
+        automatic + Arguments{"parallel.gather_again=" + gather_again, "schedule.name=v-zb",
+                              "output.dir=gathers-again-" + gather_again};
     const CommandResult trained = run_local({1, 2, 2}, settings);
     ASSERT_TRUE(succeeded(trained));
     Arguments plan = job({1, 2, 2}, settings);
@@ -170,10 +180,10 @@ schedule: {name: v-half}
   }
   [[nodiscard]] Metrics on_gpus(const Mesh& mesh,
                                 const std::string& transport,
+                                const std::string& dir,
                                 const Arguments& settings) {
     const std::string host_program = program;
     program = HALFPIPE_TEST_EMULATED_COMMAND;
-    const std::string dir = mesh.name() + "-" + transport;
     EXPECT_TRUE(succeeded(run_mpi(
         mesh.num_ranks(), job(mesh, Arguments{"device.kind=cuda", "parallel.transport=" + transport,
                                               "output.dir=" + dir} +
@@ -188,20 +198,20 @@ TEST_F(EmulatedMesh, HasTheLossesOfOneCpuRank) {
   ASSERT_EQ(one.losses.size(), 20U);
   for (const Mesh& mesh : {Mesh{2, 2, 2}, Mesh{2, 1, 2}, Mesh{1, 2, 2}}) {
     SCOPED_TRACE(mesh.name());
-    expect_near(one, on_gpus(mesh, "nccl", {}), kTolerance);
+    expect_near(one, on_gpus(mesh, "nccl", mesh.name(), {}), kTolerance);
   }
 }
 
 TEST_F(EmulatedMesh, HasTheSameBitsWithBothTransportsAndInOtherOrders) {
   const Arguments short_run = {"train.steps=2", "train.evaluate_every=0", "train.precision=bf16"};
   const Mesh mesh{1, 2, 2};
-  const Metrics by_nccl = on_gpus(mesh, "nccl", short_run);
-  expect_same_run(by_nccl, on_gpus(mesh, "host", short_run));
+  const Metrics by_nccl = on_gpus(mesh, "nccl", "by-nccl", short_run);
+  expect_same_run(by_nccl, on_gpus(mesh, "host", "by-host", short_run));
   options.environment["HALFPIPE_EMULATION_LAZY_LOADING"] = "1";
   for (const std::string order : {"reverse", "shuffled:3"}) {
     SCOPED_TRACE(order);
     options.environment["HALFPIPE_EMULATION_SCHEDULE"] = order;
-    expect_same_run(by_nccl, on_gpus(mesh, "nccl", short_run));
+    expect_same_run(by_nccl, on_gpus(mesh, "nccl", order, short_run));
   }
 }
 

@@ -473,19 +473,21 @@ INSTANTIATE_TEST_SUITE_P(
                 {"--set device.tune=true: parallel.tensor (2): device.tune"}},
         Mistake{"DividedHeads",
                 kGood,
-                {"parallel.tensor=3"},
-                {"--set parallel.tensor=3: model.num_heads (",
-                 "must be a multiple of parallel.tensor (3): heads are not divided"}},
+                {"parallel.tensor=5"},
+                {"--set parallel.tensor=5: model.num_heads (",
+                 "must be a multiple of parallel.tensor (5): heads are not divided"}},
         Mistake{"DividedToken",
                 kGood,
                 {"parallel.tensor=2", "train.micro_batch_size=1", "model.seq_len=31"},
-                {"train.micro_batch_size (1) x model.seq_len (31) must be a multiple of "
+                {"--set parallel.tensor=2: train.micro_batch_size (1) x model.seq_len (31) must be "
+                 "a multiple of "
                  "parallel.tensor (2)"}},
         Mistake{"TooManyRanks",
                 kGood,
                 {"parallel.tensor=2", "parallel.pipeline=256", "parallel.data=256",
                  "train.global_batch_size=256", "train.micro_batch_size=1"},
-                {"parallel.data (256) x parallel.pipeline (256) x parallel.tensor (2) are 131072 "
+                {"--set parallel.data=256: parallel.data (256) x parallel.pipeline (256) x "
+                 "parallel.tensor (2) are 131072 "
                  "ranks; a job has at most 65536"}},
         Mistake{"UnknownOrder",
                 kGood,
@@ -494,7 +496,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"GatherAgainAlone",
                 kGood,
                 {"parallel.gather_again=false"},
-                {"parallel.gather_again (false) has a meaning with parallel.tensor of at least 2"}},
+                {"--set parallel.gather_again=false: parallel.gather_again (false) has a meaning "
+                 "with parallel.tensor of at least 2"}},
         Mistake{"ScheduleUnknown",
                 kGood,
                 {"schedule.name=v-halv"},
