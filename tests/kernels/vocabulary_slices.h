@@ -21,16 +21,17 @@ struct VocabularySlice {
   std::vector<float> logits;  // [N, stride]
 };
 
-/// num_slices of logits, [N, V], `stride` columns each; the last ones may have fewer ids, or none.
+/// num_slices of logits, [N, V], with num_ids each; the last ones may have fewer, or none.
 inline std::vector<VocabularySlice> cut_vocabulary(const std::vector<float>& logits,
                                                    std::int64_t V,
                                                    std::int64_t num_slices,
+                                                   std::int64_t num_ids,
                                                    std::int64_t stride) {
   const std::int64_t N = static_cast<std::int64_t>(logits.size()) / V;
   std::vector<VocabularySlice> slices;
   for (std::int64_t k = 0; k < num_slices; ++k) {
-    const std::int64_t first_id = std::min(V, k * stride);
-    VocabularySlice slice{first_id, std::min(stride, V - first_id), stride,
+    const std::int64_t first_id = std::min(V, k * num_ids);
+    VocabularySlice slice{first_id, std::min(num_ids, V - first_id), stride,
                           std::vector<float>(static_cast<std::size_t>(N * stride),
                                              std::numeric_limits<float>::quiet_NaN())};
     for (std::int64_t n = 0; n < N; ++n) {
@@ -72,11 +73,11 @@ inline ::testing::AssertionResult padding_is_zero(const VocabularySlice& slice,
 inline std::vector<std::int32_t> targets_at_edges(std::int64_t N,
                                                   std::int64_t V,
                                                   std::int64_t num_slices,
-                                                  std::int64_t stride,
+                                                  std::int64_t num_ids,
                                                   std::vector<std::int32_t> random) {
   std::vector<std::int64_t> edges{V - 1, 0};
   for (std::int64_t k = 1; k < num_slices; ++k)
-    edges.insert(edges.end(), {k * stride - 1, k * stride});
+    edges.insert(edges.end(), {k * num_ids - 1, k * num_ids});
   for (std::size_t n = 0; n < std::min(edges.size(), static_cast<std::size_t>(N)); ++n) {
     random[n] = static_cast<std::int32_t>(std::min(V - 1, edges[n]));
   }

@@ -136,12 +136,14 @@ class CrossEntropyOfSlice
   std::int64_t V = std::get<2>(GetParam());
   std::int64_t num_slices = std::get<3>(GetParam());
   std::int64_t multiple = std::get<4>(GetParam());
-  std::int64_t stride = ceil_div(ceil_div(V, num_slices), multiple) * multiple;
+  std::int64_t num_ids = ceil_div(V, num_slices);
+  std::int64_t stride = ceil_div(num_ids, multiple) * multiple;
   std::vector<float> logits =
       representable(random_values("logits", N* V, /*deviation=*/2.0), dtype);
-  Indices targets =
-      testing::targets_at_edges(N, V, num_slices, stride, testing::random_indices("targets", N, V));
-  std::vector<VocabularySlice> slices = testing::cut_vocabulary(logits, V, num_slices, stride);
+  Indices targets = testing::targets_at_edges(
+      N, V, num_slices, num_ids, testing::random_indices("targets", N, V));
+  std::vector<VocabularySlice> slices =
+      testing::cut_vocabulary(logits, V, num_slices, num_ids, stride);
 };
 
 TEST_P(CrossEntropyOfSlice, StatisticsMatchTheReference) {
@@ -213,7 +215,7 @@ TEST_P(CrossEntropyOfSliceExtremes, HugeLogitsStayFinite) {
   std::vector<float> logits(3 * kV, -kHuge);
   logits[0] = kHuge;            // row 0: all probability on the target
   logits[kV + kV - 1] = kHuge;  // row 1: all on a class of another slice; row 2 is uniform
-  const auto slices = testing::cut_vocabulary(logits, kV, 3, 24);
+  const auto slices = testing::cut_vocabulary(logits, kV, 3, 24, 24);
   const Results actual = run_slices(slices, {0, 0, kV - 1});
   const auto gradient = joined_gradient(slices, actual, kV);
   EXPECT_EQ(actual[0][0], 0.0F);
@@ -230,7 +232,7 @@ TEST_P(CrossEntropyOfSliceExtremes, ExcludedClassesHaveNoGradient) {
   std::vector<float> logits(40, -kInfinity);
   logits[20] = 0.0F;
   logits[39] = 0.0F;
-  const auto slices = testing::cut_vocabulary(logits, 40, 2, 20);
+  const auto slices = testing::cut_vocabulary(logits, 40, 2, 20, 20);
   const Results actual = run_slices(slices, {20});
   std::vector<float> expected(40, 0.0F);
   expected[20] = -0.5F;
@@ -243,7 +245,7 @@ TEST_P(CrossEntropyOfSliceExtremes, NanReachesLossAndGradientOfEverySlice) {
   for (const std::size_t at : {3U, 40U}) {  // the target's logit, one of another slice
     std::vector<float> logits(65, 0.0F);
     logits[at] = std::nanf("");
-    const auto slices = testing::cut_vocabulary(logits, 65, 3, 24);
+    const auto slices = testing::cut_vocabulary(logits, 65, 3, 24, 24);
     const Results actual = run_slices(slices, {3});
     EXPECT_TRUE(std::isnan(actual[0][0]));
     for (const float value : joined_gradient(slices, actual, 65)) EXPECT_TRUE(std::isnan(value));
@@ -254,7 +256,7 @@ TEST_P(CrossEntropyOfSliceExtremes, NanReachesLossAndGradientOfEverySlice) {
 TEST_P(CrossEntropyOfSliceExtremes, NanOfAWholeSliceIsSeen) {
   std::vector<float> logits(48, 0.0F);
   std::fill_n(logits.begin(), 24, std::nanf(""));
-  const Results actual = run_slices(testing::cut_vocabulary(logits, 48, 2, 24), {30});
+  const Results actual = run_slices(testing::cut_vocabulary(logits, 48, 2, 24, 24), {30});
   EXPECT_TRUE(std::isnan(actual[0][0]));
   EXPECT_TRUE(std::isnan(actual[3][0]));
 }
@@ -262,7 +264,7 @@ TEST_P(CrossEntropyOfSliceExtremes, NanOfAWholeSliceIsSeen) {
 TEST_P(CrossEntropyOfSliceExtremes, InfiniteLogitGivesNan) {
   std::vector<float> logits(65, 0.0F);
   logits[40] = kInfinity;
-  EXPECT_TRUE(std::isnan(run_slices(testing::cut_vocabulary(logits, 65, 3, 24), {3})[0][0]));
+  EXPECT_TRUE(std::isnan(run_slices(testing::cut_vocabulary(logits, 65, 3, 24, 24), {3})[0][0]));
 }
 
 // A model that is sure and right: loss and gradient are tiny and keep their digits, whichever slice
@@ -274,7 +276,7 @@ TEST_P(CrossEntropyOfSliceExtremes, SmallLossesAreAccurate) {
       std::vector<float> logits = representable(random_values("sure", 1000, 0.5), GetParam());
       logits[at] = lead;
       const auto exact_logits = to_float64(logits);
-      const auto slices = testing::cut_vocabulary(logits, 1000, 3, 336);
+      const auto slices = testing::cut_vocabulary(logits, 1000, 3, 336, 336);
       const Results actual = run_slices(slices, {target});
       const double loss = reference::cross_entropy(exact_logits, {target}, 1000)[0];
       const double gradient =
