@@ -111,6 +111,9 @@ void add_surrounding_keys(std::vector<Key>& keys) {
   keys.push_back(whole_number<std::int64_t>("output.checkpoint_every",
                                             in_output(&OutputConfig::checkpoint_every), {0},
                                             "steps between checkpoints; 0: only at the end"));
+  keys.push_back(flag("output.asynchronous_checkpoints",
+                      in_output(&OutputConfig::asynchronous_checkpoints),
+                      "write checkpoints from a copy in host memory while the training goes on"));
   keys.push_back(whole_number<int>("output.keep", in_output(&OutputConfig::keep), {0},
                                    "newest checkpoints that stay; 0: all"));
   keys.push_back(flag("output.trace", in_output(&OutputConfig::trace),

@@ -83,9 +83,10 @@ inline bool is_modelled(const DeviceConfig& device) {
 
 struct OutputConfig {
   std::string dir = "runs/default";
-  std::int64_t checkpoint_every = 0;  // steps; 0 = only at the end
-  int keep = 3;                       // newest checkpoints that stay; 0 = all
-  bool trace = false;                 // write the timeline of one step as Chrome trace JSON
+  std::int64_t checkpoint_every = 0;      // steps; 0 = only at the end
+  bool asynchronous_checkpoints = false;  // written while the training goes on
+  int keep = 3;                           // newest checkpoints that stay; 0 = all
+  bool trace = false;                     // write the timeline of one step as Chrome trace JSON
 
   friend bool operator==(const OutputConfig&, const OutputConfig&) = default;
 };

@@ -42,12 +42,13 @@ std::string memory_shortage(const config::RunConfig& config,
                             const std::vector<RankMemory>& planned) {
   if (!is_modelled(config.device)) return "";
   constexpr double kMebibyte = 1 << 20;
-  const auto fullest = std::ranges::max_element(planned, {}, &RankMemory::total);
+  const auto on_device = [](const RankMemory& rank) { return rank.total() - rank.checkpoint_copy; };
+  const auto fullest = std::ranges::max_element(planned, {}, on_device);
   const std::int64_t has = profile_of(config).memory_bytes;
-  if (fullest->total() <= has) return "";
+  if (on_device(*fullest) <= has) return "";
   return fmt::format(
       "does not fit: rank {} needs {:.2f} MiB of {:.2f}", std::distance(planned.begin(), fullest),
-      static_cast<double>(fullest->total()) / kMebibyte, static_cast<double>(has) / kMebibyte);
+      static_cast<double>(on_device(*fullest)) / kMebibyte, static_cast<double>(has) / kMebibyte);
 }
 
 std::vector<transport::ModelledLink> links_from(const config::HardwareProfile& profile,

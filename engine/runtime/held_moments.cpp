@@ -9,8 +9,8 @@ std::vector<HeldMoments> held_moments(PipelineTrainer& trainer, std::size_t inde
            adamw.second_moment(index)}};
 }
 
-bool replicas_hold_the_same_moments(const PipelineTrainer& /*trainer*/) {
-  return true;
+std::int64_t num_held_moments(const model::Parameter& parameter) {
+  return parameter.count();
 }
 
 }  // namespace halfpipe::runtime

@@ -23,6 +23,9 @@ struct HeldMoments {
 [[nodiscard]] std::vector<HeldMoments> held_moments(PipelineTrainer& trainer, std::size_t index);
 
 /// Whether every replica holds the same moments, so that one of them saves them for all.
-[[nodiscard]] bool replicas_hold_the_same_moments(const PipelineTrainer& trainer);
+inline constexpr bool kReplicasHoldTheSameMoments = true;
+
+/// How many of a parameter's elements have their moments on a rank: as held_moments will say.
+[[nodiscard]] std::int64_t num_held_moments(const model::Parameter& parameter);
 
 }  // namespace halfpipe::runtime

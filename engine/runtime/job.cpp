@@ -14,6 +14,7 @@
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/gradient_reduction.h"
 #include "engine/runtime/rank_model.h"
+#include "engine/runtime/saved_state.h"
 #include "engine/runtime/shared_gradients.h"
 #include "engine/runtime/stage_costs.h"
 #include "kernels/core/align.h"
@@ -132,6 +133,10 @@ std::vector<RankMemory> plan_memory(const Job& job, device::Backend& backend) {
         static_cast<std::int64_t>(SharedGradients::bytes_for(model.parameters()));
     memory.workspace = static_cast<std::int64_t>(model.workspace_bytes(backend));
     memory.batch = model.batch_bytes();
+    if (job.config.output.asynchronous_checkpoints) {
+      memory.checkpoint_copy =
+          saved_bytes(model.parameters().all(), job.config.optimizer.moments, {.pipeline = rank});
+    }
     ranks.push_back(memory);
   }
   return ranks;

@@ -49,10 +49,12 @@ struct RankMemory {
   std::int64_t communication = 0;  // message buffers
   std::int64_t workspace = 0;      // scratch of the hungriest pass
   std::int64_t batch = 0;          // tokens, targets and losses of a step
+  std::int64_t checkpoint_copy =
+      0;  // on the host, of what a rank saves while it trains; replica 0 has most
 
   [[nodiscard]] std::int64_t total() const {
     return parameters + gradients + optimizer + activations_arena + communication + workspace +
-           batch;
+           batch + checkpoint_copy;
   }
   friend bool operator==(const RankMemory&, const RankMemory&) = default;
 };

@@ -42,6 +42,13 @@ std::vector<checkpoint::TensorSpec> moments_of(const config::RunConfig& config,
   return tensors;
 }
 
+std::string tensor_name(const SavedPart& part) {
+  const std::string& name = part.parameter->spec.name;
+  if (part.kind == StateKind::kFirstMoment) return checkpoint::exp_avg_name(name);
+  if (part.kind == StateKind::kSecondMoment) return checkpoint::exp_avg_sq_name(name);
+  return name;
+}
+
 }  // namespace
 
 StageFiles::StageFiles(const std::filesystem::path& directory,
@@ -63,33 +70,18 @@ void StageFiles::create() {
   optimizer_.create();
 }
 
-void StageFiles::write_values(const model::Parameter& parameter, HostWindow& window) {
-  const std::size_t tensor = model_.index_of(parameter.spec.name);
-  window.read(parameter.value, parameter.count(), sizeof(float),
+void StageFiles::write(const SavedPart& part,
+                       std::int64_t first,
+                       std::int64_t last,
+                       const void* values) {
+  checkpoint::SlicedFile& file = part.kind == StateKind::kValue ? model_ : optimizer_;
+  file.write(file.index_of(tensor_name(part)), part.parameter->slice, first, last, values);
+}
+
+void StageFiles::write(const SavedPart& part, HostWindow& window) {
+  window.read(part.values, part.count(), size_of(part.dtype),
               [&](std::int64_t first, std::int64_t last, const void* values) {
-                model_.write(tensor, parameter.slice, first, last, values);
-              });
-}
-
-void StageFiles::write_moments(const model::Parameter& parameter,
-                               const HeldMoments& moments,
-                               HostWindow& window) {
-  const std::string& name = parameter.spec.name;
-  write_moment(checkpoint::exp_avg_name(name), parameter, moments, moments.first_moment, window);
-  write_moment(checkpoint::exp_avg_sq_name(name), parameter, moments, moments.second_moment,
-               window);
-}
-
-void StageFiles::write_moment(const std::string& name,
-                              const model::Parameter& parameter,
-                              const HeldMoments& range,
-                              const void* values,
-                              HostWindow& window) {
-  const std::size_t tensor = optimizer_.index_of(name);
-  window.read(values, range.last - range.first, size_of(optimizer_.tensors()[tensor].dtype),
-              [&](std::int64_t first, std::int64_t last, const void* host) {
-                optimizer_.write(tensor, parameter.slice, range.first + first, range.first + last,
-                                 host);
+                write(part, part.first + first, part.first + last, values);
               });
 }
 

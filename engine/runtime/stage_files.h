@@ -4,14 +4,15 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <filesystem>
 
 #include "engine/checkpoint/sliced_file.h"
 #include "engine/config/run_config.h"
 #include "engine/model/parameter.h"
 #include "engine/model/stage_map.h"
-#include "engine/runtime/held_moments.h"
 #include "engine/runtime/host_window.h"
+#include "engine/runtime/saved_state.h"
 
 namespace halfpipe::runtime {
 
@@ -32,22 +33,15 @@ class StageFiles {
   [[nodiscard]] bool hold(const model::ParameterSpec& spec) const;
 
   void create();
-  /// The values of this rank's slice.
-  void write_values(const model::Parameter& parameter, HostWindow& window);
-  void write_moments(const model::Parameter& parameter,
-                     const HeldMoments& moments,
-                     HostWindow& window);
+  /// Elements first .. last - 1 of a part of a parameter of this stage, which lie on the host.
+  void write(const SavedPart& part, std::int64_t first, std::int64_t last, const void* values);
+  /// All of it, from the device.
+  void write(const SavedPart& part, HostWindow& window);
   void close();
   void finish(const Written& all);
   [[nodiscard]] Written written() const { return {model_.written(), optimizer_.written()}; }
 
  private:
-  void write_moment(const std::string& name,
-                    const model::Parameter& parameter,
-                    const HeldMoments& range,
-                    const void* values,
-                    HostWindow& window);
-
   model::StageLayers layers_;
   checkpoint::SlicedFile model_;
   checkpoint::SlicedFile optimizer_;

@@ -145,25 +145,33 @@ std::string search_lines(const Job& job) {
 
 std::string memory_lines(const Job& job, const std::vector<RankMemory>& memory) {
   const std::vector<std::int64_t> without_head = plan_activations_without_head(job);
+  const bool copies = job.config.output.asynchronous_checkpoints;
+  std::vector<const char*> kinds = {"parameters",  "gradients", "optimizer",
+                                    "activations", "(no head)", "arena",
+                                    "messages",    "workspace", "batch"};
+  if (copies) kinds.push_back("host copy");
+  kinds.push_back("total");
   std::string text = "memory, MiB";
-  for (const char* kind : {"parameters", "gradients", "optimizer", "activations", "(no head)",
-                           "arena", "messages", "workspace", "batch", "total"}) {
-    text += fmt::format("{:>12}", kind);
-  }
+  for (const char* kind : kinds) text += fmt::format("{:>12}", kind);
   text += '\n';
   for (std::size_t rank = 0; rank < memory.size(); ++rank) {
     const RankMemory& m = memory[rank];
     text += fmt::format("  rank {:<4}", rank);
-    for (const std::int64_t bytes :
-         {m.parameters, m.gradients, m.optimizer, m.activations, without_head[rank],
-          m.activations_arena, m.communication, m.workspace, m.batch, m.total()}) {
+    std::vector<std::int64_t> figures = {m.parameters,    m.gradients,        m.optimizer,
+                                         m.activations,   without_head[rank], m.activations_arena,
+                                         m.communication, m.workspace,        m.batch};
+    if (copies) figures.push_back(m.checkpoint_copy);
+    figures.push_back(m.total());
+    for (const std::int64_t bytes : figures) {
       text += fmt::format("{:>12.2f}", static_cast<double>(bytes) / kMebibyte);
     }
     text += '\n';
   }
-  return text +
-         "  activations: peak of live saved tensors; arena: what is taken for them; the total "
-         "counts the arena\n";
+  text +=
+      "  activations: peak of live saved tensors; arena: what is taken for them; the total counts "
+      "the arena\n";
+  if (copies) text += "  host copy: of what a rank saves while it trains, in memory of the host\n";
+  return text;
 }
 
 std::string device_line(const config::RunConfig& config, int threads_per_rank) {

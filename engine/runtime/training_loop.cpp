@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "engine/model/model_cost.h"
 #include "engine/optimizer/learning_rate.h"
@@ -55,6 +56,10 @@ TrainingLoop::TrainingLoop(const TrainingInputs& inputs,
   if (trainer.has_first_stage()) batch_.inputs.resize(own_tokens);
   if (trainer.has_last_stage()) batch_.targets.resize(own_tokens);
   if (job.config.schedule.replan_after > 0) replanner_.emplace(job, trainer, trainer.messages());
+  if (job.config.output.asynchronous_checkpoints) {
+    background_.emplace(trainer, groups,
+                        [this](const CheckpointSave& save) { log_checkpoint(save); });
+  }
 }
 
 void TrainingLoop::begin(const std::string& report) {
@@ -90,6 +95,7 @@ void TrainingLoop::run() {
   bool stop = false;
   while (steps_done_ < total && !stop) {
     stop = train_one_step();
+    if (background_) background_->look();
     const bool last = steps_done_ == total || stop;
     if (evaluation_is_due(last)) evaluate();
     if (last || is_due(job_.config.output.checkpoint_every)) save();
@@ -158,15 +164,25 @@ trace::StepRecord TrainingLoop::record_of(const StepResult& result,
 }
 
 void TrainingLoop::check_memory() {
-  const RankMemory measured = trainer_.measured_memory();
-  const RankMemory planned =
+  const RankMemory measured = measured_memory();
+  RankMemory planned =
       plan_memory(job_, trainer_.backend())[static_cast<std::size_t>(groups_.place().pipeline)];
+  if (background_) {  // other replicas save less than the first
+    planned.checkpoint_copy =
+        saved_bytes(trainer_.parameters().all(), job_.config.optimizer.moments, groups_.place());
+  }
   HALFPIPE_CHECK(measured == planned, "measured memory is not what was planned");
   std::vector<double> totals(static_cast<std::size_t>(transport_.world_size()), 0.0);
   totals[static_cast<std::size_t>(transport_.rank())] = static_cast<double>(measured.total());
   transport_.all_reduce_sum(totals);
   peak_bytes_ = static_cast<std::int64_t>(*std::max_element(totals.begin(), totals.end()));
   memory_is_checked_ = true;
+}
+
+RankMemory TrainingLoop::measured_memory() const {
+  RankMemory memory = trainer_.measured_memory();
+  if (background_) memory.checkpoint_copy = static_cast<std::int64_t>(background_->bytes());
+  return memory;
 }
 
 void TrainingLoop::write_trace() {
@@ -192,13 +208,23 @@ void TrainingLoop::evaluate() {
 void TrainingLoop::save() {
   publish_activity(transport_, steps_done_, "parameter hash");
   parameter_hash_ = trainer_.parameter_hash();
-  const std::filesystem::path path =
-      save_checkpoint(store_, trainer_, job_, inputs_, steps_done_, parameter_hash_, groups_);
-  if (log_) log_->checkpoint(steps_done_, path, parameter_hash_);
+  auto save = std::make_unique<CheckpointSave>(store_, trainer_, job_, inputs_, steps_done_,
+                                               parameter_hash_, groups_);
+  if (background_) {
+    background_->start(std::move(save));
+  } else {
+    save_checkpoint(*save, trainer_, groups_);
+    log_checkpoint(*save);
+  }
+}
+
+void TrainingLoop::log_checkpoint(const CheckpointSave& save) {
+  if (log_) log_->checkpoint(save.step(), save.directory(), save.parameter_hash());
 }
 
 void TrainingLoop::finish(bool stopped) {
   publish_activity(transport_, steps_done_, "end of the run");
+  if (background_) background_->complete();
   if (parameter_hash_.empty()) parameter_hash_ = trainer_.parameter_hash();
   const std::vector<RankPeak> peaks = gather_peaks();
   if (!log_) return;
@@ -216,7 +242,7 @@ void TrainingLoop::finish(bool stopped) {
 }
 
 std::vector<RankPeak> TrainingLoop::gather_peaks() {
-  const RankPeak mine{trainer_.measured_memory().total(), peak_resident_bytes(), getpid()};
+  const RankPeak mine{measured_memory().total(), peak_resident_bytes(), getpid()};
   std::vector<RankPeak> peaks;
   for (const auto& bytes : transport_.all_gather(std::as_bytes(std::span(&mine, 1)))) {
     std::memcpy(&peaks.emplace_back(), bytes.data(), sizeof(RankPeak));

@@ -11,6 +11,7 @@
 
 #include "engine/checkpoint/checkpoint_store.h"
 #include "engine/data/sampler.h"
+#include "engine/runtime/background_save.h"
 #include "engine/runtime/end_report.h"
 #include "engine/runtime/job.h"
 #include "engine/runtime/pipeline_trainer.h"
@@ -49,7 +50,11 @@ class TrainingLoop {
   bool train_one_step();
   void evaluate();
   void save();
+  void log_checkpoint(const CheckpointSave& save);
   void finish(bool stopped);
+
+  /// With the copy that a checkpoint is written from.
+  [[nodiscard]] RankMemory measured_memory() const;
 
   [[nodiscard]] trace::StepRecord record_of(const StepResult& result,
                                             double learning_rate,
@@ -73,10 +78,11 @@ class TrainingLoop {
   data::SequenceRange sequences_;  // of a global batch, that this replica trains on
   HostBatch batch_;
   std::int64_t steps_done_;
-  bool memory_is_checked_ = false;  // of the present plan
-  double model_flops_ = 0.0;        // of a step
-  std::int64_t peak_bytes_ = 0;     // of the rank that needs most
-  std::string parameter_hash_;      // of the last save
+  bool memory_is_checked_ = false;            // of the present plan
+  double model_flops_ = 0.0;                  // of a step
+  std::int64_t peak_bytes_ = 0;               // of the rank that needs most
+  std::string parameter_hash_;                // of the last save
+  std::optional<BackgroundSave> background_;  // with output.asynchronous_checkpoints
 };
 
 }  // namespace halfpipe::runtime

@@ -38,10 +38,18 @@ class Interruption : public CommandTest {
     ASSERT_EQ(whole_.end_step, kSteps);
   }
   /// The job under mpirun, once it has a checkpoint and is on its way to the next.
-  [[nodiscard]] std::unique_ptr<Command> start_and_wait() const {
-    std::unique_ptr<Command> command = start_mpi(4, job());
+  [[nodiscard]] std::unique_ptr<Command> start_and_wait(const Arguments& more = {}) const {
+    std::unique_ptr<Command> command = start_mpi(4, job() + more);
     EXPECT_TRUE(wait_for_step(path("out"), 14, 30.0)) << command->wait(1.0).err;
     return command;
+  }
+  /// Whether a file of a checkpoint has been created and has no name yet.
+  [[nodiscard]] static bool has_partial_file(const fs::path& working) {
+    std::error_code error;
+    for (const auto& item : fs::directory_iterator(working, error)) {
+      if (item.path().extension() == ".partial") return true;
+    }
+    return false;
   }
   /// Stops a rank for good, most likely while it waits for its neighbour or one beyond: the
   /// neighbour stands still for a while before. Gives its process.
@@ -96,6 +104,39 @@ TEST_F(Interruption, AKilledRankIsNamedAndTheRunGoesOn) {
       << errors[0];
   expect_resumes_to_the_same_end();
 }
+
+class InterruptedSave : public Interruption, public testing::WithParamInterface<const char*> {};
+
+TEST_P(InterruptedSave, OfARankThatIsKilledLeavesTheCheckpointBefore) {
+  // Between the creation of a file and its name; a look may come too late: then anew.
+  const std::string setting = std::string("output.asynchronous_checkpoints=") + GetParam();
+  constexpr int kTries = 8;
+  bool was_written = false;
+  for (int i = 0; i < kTries && !was_written; ++i) {
+    fs::remove_all(path("out"));
+    const auto command = start_and_wait({"--set", setting});
+    const fs::path working = path("out/checkpoints/.tmp-step-00000020");
+    const auto victim = command->rank_process(2);
+    ASSERT_TRUE(victim.has_value());
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!has_partial_file(working) && std::chrono::steady_clock::now() < deadline) {
+    }
+    ::kill(*victim, SIGKILL);
+    EXPECT_FALSE(command->wait(10.0).timed_out);
+    was_written = checkpoint_names(path("out")).back() == "step-00000010";
+  }
+  EXPECT_TRUE(was_written);
+  EXPECT_EQ(fs::read_symlink(path("out/checkpoints/latest")), "step-00000010");
+  expect_resumes_to_the_same_end();
+}
+
+INSTANTIATE_TEST_SUITE_P(All,
+                         InterruptedSave,
+                         testing::Values("false", "true"),
+                         [](const auto& tested) {
+                           const bool is_asynchronous = std::string(tested.param) == "true";
+                           return is_asynchronous ? "Asynchronous" : "Waiting";
+                         });
 
 TEST_F(Interruption, AStoppedRankIsNamedWithItsInstructionAndTheRunGoesOn) {
   // Who waited for whom (or in a reduction, where all wait for all), who is to blame, and where it

@@ -219,6 +219,8 @@ std::vector<Effect> layout_and_surroundings() {
        },
        "made"},
       {"output.checkpoint_every", "2", checkpoints, "2 3 "},
+      {"output.asynchronous_checkpoints", "true", printed(R"(batch   (host copy)       total)"),
+       "host copy"},
       {"output.keep", "1", checkpoints, "3 ", {"output.checkpoint_every=1"}},
       {"output.trace", "true", tracks_of_the_timeline, "2 tracks, 2 in use"},
   };

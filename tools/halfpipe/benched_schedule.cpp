@@ -108,6 +108,8 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
     runtime::agree(transport, [&] {
       backend = make_backend(config, threads, transport.rank_on_this_host());
       result.planned_memory = runtime::plan_memory(*result.job, *backend);
+      // A benchmark saves nothing.
+      for (runtime::RankMemory& rank : result.planned_memory) rank.checkpoint_copy = 0;
     });
   } catch (const runtime::AgreedError& error) {
     constexpr int kUserError = 2;

@@ -60,8 +60,8 @@ struct PlannedStep {
 ///   "stages_bound", "stages_reason", "seconds"} (cost and bounds in block forwards, on modelled
 ///   devices in seconds; the second bound is for the stages of "stage_map"),
 /// "memory": [{"rank", "parameters", "gradients", "optimizer", "activations",
-///   "activations_without_head", "activations_arena", "messages", "workspace", "batch", "total"}]
-///   (bytes),
+///   "activations_without_head", "activations_arena", "messages", "workspace", "batch",
+///   "checkpoint_copy", "total"}] (bytes),
 /// "memory_shortage": null, or which rank needs more than a modelled device has,
 /// "messages": {"bytes_each", "count", "bytes", "tied_gradient_bytes",
 ///   "links": [{"from_rank", "to_rank", "activations", "gradients", "bytes"}]},

@@ -80,6 +80,7 @@ Json memory(const PlannedStep& step) {
                      {"messages", m.communication},
                      {"workspace", m.workspace},
                      {"batch", m.batch},
+                     {"checkpoint_copy", m.checkpoint_copy},
                      {"total", m.total()}});
   }
   return ranks;

@@ -103,6 +103,7 @@ const std::map<std::string, Sample>& samples() {
       {"device.hardware", {kHardware, {"device.kind=modelled"}}},
       {"output.dir", {"elsewhere", {}}},
       {"output.checkpoint_every", {"10", {}}},
+      {"output.asynchronous_checkpoints", {"true", {}}},
       {"output.keep", {"0", {}}},
       {"output.trace", {"true", {}}},
       {"debug.timeout_seconds", {"5", {}}},

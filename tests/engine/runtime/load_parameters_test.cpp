@@ -12,6 +12,7 @@
 
 #include "engine/checkpoint/model_directory.h"
 #include "engine/runtime/stage_files.h"
+#include "kernels/core/align.h"
 #include "kernels/core/bfloat16.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "parallel/transport/local_group.h"
@@ -84,11 +85,13 @@ void save(const std::filesystem::path& directory, Alone& rank) {
   StageFiles files(directory, rank.job.config, rank.trainer.stage(0).layers(), 1);
   files.create();
   HostWindow window(rank.trainer.backend(), rank.trainer.stream());
-  for (std::size_t i = 0; i < rank.trainer.parameters().all().size(); ++i) {
-    const model::Parameter& parameter = rank.trainer.parameters().all()[i];
-    files.write_values(parameter, window);
-    files.write_moments(parameter, held_moments(rank.trainer, i).at(0), window);
-  }
+  const std::vector<SavedPart> parts = saved_parts(rank.trainer, {});
+  for (const SavedPart& part : parts) files.write(part, window);
+  std::int64_t bytes = 0;
+  for (const SavedPart& part : parts)
+    bytes += static_cast<std::int64_t>(padded_bytes(part.bytes()));
+  EXPECT_EQ(bytes,
+            saved_bytes(rank.trainer.parameters().all(), rank.job.config.optimizer.moments, {}));
   files.close();
   files.finish(files.written());
   checkpoint::write_model_index(directory, rank.job.config.model, 1);

@@ -78,30 +78,29 @@ class Holder {
                                   ? TensorSlice::whole(spec.shape.num_elements())
                                   : uneven_slice(spec, tensor_rank_, grid_.num_tensor_ranks);
     if (slice.is_whole() && tensor_rank_ > 0) return;
-    std::vector<float> values = held_values(spec.name, slice);
-    const model::Parameter parameter{.spec = spec, .slice = slice, .value = values.data()};
-    if (replica_ == 0) files_.write_values(parameter, window);
-    const std::int64_t first = slice.count() * replica_ / grid_.num_replicas;
-    const std::int64_t last = slice.count() * (replica_ + 1) / grid_.num_replicas;
-    const std::vector<float> first_moment = held_values("m " + spec.name, slice);
-    const std::vector<float> second_moment = held_values("v " + spec.name, slice);
-    if (config_.optimizer.moments == DType::kFloat32) {
-      write_moments(parameter, first, last, first_moment, second_moment, window);
-    } else {
-      write_moments(parameter, first, last, rounded(first_moment), rounded(second_moment), window);
+    const model::Parameter parameter{.spec = spec, .slice = slice};
+    if (replica_ == 0) {
+      const std::vector<float> values = held_values(spec.name, slice);
+      files_.write(
+          {&parameter, StateKind::kValue, 0, slice.count(), DType::kFloat32, values.data()},
+          window);
     }
+    write_moment(parameter, StateKind::kFirstMoment, held_values("m " + spec.name, slice), window);
+    write_moment(parameter, StateKind::kSecondMoment, held_values("v " + spec.name, slice), window);
   }
 
-  template <typename Element>
-  void write_moments(const model::Parameter& parameter,
-                     std::int64_t first,
-                     std::int64_t last,
-                     std::vector<Element> first_moment,
-                     std::vector<Element> second_moment,
-                     HostWindow& window) {
-    files_.write_moments(parameter,
-                         {first, last, first_moment.data() + first, second_moment.data() + first},
-                         window);
+  /// This replica's share of it.
+  void write_moment(const model::Parameter& parameter,
+                    StateKind kind,
+                    const std::vector<float>& moment,
+                    HostWindow& window) {
+    const std::int64_t first = parameter.count() * replica_ / grid_.num_replicas;
+    const std::int64_t last = parameter.count() * (replica_ + 1) / grid_.num_replicas;
+    const DType dtype = config_.optimizer.moments;
+    const std::vector<BFloat16> in_bfloat16 = rounded(moment);
+    const void* values = moment.data() + first;
+    if (dtype == DType::kBFloat16) values = in_bfloat16.data() + first;
+    files_.write({&parameter, kind, first, last, dtype, values}, window);
   }
 
   const config::RunConfig& config_;
