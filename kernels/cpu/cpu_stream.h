@@ -12,6 +12,7 @@ namespace halfpipe::cpu {
 class CpuEvent final : public device::Event {
  public:
   void synchronize() override {}
+  [[nodiscard]] bool reached() const override { return true; }
   [[nodiscard]] double seconds_since(const device::Event& earlier) const override {
     const auto& other = static_cast<const CpuEvent&>(earlier);
     return std::chrono::duration<double>(time_ - other.time_).count();

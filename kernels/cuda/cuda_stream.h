@@ -82,8 +82,7 @@ class CudaEvent final : public device::Event {
  public:
   void synchronize() override;
   [[nodiscard]] double seconds_since(const device::Event& earlier) const override;
-  /// Whether the work before the mark is done; does not wait.
-  [[nodiscard]] bool reached() const;
+  [[nodiscard]] bool reached() const override;
 
   [[nodiscard]] cudaEvent_t get() const noexcept { return handle_.get(); }
 

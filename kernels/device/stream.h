@@ -18,6 +18,8 @@ class Event {
   /// Blocks the host until the work before the mark is done. An event never recorded counts as
   /// done.
   virtual void synchronize() = 0;
+  /// Whether that work is done; does not wait.
+  [[nodiscard]] virtual bool reached() const = 0;
   /// Seconds that the device took from `earlier` to this mark. Both of this backend, recorded and
   /// reached.
   [[nodiscard]] virtual double seconds_since(const Event& earlier) const = 0;

@@ -21,6 +21,7 @@ void sleep_until(Clock::time_point time);
 class ModelledEvent final : public device::Event {
  public:
   void synchronize() override { sleep_until(time_); }
+  [[nodiscard]] bool reached() const override { return Clock::now() >= time_; }
   [[nodiscard]] double seconds_since(const device::Event& earlier) const override;
   /// When the stream reaches the mark; may lie in the future.
   [[nodiscard]] Clock::time_point time() const { return time_; }

@@ -41,6 +41,9 @@ class LazyEvent final : public device::Event {
   void synchronize() override {
     if (stream_ != nullptr) stream_->run_until(mark_);
   }
+  [[nodiscard]] bool reached() const override {
+    return stream_ == nullptr || stream_->num_started_ >= mark_;
+  }
   [[nodiscard]] double seconds_since(const device::Event& /*earlier*/) const override {
     return 0.0;  // nothing here is timed
   }
