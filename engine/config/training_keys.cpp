@@ -138,9 +138,12 @@ void add_optimizer_keys(std::vector<Key>& keys) {
                         {"float32", "bf16"}, {},
                         "of both means; bf16: half their memory, rounded up or down by chance so "
                         "that small changes are not lost"));
-  keys.push_back(single_value("optimizer.zero_stage", "whole number", "0",
-                              "an optimizer sharded over replicas",
-                              "optimizer states sharded over data-parallel replicas"));
+  keys.push_back(only_with(
+      whole_number<int>("optimizer.zero_stage", of(&OptimizerConfig::zero_stage), {0, 1},
+                        "1: each replica keeps the moments of a part of the parameters, and steps "
+                        "that; 0: each all of them"),
+      {"parallel.data"}, "parallel.data of at least 2",
+      [](const RunConfig& c) { return c.parallel.data > 1; }));
   keys.push_back(choice("optimizer.post_validation", of(&OptimizerConfig::post_validation),
                         {"auto", "off"}, {{"on", "stepping before the norm is known everywhere"}},
                         "off: steps wait for the global norm; auto: the same, so far"));

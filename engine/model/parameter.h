@@ -101,6 +101,8 @@ class ParameterSet {
   [[nodiscard]] std::size_t value_bytes() const { return values_.bytes(); }
   [[nodiscard]] std::size_t copy_bytes() const { return copies_.bytes(); }
   [[nodiscard]] std::size_t gradient_bytes() const { return gradients_.bytes(); }
+  /// All values at once, in the order of the set, each padded.
+  [[nodiscard]] device::Buffer& values() { return values_; }
   /// All gradient accumulators at once, to be cleared before a step.
   [[nodiscard]] device::Buffer& gradients() { return gradients_; }
 

@@ -3,26 +3,26 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "kernels/core/align.h"
+#include "kernels/core/error.h"
 #include "kernels/ops/ops.h"
 
 namespace halfpipe::optimizer {
 
 namespace {
 
-/// Of one of its two moments.
-std::size_t bytes_of_moment(const model::Parameter& parameter, DType dtype) {
-  return padded_bytes(static_cast<std::size_t>(parameter.count()) * size_of(dtype));
+/// Of one of the two moments.
+std::size_t bytes_of_moment(const ElementRanges& ranges, DType dtype) {
+  return padded_bytes(static_cast<std::size_t>(num_elements(ranges)) * size_of(dtype));
 }
 
 }  // namespace
 
-std::size_t moment_bytes(const std::vector<model::Parameter>& parameters, DType dtype) {
+std::size_t moment_bytes(const std::vector<ElementRanges>& held, DType dtype) {
   std::size_t bytes = 0;
-  for (const model::Parameter& parameter : parameters) {
-    bytes += 2 * bytes_of_moment(parameter, dtype);
-  }
+  for (const ElementRanges& ranges : held) bytes += 2 * bytes_of_moment(ranges, dtype);
   return bytes;
 }
 
@@ -30,16 +30,31 @@ AdamW::AdamW(const OptimizerConfig& config,
              std::uint64_t seed,
              model::ParameterSet& parameters,
              device::Backend& backend)
+    : AdamW(config,
+            seed,
+            parameters,
+            backend,
+            all_elements(parameters.all()),
+            moment_bytes(all_elements(parameters.all()), config.moments)) {}
+
+AdamW::AdamW(const OptimizerConfig& config,
+             std::uint64_t seed,
+             model::ParameterSet& parameters,
+             device::Backend& backend,
+             std::vector<ElementRanges> held,
+             std::size_t bytes)
     : config_(config),
       seed_(seed),
       parameters_(parameters),
       backend_(backend),
-      memory_(backend, moment_bytes(parameters.all(), config.moments)) {
+      held_(std::move(held)),
+      memory_(backend, bytes) {
+  HALFPIPE_CHECK(bytes >= moment_bytes(held_, config.moments), "moments need more memory");
   std::byte* place = memory_.bytes_pointer();
-  for (const model::Parameter& parameter : parameters.all()) {
-    const std::size_t bytes = bytes_of_moment(parameter, config.moments);
-    moments_.push_back({place, place + bytes});
-    place += 2 * bytes;
+  for (const ElementRanges& ranges : held_) {
+    const std::size_t each = bytes_of_moment(ranges, config.moments);
+    moments_.push_back({place, place + each});
+    place += 2 * each;
   }
   const auto stream = backend.make_stream("optimizer");
   if (memory_.bytes() > 0) {
@@ -58,45 +73,34 @@ void AdamW::step(std::int64_t step,
   const auto beta2 = static_cast<float>(config_.beta2);
   const double correction1 = 1.0 - std::pow(static_cast<double>(beta1), static_cast<double>(step));
   const double correction2 = 1.0 - std::pow(static_cast<double>(beta2), static_cast<double>(step));
+  const std::size_t moment_size = size_of(config_.moments);
   for (std::size_t i = 0; i < moments_.size(); ++i) {
     const model::Parameter& parameter = parameters_.all()[i];
-    backend_.ops().adamw(
-        {.param = parameter.value,
-         .m = moments_[i].first,
-         .v = moments_[i].second,
-         .grad = parameter.gradient,
-         .count = parameter.count(),
-         .learning_rate = static_cast<float>(learning_rate),
-         .beta1 = beta1,
-         .beta2 = beta2,
-         .epsilon = static_cast<float>(config_.epsilon),
-         .weight_decay = parameter.spec.decay ? static_cast<float>(config_.weight_decay) : 0.0F,
-         .grad_scale = static_cast<float>(grad_scale),
-         .bias_correction1 = static_cast<float>(correction1),
-         .bias_correction2 = static_cast<float>(correction2),
-         .copy_or_null = parameter.copy,
-         .moment_dtype = config_.moments,
-         .rounding = {.seed = seed_,
-                      .parameter = static_cast<std::uint32_t>(parameter.global_index),
-                      .step = static_cast<std::uint32_t>(step)}},
-        stream);
-  }
-}
-
-void gradient_squares(const model::ParameterSet& parameters,
-                      device::Backend& backend,
-                      device::Arena& workspace,
-                      device::Stream& stream,
-                      std::span<double> sums) {
-  for (const model::Parameter& parameter : parameters.all()) {
-    if (!parameter.owned || !parameter.counts_in_norm) continue;
-    const device::ArenaScope scope(workspace);
-    const std::size_t bytes = backend.ops().sum_of_squares_scratch_bytes(parameter.count());
-    backend.ops().sum_of_squares({.out = &sums[static_cast<std::size_t>(parameter.global_index)],
-                                  .x = parameter.gradient,
-                                  .count = parameter.count(),
-                                  .scratch = workspace.take_bytes(bytes)},
-                                 stream);
+    std::size_t offset = 0;  // of a range's moments
+    for (const ElementRange& range : held_[i]) {
+      backend_.ops().adamw(
+          {.param = parameter.value + range.begin,
+           .m = moments_[i].first + offset,
+           .v = moments_[i].second + offset,
+           .grad = parameter.gradient + range.begin,
+           .count = range.count(),
+           .learning_rate = static_cast<float>(learning_rate),
+           .beta1 = beta1,
+           .beta2 = beta2,
+           .epsilon = static_cast<float>(config_.epsilon),
+           .weight_decay = parameter.spec.decay ? static_cast<float>(config_.weight_decay) : 0.0F,
+           .grad_scale = static_cast<float>(grad_scale),
+           .bias_correction1 = static_cast<float>(correction1),
+           .bias_correction2 = static_cast<float>(correction2),
+           .copy_or_null = parameter.copy == nullptr ? nullptr : parameter.copy + range.begin,
+           .moment_dtype = config_.moments,
+           .rounding = {.seed = seed_,
+                        .parameter = static_cast<std::uint32_t>(parameter.global_index),
+                        .step = static_cast<std::uint32_t>(step)},
+           .first_element = range.begin},
+          stream);
+      offset += static_cast<std::size_t>(range.count()) * moment_size;
+    }
   }
 }
 

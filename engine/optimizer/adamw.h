@@ -1,36 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
-// AdamW over the parameters of one rank, and the pieces of a step that all ranks agree on.
+// AdamW over the parameters of one rank, or over this replica's part of them, and the factor that
+// clips gradients.
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "engine/model/parameter.h"
+#include "engine/optimizer/element_ranges.h"
 #include "engine/optimizer/optimizer_config.h"
 #include "kernels/core/dtype.h"
-#include "kernels/device/arena.h"
 #include "kernels/device/backend.h"
+#include "kernels/device/buffer.h"
 
 namespace halfpipe::optimizer {
 
-/// First and second moments of every parameter of a rank, in the element type that the
+/// First and second moments of the elements that a rank steps, in the element type that the
 /// configuration names.
 class AdamW {
  public:
   /// Moments start at zero. parameters must be allocated and outlive this. seed: of the rounding of
   /// moments in bfloat16, which is a function of it, the parameter's global index, the step and the
-  /// element alone: copies of a parameter on several ranks stay equal bit for bit.
+  /// element alone: whoever steps an element gives it the same bits. held: the elements that this
+  /// rank steps, for each parameter of the set. bytes: to take, at least moment_bytes(held).
+  AdamW(const OptimizerConfig& config,
+        std::uint64_t seed,
+        model::ParameterSet& parameters,
+        device::Backend& backend,
+        std::vector<ElementRanges> held,
+        std::size_t bytes);
+  /// Of all elements.
   AdamW(const OptimizerConfig& config,
         std::uint64_t seed,
         model::ParameterSet& parameters,
         device::Backend& backend);
 
-  /// One update with the gradients scaled by grad_scale. step counts from 1, over the whole
-  /// training.
+  /// One update of the held elements, and of their copies, with the gradients scaled by grad_scale.
+  /// step counts from 1, over the whole training.
   void step(std::int64_t step, double learning_rate, double grad_scale, device::Stream& stream);
 
-  /// Moments of the parameter at `index` of the set, shaped like it, of moment_dtype().
+  /// The elements of the parameter at `index` of the set whose moments this rank holds.
+  [[nodiscard]] const ElementRanges& moment_ranges(std::size_t index) const { return held_[index]; }
+  /// Their moments, range after range without gaps, of moment_dtype().
   [[nodiscard]] void* first_moment(std::size_t index) const { return moments_[index].first; }
   [[nodiscard]] void* second_moment(std::size_t index) const { return moments_[index].second; }
   [[nodiscard]] DType moment_dtype() const { return config_.moments; }
@@ -38,30 +49,21 @@ class AdamW {
 
  private:
   struct Moments {
-    void* first;
-    void* second;
+    std::byte* first;
+    std::byte* second;
   };
 
   OptimizerConfig config_;
   std::uint64_t seed_;
   model::ParameterSet& parameters_;
   device::Backend& backend_;
+  std::vector<ElementRanges> held_;  // [parameters of the set]
   device::Buffer memory_;
   std::vector<Moments> moments_;  // [parameters of the set]
 };
 
-/// Bytes that AdamW takes for moments of these parameters.
-[[nodiscard]] std::size_t moment_bytes(const std::vector<model::Parameter>& parameters,
-                                       DType dtype);
-
-/// sums[global_index] = sum of squares of the gradient of each parameter that this rank owns; the
-/// other entries stay. Valid when the stream has been synchronized. Where sums is pinned memory,
-/// the host does not wait for each of them.
-void gradient_squares(const model::ParameterSet& parameters,
-                      device::Backend& backend,
-                      device::Arena& workspace,
-                      device::Stream& stream,
-                      std::span<double> sums);
+/// Bytes of the moments of these elements.
+[[nodiscard]] std::size_t moment_bytes(const std::vector<ElementRanges>& held, DType dtype);
 
 /// Factor that scales gradients of this global norm to at most clip_grad_norm; 1 when clipping is
 /// off. As torch.nn.utils.clip_grad_norm_: clip / (norm + 1e-6), never above 1.

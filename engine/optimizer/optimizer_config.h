@@ -28,6 +28,7 @@ struct OptimizerConfig {
   double weight_decay = 0.1;             // on matrices and embeddings only, not on biases and norms
   double clip_grad_norm = 1.0;           // global L2 norm; 0 = no clipping
   DType moments = DType::kFloat32;       // or bfloat16, rounded stochastically
+  int zero_stage = 0;                    // 1: each replica steps a part of the parameters
   std::string post_validation = "auto";  // auto | off; both: the norm is known before the step
 
   friend bool operator==(const OptimizerConfig&, const OptimizerConfig&) = default;

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/runtime/median.h"
+
 namespace halfpipe::runtime {
 
 std::string end_report(const std::vector<RankPeak>& ranks) {
@@ -25,6 +27,18 @@ std::string end_report(const std::vector<RankPeak>& ranks) {
     first = end;
   }
   return text + "  outside the plan: code, MPI's buffers, what libraries keep inside";
+}
+
+std::string exchange_line(const ExposedExchange& exposed) {
+  constexpr double kMilliseconds = 1e3;
+  std::string text =
+      fmt::format("replicas        gradients exposed for {:.2f} ms a step after the last pass",
+                  kMilliseconds * median_of(exposed.gradients));
+  if (!exposed.parameters.empty()) {
+    text +=
+        fmt::format(", parameters for {:.2f} ms", kMilliseconds * median_of(exposed.parameters));
+  }
+  return text + " (medians)\n";
 }
 
 }  // namespace halfpipe::runtime

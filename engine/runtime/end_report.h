@@ -19,4 +19,14 @@ struct RankPeak {
 /// code, MPI's buffers, what libraries keep inside.
 [[nodiscard]] std::string end_report(const std::vector<RankPeak>& ranks);
 
+/// Seconds of every step in which messages between replicas were all that a job did, on the rank
+/// that waited longest.
+struct ExposedExchange {
+  std::vector<double> gradients;   // between a rank's last pass and the last of its sums
+  std::vector<double> parameters;  // of a sharded optimizer, after its step
+};
+
+/// The medians, in a line that ends with a line break.
+[[nodiscard]] std::string exchange_line(const ExposedExchange& exposed);
+
 }  // namespace halfpipe::runtime

@@ -74,7 +74,10 @@ Executor::Executor(const Job& job,
   times_.reserve(most);
 }
 
-void Executor::run(const schedule::Plan& plan, const StepTensors& tensors, std::int64_t step) {
+void Executor::run(const schedule::Plan& plan,
+                   const StepTensors& tensors,
+                   std::int64_t step,
+                   const AfterInstruction& after) {
   const schedule::RankPlan& program = plan.ranks[static_cast<std::size_t>(pipeline_rank_)];
   num_instructions_ = program.instructions.size();
   live_.reset_peak();
@@ -87,6 +90,7 @@ void Executor::run(const schedule::Plan& plan, const StepTensors& tensors, std::
       const ProfilerRange range(backend_, status.text);
       execute(plan, i, tensors);
       stream_.record(*marks_[i]);
+      if (after) after(i);
     }
   } catch (...) {
     transport_.give_up_messages();

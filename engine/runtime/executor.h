@@ -2,7 +2,9 @@
 // Runs a rank's program: a loop and a switch. Everything was decided in the plan.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -43,9 +45,14 @@ class Executor {
            device::Stream& stream,
            model::TensorGroup* tensor_or_null = nullptr);
 
+  /// What is called after each instruction, with its index in this rank's program.
+  using AfterInstruction = std::function<void(std::size_t)>;
   /// Runs this rank's part of the plan for one step; returns when all its work is enqueued. Throws
   /// what transport.wait throws when a peer is lost.
-  void run(const schedule::Plan& plan, const StepTensors& tensors, std::int64_t step);
+  void run(const schedule::Plan& plan,
+           const StepTensors& tensors,
+           std::int64_t step,
+           const AfterInstruction& after = nullptr);
 
   /// Runs every kind of pass of every chunk once, without messages. For what a device does at first
   /// use alone, loading code for example. Afterwards gradients and losses hold anything.

@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/runtime/held_moments.h"
 
+#include <cstddef>
+
 namespace halfpipe::runtime {
 
 std::vector<HeldMoments> held_moments(PipelineTrainer& trainer, std::size_t index) {
   const optimizer::AdamW& adamw = trainer.optimizer();
-  return {{0, trainer.parameters().all()[index].count(), adamw.first_moment(index),
-           adamw.second_moment(index)}};
-}
-
-std::int64_t num_held_moments(const model::Parameter& parameter) {
-  return parameter.count();
+  auto* first = static_cast<std::byte*>(adamw.first_moment(index));
+  auto* second = static_cast<std::byte*>(adamw.second_moment(index));
+  std::vector<HeldMoments> held;
+  for (const optimizer::ElementRange& range : adamw.moment_ranges(index)) {
+    held.push_back({range.begin, range.end, first, second});
+    const std::size_t bytes =
+        static_cast<std::size_t>(range.count()) * size_of(adamw.moment_dtype());
+    first += bytes;
+    second += bytes;
+  }
+  return held;
 }
 
 }  // namespace halfpipe::runtime

@@ -19,13 +19,7 @@ struct HeldMoments {
   void* second_moment;
 };
 
-/// Of the parameter at `index` of the rank's set, all of them.
+/// Of the parameter at `index` of the rank's set, in the order of its elements.
 [[nodiscard]] std::vector<HeldMoments> held_moments(PipelineTrainer& trainer, std::size_t index);
-
-/// Whether every replica holds the same moments, so that one of them saves them for all.
-inline constexpr bool kReplicasHoldTheSameMoments = true;
-
-/// How many of a parameter's elements have their moments on a rank: as held_moments will say.
-[[nodiscard]] std::int64_t num_held_moments(const model::Parameter& parameter);
 
 }  // namespace halfpipe::runtime

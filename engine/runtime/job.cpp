@@ -10,10 +10,10 @@
 #include <string>
 
 #include "engine/model/parameter.h"
-#include "engine/optimizer/adamw.h"
 #include "engine/runtime/agreement.h"
-#include "engine/runtime/gradient_reduction.h"
+#include "engine/runtime/gradient_exchange.h"
 #include "engine/runtime/rank_model.h"
+#include "engine/runtime/replica_parts.h"
 #include "engine/runtime/saved_state.h"
 #include "engine/runtime/shared_gradients.h"
 #include "engine/runtime/stage_costs.h"
@@ -120,22 +120,22 @@ std::vector<RankMemory> plan_memory(const Job& job, device::Backend& backend) {
     RankMemory memory;
     memory.parameters = static_cast<std::int64_t>(bytes.values + bytes.copies);
     memory.gradients = static_cast<std::int64_t>(bytes.gradients);
-    memory.optimizer = static_cast<std::int64_t>(
-        optimizer::moment_bytes(model.parameters().all(), job.config.optimizer.moments));
+    const ReplicaParts parts = replica_parts(job.config, model);
+    memory.optimizer = static_cast<std::int64_t>(parts.moment_bytes(job.config.optimizer.moments));
     memory.activations = training.peak_activation_bytes;
     memory.activations_arena = std::max(training.arena_bytes, evaluation.arena_bytes);
     const int buffers = std::max(training.num_message_buffers, evaluation.num_message_buffers);
     memory.communication = buffers * static_cast<std::int64_t>(padded_bytes(
                                          static_cast<std::size_t>(job.training.message_bytes)));
     memory.communication += static_cast<std::int64_t>(
-        GradientReduction::bytes_for(model.parameters().all(), job.config.parallel.data));
+        GradientExchange::bytes_for(parts.buckets, job.config.parallel.data));
     memory.communication +=
         static_cast<std::int64_t>(SharedGradients::bytes_for(model.parameters()));
     memory.workspace = static_cast<std::int64_t>(model.workspace_bytes(backend));
     memory.batch = model.batch_bytes();
     if (job.config.output.asynchronous_checkpoints) {
-      memory.checkpoint_copy =
-          saved_bytes(model.parameters().all(), job.config.optimizer.moments, {.pipeline = rank});
+      memory.checkpoint_copy = saved_bytes(model.parameters().all(), parts,
+                                           job.config.optimizer.moments, {.pipeline = rank});
     }
     ranks.push_back(memory);
   }

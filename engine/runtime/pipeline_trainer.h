@@ -8,12 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "engine/optimizer/adamw.h"
 #include "engine/runtime/executor.h"
-#include "engine/runtime/gradient_reduction.h"
 #include "engine/runtime/job.h"
+#include "engine/runtime/optimizer_step.h"
 #include "engine/runtime/rank_model.h"
-#include "engine/runtime/shared_gradients.h"
+#include "engine/runtime/trainer_transports.h"
 #include "engine/runtime/transport_tensor_group.h"
 
 namespace halfpipe::runtime {
@@ -31,20 +30,16 @@ struct StepResult {
   double grad_norm;     // before clipping
   double span_seconds;  // measured: longest, over the ranks, from first to last pass
   double work_seconds;  // measured: most, over the ranks, spent in passes
+  // Measured, most over the ranks: while a rank had no pass left and its gradients were on their
+  // way to its replicas, and parameters in the step before.
+  double exchange_seconds;
+  double gather_seconds;
   bool stop_requested;  // by any rank
 
   /// By the definition of schedule::Timeline, so that it can stand beside the planned one.
   [[nodiscard]] double bubble_fraction() const {
     return span_seconds > 0.0 ? 1.0 - work_seconds / span_seconds : 0.0;
   }
-};
-
-/// Whom the rank of a trainer talks to. All but `world` move messages of the device's memory.
-struct TrainerTransports {
-  transport::Transport& world;                     // every rank of the job: sums of a step
-  transport::Transport& pipeline;                  // its rank() is the pipeline rank
-  transport::Transport* replicas_or_null;          // of this rank's stages; null: there is one
-  transport::Transport* tensor_or_null = nullptr;  // who share its layers; null: nobody
 };
 
 class PipelineTrainer {
@@ -98,16 +93,18 @@ class PipelineTrainer {
   /// Between the ranks of the pipeline, of the device's memory.
   [[nodiscard]] transport::Transport& messages() { return transport_; }
   [[nodiscard]] int pipeline_rank() const { return transport_.rank(); }
-  [[nodiscard]] int tensor_rank() const { return model_.parameters().shard().rank; }
-  [[nodiscard]] int replica() const { return replicas_or_null_ ? replicas_or_null_->rank() : 0; }
-  [[nodiscard]] int num_replicas() const {
-    return replicas_or_null_ ? replicas_or_null_->world_size() : 1;
-  }
+  /// Between the replicas of this rank's stages, of the device's memory; null: there is one.
+  [[nodiscard]] transport::Transport* replicas_or_null() { return transports_.replicas_or_null; }
+  [[nodiscard]] int replica() const { return transports_.replica(); }
+  [[nodiscard]] int num_replicas() const { return transports_.num_replicas(); }
+  [[nodiscard]] int tensor_rank() const { return transports_.tensor_rank(); }
   [[nodiscard]] bool has_first_stage() const { return model_.has_first_stage(); }
   [[nodiscard]] bool has_last_stage() const { return model_.has_last_stage(); }
   [[nodiscard]] model::ParameterSet& parameters() { return model_.parameters(); }
   [[nodiscard]] const model::Stage& stage(int chunk) const { return model_.stage(chunk); }
-  [[nodiscard]] optimizer::AdamW& optimizer() { return *optimizer_; }
+  /// Who steps what.
+  [[nodiscard]] const ReplicaParts& parts() const { return optimizer_step_->parts(); }
+  [[nodiscard]] optimizer::AdamW& optimizer() { return optimizer_step_->adamw(); }
   [[nodiscard]] device::Backend& backend() { return backend_; }
   [[nodiscard]] device::Stream& stream() { return *stream_; }
   /// Executor::host_cpu_seconds of the last run.
@@ -121,9 +118,6 @@ class PipelineTrainer {
  private:
   void make_executor();
   void load_batch(const HostBatch& batch);
-  /// Adds the two gradients of a tied embedding, after fetching the one that another rank
-  /// accumulated.
-  void combine_tied_gradients();
   /// Of a step, over all replicas.
   [[nodiscard]] double num_tokens() const;
   [[nodiscard]] double sum_of_losses(std::int64_t count);
@@ -132,22 +126,16 @@ class PipelineTrainer {
 
   const Job& job_;
   device::Backend& backend_;
-  transport::Transport& world_;
+  TrainerTransports transports_;
   transport::Transport& transport_;  // of the pipeline
-  transport::Transport* replicas_or_null_;
-  transport::Transport* tensor_or_null_;
   std::unique_ptr<device::Stream> stream_;
   std::unique_ptr<device::Event> step_begin_;
   RankModel model_;
-  std::unique_ptr<optimizer::AdamW> optimizer_;
   std::unique_ptr<TransportTensorGroup> tensor_group_or_null_;
+  std::unique_ptr<OptimizerStep> optimizer_step_;
   std::unique_ptr<Executor> executor_;
-  std::unique_ptr<GradientReduction> reduction_or_null_;
-  std::unique_ptr<SharedGradients> shared_gradients_or_null_;
   device::Buffer tokens_, targets_, losses_;  // [m, B, T]
   std::vector<float> host_losses_;
-  std::vector<double> reduction_;
-  device::Buffer squares_;  // [parameters of the model], pinned: sums that the device writes
   std::int64_t measured_activations_ = 0;
   bool records_passes_ = false;
 };

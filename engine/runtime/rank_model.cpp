@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
+#include "engine/runtime/gradient_squares.h"
 #include "engine/runtime/mesh_of.h"
 #include "kernels/core/align.h"
-#include "kernels/ops/ops.h"
 
 namespace halfpipe::runtime {
 
@@ -20,9 +20,16 @@ RankModel::RankModel(const Job& job, int pipeline_rank, int tensor_rank)
     const int stage = placement.stage_of(pipeline_rank, chunk);
     stages_.emplace_back(job.config.model, specs, job.stage_map[static_cast<std::size_t>(stage)],
                          B_, parameters_);
+    gradient_groups_.resize(parameters_.all().size(), chunk);
   }
   has_first_stage_ = placement.rank_of(0) == pipeline_rank;
   has_last_stage_ = placement.rank_of(placement.num_stages() - 1) == pipeline_rank;
+  const model::Parameter* const tied =
+      job.config.model.tie_embeddings ? parameters_.find(model::kTokenEmbeddingName) : nullptr;
+  if (tied != nullptr) {
+    gradient_groups_[static_cast<std::size_t>(tied - parameters_.all().data())] =
+        group_of_tied_table();
+  }
   exchanges_tied_gradient_ = job.config.model.tie_embeddings && has_first_stage_ != has_last_stage_;
   if (exchanges_tied_gradient_) {
     // Both ranks hold both gradients of the table, so that they add them in the same order.
@@ -37,11 +44,7 @@ std::size_t RankModel::workspace_bytes(device::Backend& backend) const {
   for (const model::Stage& stage : stages_) {
     bytes = std::max(bytes, stage.workspace_bytes(backend, parameters_, B_));
   }
-  for (const model::Parameter& parameter : parameters_.all()) {
-    bytes = std::max(bytes,
-                     padded_bytes(backend.ops().sum_of_squares_scratch_bytes(parameter.count())));
-  }
-  return bytes;
+  return std::max(bytes, GradientSquares::bytes_for(parameters_.all(), backend));
 }
 
 std::int64_t RankModel::batch_bytes() const {

@@ -29,6 +29,11 @@ class RankModel {
   /// The embedding is tied and its two uses are on different ranks, this one being one of them.
   [[nodiscard]] bool exchanges_tied_gradient() const { return exchanges_tied_gradient_; }
 
+  /// Of each parameter of the set: gradients of a group are final when its chunk has run its last
+  /// pass; those of a tied table when both uses are added.
+  [[nodiscard]] const std::vector<int>& gradient_groups() const { return gradient_groups_; }
+  [[nodiscard]] int group_of_tied_table() const { return static_cast<int>(stages_.size()); }
+
   /// Scratch of the hungriest pass of any stage, or of the optimizer step.
   [[nodiscard]] std::size_t workspace_bytes(device::Backend& backend) const;
   /// Tokens (first stage), targets and losses (last stage) of all micro-batches of a step.
@@ -38,6 +43,7 @@ class RankModel {
  private:
   model::ParameterSet parameters_;
   std::vector<model::Stage> stages_;  // [num_chunks]
+  std::vector<int> gradient_groups_;  // [parameters]
   std::int64_t B_;
   DType dtype_;
   std::int64_t tokens_per_step_;

@@ -17,8 +17,11 @@ bool saves_values(const model::Parameter& parameter, const parallel::Coordinates
   return place.data == 0 && has_slice(parameter, place);
 }
 
-bool saves_moments(const model::Parameter& parameter, const parallel::Coordinates& place) {
-  return (place.data == 0 || !kReplicasHoldTheSameMoments) && has_slice(parameter, place);
+/// Where every replica holds the same moments, one of them saves them for all.
+bool saves_moments(const model::Parameter& parameter,
+                   const ReplicaParts& replicas,
+                   const parallel::Coordinates& place) {
+  return (place.data == 0 || replicas.is_sharded()) && has_slice(parameter, place);
 }
 
 }  // namespace
@@ -32,7 +35,7 @@ std::vector<SavedPart> saved_parts(PipelineTrainer& trainer, const parallel::Coo
     if (saves_values(each, place)) {
       parts.push_back({&each, StateKind::kValue, 0, each.count(), DType::kFloat32, each.value});
     }
-    if (!saves_moments(each, place)) continue;
+    if (!saves_moments(each, trainer.parts(), place)) continue;
     for (const HeldMoments& held : held_moments(trainer, i)) {
       parts.push_back(
           {&each, StateKind::kFirstMoment, held.first, held.last, moments, held.first_moment});
@@ -44,16 +47,19 @@ std::vector<SavedPart> saved_parts(PipelineTrainer& trainer, const parallel::Coo
 }
 
 std::int64_t saved_bytes(const std::vector<model::Parameter>& parameters,
+                         const ReplicaParts& replicas,
                          DType moments,
                          const parallel::Coordinates& place) {
   std::size_t bytes = 0;
-  for (const model::Parameter& each : parameters) {
+  const std::vector<optimizer::ElementRanges>& stepped = replicas.stepped_by(place.data);
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const model::Parameter& each = parameters[i];
     if (saves_values(each, place)) {
       bytes += padded_bytes(static_cast<std::size_t>(each.count()) * sizeof(float));
     }
-    if (saves_moments(each, place)) {
-      bytes +=
-          2 * padded_bytes(static_cast<std::size_t>(num_held_moments(each)) * size_of(moments));
+    if (!saves_moments(each, replicas, place)) continue;
+    for (const optimizer::ElementRange& range : stepped[i]) {
+      bytes += 2 * padded_bytes(static_cast<std::size_t>(range.count()) * size_of(moments));
     }
   }
   return static_cast<std::int64_t>(bytes);

@@ -8,6 +8,7 @@
 
 #include "engine/model/parameter.h"
 #include "engine/runtime/pipeline_trainer.h"
+#include "engine/runtime/replica_parts.h"
 #include "kernels/core/dtype.h"
 #include "parallel/mesh.h"
 
@@ -35,7 +36,9 @@ struct SavedPart {
                                                  const parallel::Coordinates& place);
 
 /// The bytes of saved_parts, known before there is a trainer; each part padded as in an arena.
+/// `replicas`: of these parameters.
 [[nodiscard]] std::int64_t saved_bytes(const std::vector<model::Parameter>& parameters,
+                                       const ReplicaParts& replicas,
                                        DType moments,
                                        const parallel::Coordinates& place);
 

@@ -119,7 +119,7 @@ std::vector<std::int64_t> limits_for(const config::RunConfig& config) {
   return std::vector<std::int64_t>(static_cast<std::size_t>(config.parallel.pipeline), each);
 }
 
-/// Parameters with their copies, gradients and two moments each.
+/// Parameters with their copies, gradients and two moments each, or this replica's share of those.
 std::int64_t resident_bytes(const config::RunConfig& config,
                             const std::vector<model::StageLayers>& layers) {
   model::ParameterSet parameters(tensor_shard_of(config.parallel));
@@ -131,9 +131,12 @@ std::int64_t resident_bytes(const config::RunConfig& config,
   model::Parameter* const table = parameters.find(model::kTokenEmbeddingName);
   if (config.model.tie_embeddings && table != nullptr) table->has_head_gradient = true;
   const model::ParameterBytes bytes = model::parameter_bytes(parameters.all(), config.model.dtype);
-  return static_cast<std::int64_t>(
-      bytes.values + bytes.copies + bytes.gradients +
-      optimizer::moment_bytes(parameters.all(), config.optimizer.moments));
+  const std::size_t moments =
+      optimizer::moment_bytes(optimizer::all_elements(parameters.all()), config.optimizer.moments);
+  const std::size_t sharers =
+      config.optimizer.zero_stage == 0 ? 1 : static_cast<std::size_t>(config.parallel.data);
+  return static_cast<std::int64_t>(bytes.values + bytes.copies + bytes.gradients +
+                                   ceil_div(moments, sharers));
 }
 
 /// Tokens, targets or losses of all micro-batches of a step: each takes as much.

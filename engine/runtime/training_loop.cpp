@@ -127,11 +127,22 @@ bool TrainingLoop::train_one_step() {
   const StepResult result = trainer_.step(steps_done_, learning_rate, batch_, stop_requested());
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   ++steps_done_;
+  count_exchange(result);
   if (!memory_is_checked_) check_memory();
   if (log_) log_->train(record_of(result, learning_rate, elapsed.count()));
   if (traced) write_trace();
   look_at_plan(result);
   return result.stop_requested;
+}
+
+void TrainingLoop::count_exchange(const StepResult& result) {
+  if (!log_ || job_.config.parallel.data == 1) return;
+  // Parameters are those of the step before.
+  const bool follows_a_step = !exposed_.gradients.empty();
+  exposed_.gradients.push_back(result.exchange_seconds);
+  if (job_.config.optimizer.zero_stage > 0 && follows_a_step) {
+    exposed_.parameters.push_back(result.gather_seconds);
+  }
 }
 
 void TrainingLoop::look_at_plan(const StepResult& result) {
@@ -168,8 +179,8 @@ void TrainingLoop::check_memory() {
   RankMemory planned =
       plan_memory(job_, trainer_.backend())[static_cast<std::size_t>(groups_.place().pipeline)];
   if (background_) {  // other replicas save less than the first
-    planned.checkpoint_copy =
-        saved_bytes(trainer_.parameters().all(), job_.config.optimizer.moments, groups_.place());
+    planned.checkpoint_copy = saved_bytes(trainer_.parameters().all(), trainer_.parts(),
+                                          job_.config.optimizer.moments, groups_.place());
   }
   HALFPIPE_CHECK(measured == planned, "measured memory is not what was planned");
   std::vector<double> totals(static_cast<std::size_t>(transport_.world_size()), 0.0);
@@ -232,7 +243,8 @@ void TrainingLoop::finish(bool stopped) {
     log_->say(
         fmt::format("stopped by a signal after step {}; go on with --resume auto", steps_done_));
   }
-  log_->say(end_report(peaks));
+  const std::string exchange = exposed_.gradients.empty() ? "" : exchange_line(exposed_);
+  log_->say(exchange + end_report(peaks));
   trace::EndRecord record{steps_done_, parameter_hash_, {}, {}};
   for (const RankPeak& peak : peaks) {
     record.planned_bytes.push_back(peak.planned);

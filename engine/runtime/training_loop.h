@@ -59,6 +59,7 @@ class TrainingLoop {
   [[nodiscard]] trace::StepRecord record_of(const StepResult& result,
                                             double learning_rate,
                                             double seconds) const;
+  void count_exchange(const StepResult& result);
   void look_at_plan(const StepResult& result);
   /// Planned equals measured, kind by kind, on every rank: checked after the first step of every
   /// run and of every plan.
@@ -80,6 +81,7 @@ class TrainingLoop {
   std::int64_t steps_done_;
   bool memory_is_checked_ = false;            // of the present plan
   double model_flops_ = 0.0;                  // of a step
+  ExposedExchange exposed_;                   // on rank 0, with several replicas
   std::int64_t peak_bytes_ = 0;               // of the rank that needs most
   std::string parameter_hash_;                // of the last save
   std::optional<BackgroundSave> background_;  // with output.asynchronous_checkpoints

@@ -105,8 +105,8 @@ void CpuOps::sum_of_squares(const ops::SumOfSquares& args, device::Stream& /*str
   cpu::sum_of_squares(args, pool_);
 }
 
-std::size_t CpuOps::sum_of_squares_scratch_bytes(std::int64_t count) const {
-  return cpu::sum_of_squares_scratch_bytes(count);
+std::int64_t CpuOps::num_square_blocks(std::int64_t count) const {
+  return cpu::num_square_blocks(count);
 }
 
 void CpuOps::accumulate(const ops::Accumulate& args, device::Stream& /*stream*/) const {

@@ -18,6 +18,7 @@ namespace {
 
 // Elements of one block of sum_of_squares.
 constexpr std::int64_t kSquaresPerBlock = 4096;
+static_assert(ops::kSquaresCut % kSquaresPerBlock == 0);
 // Within a block the additions form one chain, each waiting for the one before; eight blocks side
 // by side fill that wait.
 constexpr std::int64_t kBlocksTogether = 8;
@@ -63,15 +64,14 @@ void sum_parts_of_row(const ops::SumParts& args, std::int64_t n) {
 
 }  // namespace
 
-std::size_t sum_of_squares_scratch_bytes(std::int64_t count) {
-  return static_cast<std::size_t>(ceil_div(count, kSquaresPerBlock)) * sizeof(double);
+std::int64_t num_square_blocks(std::int64_t count) {
+  return ceil_div(count, kSquaresPerBlock);
 }
 
 void sum_of_squares(const ops::SumOfSquares& args, ThreadPool& pool) {
   constexpr std::int64_t kElements = kSquaresPerBlock * kBlocksTogether;
-  auto* block_sums = static_cast<double*>(args.scratch);
   for_each_block(pool, args.count, kElements, [&](std::int64_t begin, std::int64_t end) {
-    double* sums = block_sums + begin / kSquaresPerBlock;
+    double* sums = args.out + begin / kSquaresPerBlock;
     if (end - begin == kElements) {
       sum_of_squares_of_full_blocks(args.x + begin, sums);
       return;
@@ -80,10 +80,6 @@ void sum_of_squares(const ops::SumOfSquares& args, ThreadPool& pool) {
       *sums++ = sum_of_squares_of_block(args.x + i, std::min(kSquaresPerBlock, end - i));
     }
   });
-  double total = 0.0;
-  const std::int64_t num_blocks = ceil_div(args.count, kSquaresPerBlock);
-  for (std::int64_t b = 0; b < num_blocks; ++b) total += block_sums[b];
-  *args.out = total;
 }
 
 void accumulate(const ops::Accumulate& args, ThreadPool& pool) {

@@ -12,7 +12,7 @@ namespace halfpipe::cpu {
 
 void sum_of_squares(const ops::SumOfSquares& args, ThreadPool& pool);
 /// One float64 per block of the sum.
-[[nodiscard]] std::size_t sum_of_squares_scratch_bytes(std::int64_t count);
+[[nodiscard]] std::int64_t num_square_blocks(std::int64_t count);
 void accumulate(const ops::Accumulate& args, ThreadPool& pool);
 void column_sum(const ops::ColumnSum& args, ThreadPool& pool);
 void sum_parts(const ops::SumParts& args, ThreadPool& pool);

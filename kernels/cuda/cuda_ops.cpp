@@ -162,8 +162,8 @@ void CudaOps::sum_of_squares(const ops::SumOfSquares& args, device::Stream& stre
   run("sum_of_squares", stream, [&](cudaStream_t queue) { cuda::sum_of_squares(args, queue); });
 }
 
-std::size_t CudaOps::sum_of_squares_scratch_bytes(std::int64_t count) const {
-  return cuda::sum_of_squares_scratch_bytes(count);
+std::int64_t CudaOps::num_square_blocks(std::int64_t count) const {
+  return cuda::num_square_blocks(count);
 }
 
 void CudaOps::accumulate(const ops::Accumulate& args, device::Stream& stream) const {

@@ -16,10 +16,9 @@ namespace {
 constexpr int kSquareThreads = 256;
 constexpr int kSquareWidth = kPerVector<float>;
 constexpr std::int64_t kSquareStride = std::int64_t{kSquareThreads} * kSquareWidth;
-// Elements of one block of sum_of_squares: at 1.5e9 parameters there are 92,000 block sums, which
-// the final kernel adds in some 15 us.
+// Elements of one block of sum_of_squares: at 1.5e9 parameters there are 92,000 block sums.
 constexpr std::int64_t kSquaresPerBlock = 16 * kSquareStride;
-constexpr int kFinalThreads = 1024;
+static_assert(ops::kSquaresCut % kSquaresPerBlock == 0);
 
 // The sum over all threads of a block of kThreads, in every thread.
 template <int kThreads>
@@ -64,16 +63,6 @@ __global__ void __launch_bounds__(kSquareThreads)
   }
   total = block_sum_float64<kSquareThreads>(total, partial);
   if (threadIdx.x == 0) block_sums[blockIdx.x] = total;
-}
-
-__global__ void __launch_bounds__(kFinalThreads)
-    sum_of_block_sums_kernel(const double* block_sums, std::int64_t num_blocks, double* sum) {
-  __shared__ double partial[kFinalThreads / kWarpSize];
-  double total = 0.0;
-#pragma unroll 8
-  for (std::int64_t b = threadIdx.x; b < num_blocks; b += kFinalThreads) total += block_sums[b];
-  total = block_sum_float64<kFinalThreads>(total, partial);
-  if (threadIdx.x == 0) *sum = total;
 }
 
 struct AccumulateLoop {
@@ -200,22 +189,14 @@ void sum_parts_by_width(const ops::SumParts& args, cudaStream_t stream) {
 
 // -------------------------------------------------------------------------------------------------
 
-std::size_t sum_of_squares_scratch_bytes(std::int64_t count) {
-  return static_cast<std::size_t>(ceil_div(count, kSquaresPerBlock) + 1) * sizeof(double);
+std::int64_t num_square_blocks(std::int64_t count) {
+  return ceil_div(count, kSquaresPerBlock);
 }
 
 void sum_of_squares(const ops::SumOfSquares& args, cudaStream_t stream) {
-  const std::int64_t num_blocks = ceil_div(args.count, kSquaresPerBlock);
-  auto* block_sums = static_cast<double*>(args.scratch);
-  double* sum = block_sums + num_blocks;
-  if (num_blocks > 0) {
-    launch(sum_of_squares_kernel, dim3(static_cast<unsigned>(num_blocks)), dim3(kSquareThreads), 0,
-           stream, args.x, args.count, vector_aligned({args.x}), block_sums);
-  }
-  launch(sum_of_block_sums_kernel, dim3(1), dim3(kFinalThreads), 0, stream, block_sums, num_blocks,
-         sum);
-  HALFPIPE_CUDA_CHECK(
-      cudaMemcpyAsync(args.out, sum, sizeof(double), cudaMemcpyDeviceToHost, stream));
+  if (args.count == 0) return;
+  launch(sum_of_squares_kernel, dim3(static_cast<unsigned>(num_square_blocks(args.count))),
+         dim3(kSquareThreads), 0, stream, args.x, args.count, vector_aligned({args.x}), args.out);
 }
 
 void accumulate(const ops::Accumulate& args, cudaStream_t stream) {

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sums with a fixed order on the GPU. Contracts: kernels/ops/reduction.h; the order within a block
-// of sum_of_squares, of its block sums and of the rows of column_sum is that of a fixed tree.
-//
-// sum_of_squares writes *out by a copy from device to host behind the kernels. When out is pageable
-// memory, the host waits for that copy (CUDA stages it); when it is page-locked, it does not.
+// of sum_of_squares and of the rows of column_sum is that of a fixed tree.
 //
 // Expected on an H100, as a share of the bandwidth of a device copy: 90 % for accumulate,
 // round_to_bfloat16 and sum_of_squares (16-byte accesses, each array moved once; one float64
@@ -24,8 +21,7 @@
 namespace halfpipe::cuda {
 
 void sum_of_squares(const ops::SumOfSquares& args, cudaStream_t stream);
-/// One float64 per block of the sum, and the sum.
-[[nodiscard]] std::size_t sum_of_squares_scratch_bytes(std::int64_t count);
+[[nodiscard]] std::int64_t num_square_blocks(std::int64_t count);
 void accumulate(const ops::Accumulate& args, cudaStream_t stream);
 void column_sum(const ops::ColumnSum& args, cudaStream_t stream);
 /// A float32 per column and part of the rows: 0.4 MB for 8192 rows of 1600.

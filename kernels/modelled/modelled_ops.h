@@ -49,7 +49,7 @@ class ModelledOps final : public ops::Ops {
   void adamw(const ops::AdamW& args, device::Stream& stream) const override;
   /// *args.out becomes 0.
   void sum_of_squares(const ops::SumOfSquares& args, device::Stream& stream) const override;
-  [[nodiscard]] std::size_t sum_of_squares_scratch_bytes(std::int64_t count) const override;
+  [[nodiscard]] std::int64_t num_square_blocks(std::int64_t count) const override;
   void accumulate(const ops::Accumulate& args, device::Stream& stream) const override;
   void column_sum(const ops::ColumnSum& args, device::Stream& stream) const override;
   [[nodiscard]] std::size_t column_sum_scratch_bytes(const ops::ColumnSum& args) const override;

@@ -62,7 +62,7 @@ class Ops {
 
   virtual void adamw(const AdamW& args, device::Stream& stream) const = 0;
   virtual void sum_of_squares(const SumOfSquares& args, device::Stream& stream) const = 0;
-  [[nodiscard]] virtual std::size_t sum_of_squares_scratch_bytes(std::int64_t count) const = 0;
+  [[nodiscard]] virtual std::int64_t num_square_blocks(std::int64_t count) const = 0;
   virtual void accumulate(const Accumulate& args, device::Stream& stream) const = 0;
   virtual void column_sum(const ColumnSum& args, device::Stream& stream) const = 0;
   [[nodiscard]] virtual std::size_t column_sum_scratch_bytes(const ColumnSum& args) const = 0;

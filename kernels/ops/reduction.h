@@ -9,14 +9,16 @@
 
 namespace halfpipe::ops {
 
-/// *out = sum_i x[i]^2 in float64: sums of blocks of a fixed size, then the sum of those, both in
-/// an order that depends on the backend and on count alone. Overwrites *out, which is host memory,
-/// valid when the stream has reached it.
+/// Where an array may be cut into pieces whose sums of squares are those of the whole: each but the
+/// last has a multiple of it. Every backend's block divides it.
+inline constexpr std::int64_t kSquaresCut = 16384;
+
+/// out[b] = the sum of x[i]^2 over block b, in float64. Blocks have a fixed number of elements, the
+/// last one fewer; it and the order within a block depend on the backend alone. Overwrites out.
 struct SumOfSquares {
-  double* out;     // [1], host
+  double* out;     // [num_square_blocks(count)]
   const float* x;  // [count]
   std::int64_t count;
-  void* scratch;  // sum_of_squares_scratch_bytes(count)
 };
 
 /// dst[i] += src[i].

@@ -3,6 +3,7 @@
 // the same bits on every pipeline, under every schedule, in threads and processes, and on resume.
 #include <cmath>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,8 @@
 
 namespace halfpipe::tools {
 namespace {
+
+namespace fs = std::filesystem;
 
 // float32 gradients summed in another order, and 20 steps of AdamW.
 constexpr double kTolerance = 1e-5;
@@ -107,6 +110,71 @@ TEST_F(DataParallel, GoesOnOnOtherPipelinesAndWithOtherNumbersOfReplicas) {
   }
 }
 
+/// Matrices of several units that replicas divide.
+const Arguments kWide = {"model.hidden_size=128", "train.steps=6", "output.checkpoint_every=3"};
+const Arguments kSharded = {"optimizer.zero_stage=1"};
+
+TEST_F(DataParallel, WritesTheCheckpointsOfAWholeOptimizerWithAShardedOne) {
+  for (const std::string moments : {"float32", "bf16"}) {
+    const Arguments settings = kWide + Arguments{"optimizer.moments=" + moments};
+    const std::string whole = "whole-" + moments;
+    const std::string sharded = "sharded-" + moments;
+    const Metrics expected = metrics(2, 2, whole, settings);
+    expect_same_run(expected, metrics(2, 2, sharded, settings + kSharded));
+    int num_files = 0;
+    for (const auto& file : fs::recursive_directory_iterator(path(whole) / "checkpoints")) {
+      if (file.path().extension() != ".safetensors") continue;
+      const std::string inside = fs::relative(file.path(), path(whole)).string();
+      EXPECT_TRUE(read(whole + "/" + inside) == read(sharded + "/" + inside)) << inside;
+      ++num_files;
+    }
+    EXPECT_GE(num_files, 8);  // two checkpoints of two ranks
+  }
+}
+
+TEST_F(DataParallel, GoesOnWithAShardedOptimizerAndWithoutOne) {
+  const Metrics whole = metrics(2, 2, "whole", kWide);
+  expect_same_run(whole, metrics(2, 2, "sharded", kWide + kSharded));
+  const auto from = [&](const std::string& dir) {
+    return Arguments{"--resume", path(dir + "/checkpoints/step-00000003")};
+  };
+  const auto hash_of = [&](const std::string& dir) {
+    return read_metrics(path(dir)).parameter_hash;
+  };
+  ASSERT_TRUE(succeeded(
+      run_local(2, 1, kWide + kSharded + Arguments{"output.dir=to-sharded"}, from("whole"))));
+  EXPECT_EQ(hash_of("to-sharded"), whole.parameter_hash);
+  ASSERT_TRUE(
+      succeeded(run_local(2, 1, kWide + Arguments{"output.dir=to-whole"}, from("sharded"))));
+  EXPECT_EQ(hash_of("to-whole"), whole.parameter_hash);
+
+  // One replica, and four: from either checkpoint alike.
+  ASSERT_TRUE(succeeded(run_local(1, 2, kWide + Arguments{"output.dir=one-a"}, from("whole"))));
+  ASSERT_TRUE(succeeded(run_local(1, 2, kWide + Arguments{"output.dir=one-b"}, from("sharded"))));
+  EXPECT_EQ(hash_of("one-a"), hash_of("one-b"));
+  ASSERT_TRUE(succeeded(run_local(4, 1, kWide + Arguments{"output.dir=four-a"}, from("sharded"))));
+  ASSERT_TRUE(
+      succeeded(run_local(4, 1, kWide + kSharded + Arguments{"output.dir=four-b"}, from("whole"))));
+  EXPECT_EQ(hash_of("four-a"), hash_of("four-b"));
+}
+
+TEST_F(DataParallel, HasTheSameBitsInProcessesWithAShardedOptimizer) {
+  const Arguments settings = kWide + Arguments{"schedule.name=v-half"};
+  const Metrics threads = metrics(2, 2, "threads", settings);
+  ASSERT_TRUE(
+      succeeded(run_mpi(4, job(2, 2, settings + kSharded + Arguments{"output.dir=processes"}))));
+  expect_same_run(threads, read_metrics(path("processes")));
+}
+
+TEST_F(DataParallel, SaysHowLongReplicasWaitForOneAnother) {
+  const CommandResult whole = run_local(2, 1, {"train.steps=2"});
+  EXPECT_NE(whole.out.find("replicas        gradients exposed for "), std::string::npos);
+  EXPECT_EQ(whole.out.find(", parameters for "), std::string::npos);
+  fs::remove_all(path("out"));
+  const CommandResult sharded = run_local(2, 1, kSharded + Arguments{"train.steps=2"});
+  EXPECT_NE(sharded.out.find(", parameters for "), std::string::npos) << sharded.out;
+}
+
 TEST_F(DataParallel, SaysHowRanksAreNumberedAndHowManyItNeeds) {
   const CommandResult result = run_local(2, 2, {"train.steps=1", "train.evaluate_every=0"});
   ASSERT_TRUE(succeeded(result));
@@ -134,6 +202,11 @@ TEST_F(DataParallel, IsPlannedWithTheBytesThatItTakes) {
   ASSERT_TRUE(succeeded(planned));
   EXPECT_EQ(memory_line(planned.out), memory_line(trained.out));
   EXPECT_GT(memory_line(planned.out).size(), 60U);
+  Arguments sharded_plan = job(2, 1, automatic + kSharded);
+  sharded_plan.front() = "plan";
+  const CommandResult sharded = run(sharded_plan);
+  ASSERT_TRUE(succeeded(sharded));
+  EXPECT_NE(memory_line(sharded.out), memory_line(planned.out));
 }
 
 TEST_F(DataParallel, RefusesWhatIsNotThereYet) {

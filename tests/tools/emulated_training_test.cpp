@@ -158,18 +158,24 @@ TEST_F(EmulatedTraining, HasTheSameBitsWithGraphsAndRecomputeWhileNcclSends) {
 }
 // Gradients go through pinned memory, and the device adds them.
 TEST_F(EmulatedTraining, HasTheSameBitsWithReplicasOnAnyPipeline) {
-  const auto replicas = [&](int pipeline, const std::string& schedule) {
-    const std::string dir = schedule + std::to_string(pipeline);
+  const auto replicas = [&](int pipeline, const std::string& schedule, int zero_stage) {
+    const std::string dir = schedule + std::to_string(pipeline) + std::to_string(zero_stage);
     EXPECT_TRUE(succeeded(run_mpi(
         2 * pipeline,
-        train({"device.kind=cuda", "parallel.data=2", "train.steps=2", "output.dir=" + dir,
-               "parallel.pipeline=" + std::to_string(pipeline), "schedule.name=" + schedule}))));
+        // A table that replicas share.
+        train({"device.kind=cuda", "parallel.data=2", "train.steps=2", "model.vocab_size=1024",
+               "output.dir=" + dir, "parallel.pipeline=" + std::to_string(pipeline),
+               "schedule.name=" + schedule, "train.precision=bf16",
+               "optimizer.zero_stage=" + std::to_string(zero_stage)}))));
     return read_metrics(path(dir));
   };
-  const Metrics flat = replicas(1, "1f1b");
+  const Metrics flat = replicas(1, "1f1b", 0);
   ASSERT_EQ(flat.losses.size(), 2U);
   options.environment["HALFPIPE_EMULATION_SCHEDULE"] = "reverse";
-  expect_same_run(flat, replicas(2, "v-half"));
+  expect_same_run(flat, replicas(2, "v-half", 0));
+  expect_same_run(flat, replicas(2, "v-half", 1));
+  options.environment["HALFPIPE_EMULATION_SCHEDULE"] = "shuffled:5";
+  expect_same_run(flat, replicas(1, "1f1b", 1));
 }
 // Ranks measure, and each finds another algorithm the quickest; one that goes on finds yet another:
 // only what the ranks agreed on, kept in the checkpoint, leads to the same bits.

@@ -236,12 +236,12 @@ std::vector<Effect> all_effects() {
 /// Keys with one value so far (tests/engine/config shows that others are refused by name), or with
 /// values that do the same so far.
 const std::set<std::string> kNoEffectYet = {"model.family", "optimizer.name",
-                                            "optimizer.zero_stage", "optimizer.post_validation"};
+                                            "optimizer.post_validation"};
 /// Modelled devices train nothing: bench_command_test shows what these change.
 const std::set<std::string> kSeenByBench = {"device.kind", "device.hardware"};
 /// data_parallel_test and mesh_test show what they change.
 const std::set<std::string> kSeenOnMeshes = {"parallel.data", "parallel.tensor", "parallel.order",
-                                             "parallel.gather_again"};
+                                             "parallel.gather_again", "optimizer.zero_stage"};
 /// emulated_training_test shows what it changes.
 const std::set<std::string> kSeenOnGpus = {"parallel.transport", "debug.sync_kernels",
                                            "device.tune", "device.cuda_graphs", "device.attention"};

@@ -26,11 +26,11 @@ OpCase sum_of_squares(const ModelShape& model) {
   const std::int64_t count = num_updated(model);
   return {"sum_of_squares", "sum_of_squares", shape_text({count}), Ceiling::kCopy,
           [count](Workbench& bench) {
-            const std::size_t scratch = bench.ops().sum_of_squares_scratch_bytes(count);
-            return bench.prepare(&ops::Ops::sum_of_squares, {.out = bench.host_number(),
-                                                             .x = bench.values(count),
-                                                             .count = count,
-                                                             .scratch = bench.scratch(scratch)});
+            const auto num_blocks = static_cast<std::size_t>(bench.ops().num_square_blocks(count));
+            std::byte* const sums = bench.scratch(num_blocks * sizeof(double));
+            return bench.prepare(
+                &ops::Ops::sum_of_squares,
+                {.out = reinterpret_cast<double*>(sums), .x = bench.values(count), .count = count});
           }};
 }
 

@@ -52,7 +52,7 @@ Workbench::Workbench(device::Backend& backend, device::Stream& stream)
     : backend_(backend), stream_(stream) {}
 
 void* Workbench::values(std::int64_t count, DType dtype) {
-  std::byte* const first = take(bytes_of(count, dtype), device::MemoryKind::kDevice);
+  std::byte* const first = take(bytes_of(count, dtype));
   const void* const block = dtype == DType::kBFloat16
                                 ? static_cast<const void*>(block_of_rounded_values().data())
                                 : block_of_values().data();
@@ -68,7 +68,7 @@ float* Workbench::values(std::int64_t count) {
 }
 
 void* Workbench::zeros(std::int64_t count, DType dtype) {
-  std::byte* const first = take(bytes_of(count, dtype), device::MemoryKind::kDevice);
+  std::byte* const first = take(bytes_of(count, dtype));
   backend_.fill_async(first, std::byte{0}, bytes_of(count, dtype), stream_);
   return first;
 }
@@ -81,22 +81,18 @@ std::int32_t* Workbench::tokens(std::int64_t count, std::int64_t V) {
   const auto chosen = from_random_words<std::int32_t>(
       count, [V](std::uint32_t word) { return static_cast<std::int32_t>(word % V); });
   const std::size_t bytes = chosen.size() * sizeof(std::int32_t);
-  std::byte* const first = take(bytes, device::MemoryKind::kDevice);
+  std::byte* const first = take(bytes);
   backend_.copy_async(first, chosen.data(), bytes, stream_);
   stream_.synchronize();  // `chosen` ends here
   return reinterpret_cast<std::int32_t*>(first);
 }
 
 std::byte* Workbench::scratch(std::size_t bytes) {
-  return take(bytes, device::MemoryKind::kDevice);
+  return take(bytes);
 }
 
-double* Workbench::host_number() {
-  return reinterpret_cast<double*>(take(sizeof(double), device::MemoryKind::kPinned));
-}
-
-std::byte* Workbench::take(std::size_t bytes, device::MemoryKind kind) {
-  return buffers_.emplace_back(backend_, bytes, kind).bytes_pointer();
+std::byte* Workbench::take(std::size_t bytes) {
+  return buffers_.emplace_back(backend_, bytes).bytes_pointer();
 }
 
 }  // namespace halfpipe::ops_bench

@@ -40,8 +40,6 @@ class Workbench {
   [[nodiscard]] std::int32_t* tokens(std::int64_t count, std::int64_t V);
   /// Undefined contents; null when bytes is 0.
   [[nodiscard]] std::byte* scratch(std::size_t bytes);
-  /// A number in host memory.
-  [[nodiscard]] double* host_number();
 
   [[nodiscard]] const ops::Ops& ops() const { return backend_.ops(); }
   [[nodiscard]] device::Stream& stream() const { return stream_; }
@@ -55,7 +53,7 @@ class Workbench {
   }
 
  private:
-  [[nodiscard]] std::byte* take(std::size_t bytes, device::MemoryKind kind);
+  [[nodiscard]] std::byte* take(std::size_t bytes);
 
   device::Backend& backend_;
   device::Stream& stream_;

@@ -23,7 +23,7 @@ constexpr std::string_view kBase =
 
 constexpr const char* kHardware = HALFPIPE_SOURCE_DIR "/configs/hardware/a100-80g.yaml";
 
-/// The same where the key has a meaning: a search for a schedule, or GPUs.
+/// The same where the key has a meaning: a search for a schedule, replicas, or GPUs.
 std::string base_for(const std::string& path) {
   std::string base(kBase);
   const std::string interleaved = "interleaved";
@@ -31,6 +31,7 @@ std::string base_for(const std::string& path) {
                          path.starts_with("schedule.search_") || path == "schedule.replan_after";
   const std::string name = of_search ? "auto" : path == "schedule.exact" ? "w4" : interleaved;
   base.replace(base.find(interleaved), interleaved.size(), name);
+  if (path == "optimizer.zero_stage") base += "parallel: {data: 2}\n";
   const std::set<std::string_view> of_gpus{"parallel.transport", "debug.sync_kernels",
                                            "device.tune", "device.cuda_graphs", "device.attention"};
   if (of_gpus.contains(path)) base += "device: {kind: cuda}\n";
@@ -78,6 +79,7 @@ const std::map<std::string, Sample>& samples() {
       {"optimizer.weight_decay", {"0", {}}},
       {"optimizer.clip_grad_norm", {"0", {}}},
       {"optimizer.moments", {"bf16", {}}},
+      {"optimizer.zero_stage", {"1", {}}},
       {"optimizer.post_validation", {"off", {}}},
       {"parallel.data", {"2", {}}},
       {"parallel.tensor", {"2", {}}},
@@ -117,7 +119,6 @@ const std::map<std::string, std::pair<std::string, std::string>>& refused() {
   static const std::map<std::string, std::pair<std::string, std::string>> table{
       {"model.family", {"llama", "must be gpt2"}},
       {"optimizer.name", {"muon", "another optimizer does not exist"}},
-      {"optimizer.zero_stage", {"1", "an optimizer sharded over replicas does not exist"}},
   };
   return table;
 }

@@ -42,8 +42,8 @@ train:     {steps: 1000, micro_batch_size: 4, global_batch_size: 64, seed: 1, pr
             evaluate_every: 100, evaluate_batches: 20, recompute: none}
 optimizer: {name: adamw, learning_rate: 6.0e-4, min_learning_rate: 6.0e-5, schedule: cosine,
             warmup_steps: 100, beta1: 0.9, beta2: 0.95, epsilon: 1.0e-8, weight_decay: 0.1,
-            clip_grad_norm: 1.0, zero_stage: 0, post_validation: auto}
-parallel:  {data: 1, tensor: 1, pipeline: 4, layers_per_stage: auto}
+            clip_grad_norm: 1.0, zero_stage: 1, post_validation: auto}
+parallel:  {data: 2, tensor: 1, pipeline: 4, layers_per_stage: auto}
 schedule:  {name: v-half, memory_limit: null}
 device:    {kind: cpu, threads_per_rank: auto}
 output:    {dir: runs/quickstart, checkpoint_every: 500, keep: 3, trace: false}
@@ -53,7 +53,8 @@ output:    {dir: runs/quickstart, checkpoint_every: 500, keep: 3, trace: false}
   EXPECT_EQ(config.optimizer.warmup_steps, 100);
   EXPECT_EQ(config.parallel.pipeline, 4);
   EXPECT_EQ(config.model.vocab_size, 0);
-  EXPECT_EQ(config.num_micro_batches(), 16);
+  EXPECT_EQ(config.optimizer.zero_stage, 1);
+  EXPECT_EQ(config.num_micro_batches(), 8);
   EXPECT_EQ(config.output.dir, "runs/quickstart");
 }
 

@@ -3,11 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <utility>
 #include <vector>
 
 #include "kernels/core/stochastic_rounding.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/ops/reduction.h"
+#include "tests/kernels/random_values.h"
 
 namespace halfpipe::optimizer {
 namespace {
@@ -66,7 +71,7 @@ TEST_F(OnePair, MomentsInBFloat16DrawByGlobalIndexAndStep) {
   OptimizerConfig config;
   config.moments = DType::kBFloat16;
   AdamW adamw(config, /*seed=*/9, parameters_, *backend_);
-  EXPECT_EQ(adamw.bytes(), moment_bytes(parameters_.all(), DType::kBFloat16));
+  EXPECT_EQ(adamw.bytes(), moment_bytes(all_elements(parameters_.all()), DType::kBFloat16));
   adamw.step(1, 0.1, 1.0, *stream_);
   for (const int index : {matrix_, bias_}) {
     const model::Parameter& parameter = parameters_[index];
@@ -91,18 +96,75 @@ TEST(MomentBytes, AreTwoElementsAParameterEachPadded) {
   std::vector<model::Parameter> parameters(2);
   parameters[0].slice = TensorSlice::whole(40 * 4);
   parameters[1].slice = TensorSlice::whole(1);
-  EXPECT_EQ(moment_bytes(parameters, DType::kFloat32), 2U * (640 + 64));
-  EXPECT_EQ(moment_bytes(parameters, DType::kBFloat16), 2U * (320 + 64));
+  EXPECT_EQ(moment_bytes(all_elements(parameters), DType::kFloat32), 2U * (640 + 64));
+  EXPECT_EQ(moment_bytes(all_elements(parameters), DType::kBFloat16), 2U * (320 + 64));
+  EXPECT_EQ(moment_bytes({{{0, 16}, {96, 112}}, {}}, DType::kFloat32), 2U * 128);
 }
 
-TEST_F(OnePair, GradientSquaresAreOfOwnedParameters) {
-  std::vector<double> sums(static_cast<std::size_t>(parameters_[bias_].global_index) + 1, -1.0);
-  parameters_[bias_].owned = false;
-  device::Buffer memory(*backend_, 4096);
-  device::Arena workspace(memory.bytes_pointer(), memory.bytes());
-  gradient_squares(parameters_, *backend_, workspace, *stream_, sums);
-  EXPECT_DOUBLE_EQ(sums[static_cast<std::size_t>(parameters_[matrix_].global_index)], 4 * 0.25);
-  EXPECT_DOUBLE_EQ(sums[static_cast<std::size_t>(parameters_[bias_].global_index)], -1.0);
+// Three replicas step a matrix of several units; each holds moments of its elements alone.
+TEST(AdamWOfParts, HasTheBitsOfAWholeOne) {
+  const auto backend = cpu::make_cpu_backend(2);
+  const auto stream = backend->make_stream("test");
+  model::TransformerConfig model;
+  model.num_layers = 1;
+  model.num_heads = 1;
+  model.hidden_size = 128;
+  model.seq_len = 2;
+  model.vocab_size = 600;
+  const auto specs = model::all_parameters(model);
+  constexpr int kSteps = 3;
+  for (const DType moments : {DType::kFloat32, DType::kBFloat16}) {
+    OptimizerConfig config;
+    config.moments = moments;
+    const auto step = [&](model::ParameterSet& parameters, AdamW& adamw) {
+      for (int i = 1; i <= kSteps; ++i) adamw.step(i, 0.1, 0.5, *stream);
+      return std::vector<float>(parameters[0].value, parameters[0].value + parameters[0].count());
+    };
+    const auto make = [&](model::ParameterSet& parameters) {
+      static_cast<void>(parameters.add(specs, model::kTokenEmbeddingName));
+      parameters.allocate(*backend, DType::kBFloat16);
+      const std::int64_t count = parameters[0].count();
+      std::ranges::copy(testing::random_values("value", count), parameters[0].value);
+      std::ranges::copy(testing::random_values("gradient", count), parameters[0].gradient);
+      parameters.round_copies(*backend, *stream);
+    };
+    model::ParameterSet whole;
+    make(whole);
+    AdamW of_all(config, /*seed=*/3, whole, *backend);
+    const std::vector<float> before(whole[0].value, whole[0].value + whole[0].count());
+    const std::vector<float> expected = step(whole, of_all);
+
+    const std::int64_t cut = ops::kSquaresCut;
+    const std::int64_t count = whole[0].count();
+    for (const ElementRanges& held : {ElementRanges{{0, cut}, {3 * cut, count}},
+                                      ElementRanges{{cut, 3 * cut}}, ElementRanges{}}) {
+      model::ParameterSet part;
+      make(part);
+      AdamW of_part(config, /*seed=*/3, part, *backend, {held}, moment_bytes({held}, moments));
+      EXPECT_EQ(of_part.moment_ranges(0), held);
+      const std::vector<float> stepped = step(part, of_part);
+      std::size_t at = 0;  // of the part's moments
+      std::vector<float> wanted = before;
+      for (const ElementRange& range : held) {
+        std::copy(expected.begin() + range.begin, expected.begin() + range.end,
+                  wanted.begin() + range.begin);
+        const std::size_t size = size_of(moments);
+        const auto bytes = static_cast<std::size_t>(range.count()) * size;
+        const auto first = static_cast<std::size_t>(range.begin) * size;
+        for (const auto& [own, all] : {std::pair{of_part.first_moment(0), of_all.first_moment(0)},
+                                       {of_part.second_moment(0), of_all.second_moment(0)}}) {
+          EXPECT_EQ(std::memcmp(static_cast<std::byte*>(own) + at,
+                                static_cast<std::byte*>(all) + first, bytes),
+                    0);
+        }
+        EXPECT_EQ(std::memcmp(part[0].copy + range.begin, whole[0].copy + range.begin,
+                              static_cast<std::size_t>(range.count()) * sizeof(BFloat16)),
+                  0);
+        at += bytes;
+      }
+      EXPECT_EQ(stepped, wanted);
+    }
+  }
 }
 
 }  // namespace

@@ -18,5 +18,13 @@ TEST(EndReport, HasALineForEveryProcess) {
       << text;
 }
 
+TEST(EndReport, HasTheMediansOfWhatReplicasWaitedFor) {
+  EXPECT_EQ(exchange_line({{0.002, 0.5, 0.001}, {}}),
+            "replicas        gradients exposed for 2.00 ms a step after the last pass (medians)\n");
+  EXPECT_EQ(exchange_line({{0.002}, {0.0005, 0.003, 0.004}}),
+            "replicas        gradients exposed for 2.00 ms a step after the last pass, parameters "
+            "for 3.00 ms (medians)\n");
+}
+
 }  // namespace
 }  // namespace halfpipe::runtime

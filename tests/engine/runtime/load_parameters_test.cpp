@@ -90,8 +90,8 @@ void save(const std::filesystem::path& directory, Alone& rank) {
   std::int64_t bytes = 0;
   for (const SavedPart& part : parts)
     bytes += static_cast<std::int64_t>(padded_bytes(part.bytes()));
-  EXPECT_EQ(bytes,
-            saved_bytes(rank.trainer.parameters().all(), rank.job.config.optimizer.moments, {}));
+  EXPECT_EQ(bytes, saved_bytes(rank.trainer.parameters().all(), rank.trainer.parts(),
+                               rank.job.config.optimizer.moments, {}));
   files.close();
   files.finish(files.written());
   checkpoint::write_model_index(directory, rank.job.config.model, 1);

@@ -21,6 +21,14 @@ std::vector<model::Parameter> held_by(int tensor_rank) {
            .slice = TensorSlice::whole(kRows)}};
 }
 
+/// Of replicas that step everything alike.
+std::int64_t bytes_of(const std::vector<model::Parameter>& parameters,
+                      DType moments,
+                      const parallel::Coordinates& place) {
+  const ReplicaParts alike{.buckets = {}, .stepped = {optimizer::all_elements(parameters)}};
+  return saved_bytes(parameters, alike, moments, place);
+}
+
 /// A value and two moments.
 std::int64_t state_bytes(std::int64_t count, DType moments) {
   const auto elements = static_cast<std::size_t>(count);
@@ -32,22 +40,32 @@ TEST(SavedState, IsOfEachSliceItsRankAndOfTheWholeTheFirst) {
   for (const DType moments : {DType::kFloat32, DType::kBFloat16}) {
     const std::int64_t slice = state_bytes(kRows * kColumns / 2, moments);
     const std::int64_t whole = state_bytes(kRows, moments);
-    EXPECT_EQ(saved_bytes(held_by(0), moments, {.tensor = 0}), slice + whole);
-    EXPECT_EQ(saved_bytes(held_by(1), moments, {.tensor = 1}), slice);
+    EXPECT_EQ(bytes_of(held_by(0), moments, {.tensor = 0}), slice + whole);
+    EXPECT_EQ(bytes_of(held_by(1), moments, {.tensor = 1}), slice);
   }
 }
 
 TEST(SavedState, IsOfTheFirstReplicaAlone) {
   for (const int tensor_rank : {0, 1}) {
-    EXPECT_EQ(
-        saved_bytes(held_by(tensor_rank), DType::kFloat32, {.data = 1, .tensor = tensor_rank}), 0);
+    EXPECT_EQ(bytes_of(held_by(tensor_rank), DType::kFloat32, {.data = 1, .tensor = tensor_rank}),
+              0);
   }
+}
+
+TEST(SavedState, IsOfEveryReplicaWhatItSteps) {
+  const std::vector<model::Parameter> parameters = held_by(0);
+  const ReplicaParts shared{.buckets = {}, .stepped = {{{{0, 16}}, {}}, {{{16, 48}}, {{0, 1}}}}};
+  const std::int64_t values = static_cast<std::int64_t>(
+      padded_bytes(static_cast<std::size_t>(parameters[0].count()) * sizeof(float)) +
+      padded_bytes(static_cast<std::size_t>(parameters[1].count()) * sizeof(float)));
+  EXPECT_EQ(saved_bytes(parameters, shared, DType::kFloat32, {.data = 0}), values + 2 * 64);
+  EXPECT_EQ(saved_bytes(parameters, shared, DType::kFloat32, {.data = 1}), 2 * (128 + 64));
 }
 
 TEST(SavedState, IsNotOfACopyThatAnotherRankOwns) {
   std::vector<model::Parameter> parameters = held_by(0);
   for (model::Parameter& parameter : parameters) parameter.owned = false;
-  EXPECT_EQ(saved_bytes(parameters, DType::kFloat32, {}), 0);
+  EXPECT_EQ(bytes_of(parameters, DType::kFloat32, {}), 0);
 }
 
 TEST(SavedState, IsLedByOneRankOfAStage) {

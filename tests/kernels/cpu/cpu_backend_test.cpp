@@ -103,8 +103,8 @@ TEST(CpuBackend, RunsOperations) {
   ops.accumulate({y.data(), x.data(), 4}, *stream);
   EXPECT_EQ(y, (std::vector<float>{8.0F, 12.0F, 18.0F, 26.0F}));
   double sum = 0.0;
-  std::vector<std::byte> scratch(ops.sum_of_squares_scratch_bytes(4));
-  ops.sum_of_squares({&sum, x.data(), 4, scratch.data()}, *stream);
+  ASSERT_EQ(ops.num_square_blocks(4), 1);
+  ops.sum_of_squares({&sum, x.data(), 4}, *stream);
   EXPECT_EQ(sum, 30.0);
 }
 

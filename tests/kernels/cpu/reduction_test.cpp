@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <tuple>
 #include <vector>
 
@@ -30,15 +31,13 @@ TEST_P(SumOfSquares, MatchesReference) {
   const auto x = random_values("x", count);
   const auto result = testing::run_with_any_threads([&](ThreadPool& pool) {
     const GuardedBuffer<float> x_buffer(x);
-    const GuardedBuffer<std::uint8_t> scratch(
-        static_cast<std::int64_t>(sum_of_squares_scratch_bytes(count)));
-    const GuardedBuffer<double> out(1);
-    sum_of_squares({out.get(), x_buffer.get(), count, scratch.get()}, pool);
+    const GuardedBuffer<double> out(num_square_blocks(count));
+    sum_of_squares({out.get(), x_buffer.get(), count}, pool);
     return std::vector<std::vector<double>>{out.values()};
   });
   // float64 throughout: squares of float32 are exact, the sums round at 1e-16 each.
   const double expected = reference::sum_of_squares(to_float64(x));
-  EXPECT_NEAR(result[0][0], expected, 1e-13 * expected);
+  EXPECT_NEAR(std::accumulate(result[0].begin(), result[0].end(), 0.0), expected, 1e-13 * expected);
 }
 
 // Around one block (4096) and eight of them, which take another path.
@@ -47,12 +46,27 @@ INSTANTIATE_TEST_SUITE_P(
     SumOfSquares,
     ::testing::Values(0, 1, 3, 17, 4095, 4096, 4097, 32767, 32768, 32769, 130'000));
 
+TEST(SumOfSquaresOfPieces, AreThoseOfTheWhole) {
+  constexpr std::int64_t kCount = 8 * ops::kSquaresCut + 5000;  // both ways to add up a block
+  const auto x = random_values("x", kCount);
+  ThreadPool pool(2);
+  std::vector<double> whole(static_cast<std::size_t>(num_square_blocks(kCount)));
+  sum_of_squares({whole.data(), x.data(), kCount}, pool);
+  for (const std::int64_t cut : {ops::kSquaresCut, 3 * ops::kSquaresCut, 8 * ops::kSquaresCut}) {
+    std::vector<double> pieces(whole.size());
+    double* const rest = pieces.data() + num_square_blocks(cut);
+    sum_of_squares({pieces.data(), x.data(), cut}, pool);
+    sum_of_squares({rest, x.data() + cut, kCount - cut}, pool);
+    EXPECT_EQ(num_square_blocks(cut) + num_square_blocks(kCount - cut), std::ssize(whole));
+    EXPECT_EQ(pieces, whole) << cut;
+  }
+}
+
 TEST(SumOfSquaresRange, HoldsWhatFloat32CannotHold) {
   const std::vector<float> x{1e30F, 1e-30F, 1e30F};
-  std::vector<double> scratch(1);
   double out = 0.0;
   ThreadPool pool(1);
-  sum_of_squares({&out, x.data(), 3, scratch.data()}, pool);
+  sum_of_squares({&out, x.data(), 3}, pool);
   EXPECT_NEAR(out, 2e60, 1e53);
 }
 

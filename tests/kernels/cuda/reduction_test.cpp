@@ -4,8 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <numeric>
 #include <tuple>
 #include <vector>
 
@@ -26,16 +29,22 @@ using testing::rounded;
 using testing::to_float64;
 using Values = std::vector<float>;
 
-double sum_of_squares_of(const Values& x, std::size_t offset = 0) {
+/// One for each block.
+std::vector<double> sums_of_squares_of(const Values& x, std::size_t offset = 0) {
   const auto count = static_cast<std::int64_t>(x.size());
   const DeviceArray x_array(DType::kFloat32, x, offset);
+  std::vector<double> sums(static_cast<std::size_t>(num_square_blocks(count)));
   // Float32 elements here, two for a float64.
-  const DeviceArray scratch(DType::kFloat32,
-                            static_cast<std::int64_t>(sum_of_squares_scratch_bytes(count)) / 4);
-  double out = std::nan("");
-  sum_of_squares({&out, x_array.as<float>(), count, scratch.get()}, nullptr);
-  testing::require_success(cudaStreamSynchronize(nullptr));
-  return out;
+  const DeviceArray out(DType::kFloat32, 2 * num_square_blocks(count));
+  sum_of_squares({out.as<double>(), x_array.as<float>(), count}, nullptr);
+  testing::require_success(
+      cudaMemcpy(sums.data(), out.get(), sums.size() * sizeof(double), cudaMemcpyDeviceToHost));
+  return sums;
+}
+
+double sum_of_squares_of(const Values& x, std::size_t offset = 0) {
+  const std::vector<double> sums = sums_of_squares_of(x, offset);
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 class SumOfSquares : public ::testing::TestWithParam<std::int64_t> {};
@@ -54,6 +63,15 @@ TEST_P(SumOfSquares, MatchesReferenceWithTheSameBitsWhereverItBegins) {
 INSTANTIATE_TEST_SUITE_P(Counts,
                          SumOfSquares,
                          ::testing::Values(0, 1, 3, 17, 4096, 16383, 16384, 16385, 130'000));
+
+TEST(SumOfSquaresOfPieces, AreThoseOfTheWhole) {
+  const Values x = random_values("x", 3 * ops::kSquaresCut + 5000);
+  const Values front(x.begin(), x.begin() + 2 * ops::kSquaresCut);
+  const Values back(x.begin() + 2 * ops::kSquaresCut, x.end());
+  std::vector<double> pieces = sums_of_squares_of(front);
+  std::ranges::copy(sums_of_squares_of(back), std::back_inserter(pieces));
+  EXPECT_EQ(pieces, sums_of_squares_of(x));
+}
 
 TEST(SumOfSquaresRange, HoldsWhatFloat32CannotHold) {
   EXPECT_NEAR(sum_of_squares_of({1e30F, 1e-30F, 1e30F}), 2e60, 1e53);

@@ -161,15 +161,8 @@ TEST(ModelledBackend, OperationsOfTensorRanksTakeTheTimeOfTheirBytes) {
   EXPECT_DOUBLE_EQ(stream.work_seconds(), expected + kDevice.seconds({0.0, 4.0 * (4 * 35)}));
 }
 
-TEST(ModelledBackend, ASumOfSquaresIsZero) {
-  const std::unique_ptr<device::Backend> backend = make_modelled_backend(kDevice);
-  ModelledStream stream;
-  double sum = 5.0;
-  ops::SumOfSquares args{};
-  args.out = &sum;
-  args.count = 10;
-  backend->ops().sum_of_squares(args, stream);
-  EXPECT_EQ(sum, 0.0);
+TEST(ModelledBackend, SumsOfSquaresHaveNoBlocks) {
+  EXPECT_EQ(make_modelled_backend(kDevice)->ops().num_square_blocks(1 << 20), 0);
 }
 
 }  // namespace

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/optimizer_step.h"
+
+#include <algorithm>
+
+#include "engine/runtime/activity.h"
+#include "kernels/ops/ops.h"
+
+namespace halfpipe::runtime {
+namespace {
+
+constexpr int kNoGroup = -1;
+
+/// After which instruction the gradients of which chunk are final: its last one.
+std::vector<int> last_of_chunks(const schedule::RankPlan& program, int num_chunks) {
+  std::vector<int> groups(program.instructions.size(), kNoGroup);
+  std::vector<bool> is_found(static_cast<std::size_t>(num_chunks), false);
+  for (std::size_t i = groups.size(); i-- > 0;) {
+    const schedule::Instruction& instruction = program.instructions[i];
+    if (instruction.message != schedule::kNone) continue;
+    const auto chunk = static_cast<std::size_t>(instruction.chunk);
+    if (is_found[chunk]) continue;
+    is_found[chunk] = true;
+    groups[i] = instruction.chunk;
+  }
+  return groups;
+}
+
+}  // namespace
+
+OptimizerStep::OptimizerStep(const Job& job,
+                             RankModel& model,
+                             device::Backend& backend,
+                             const TrainerTransports& transports,
+                             device::Stream& compute,
+                             model::TensorGroup* tensor_or_null)
+    : job_(job),
+      model_(model),
+      backend_(backend),
+      transports_(transports),
+      compute_(compute),
+      parts_(replica_parts(job.config, model)),
+      adamw_(job.config.optimizer,
+             job.config.train.seed,
+             model.parameters(),
+             backend,
+             parts_.stepped_by(transports.replica()),
+             parts_.moment_bytes(job.config.optimizer.moments)),
+      squares_(model.parameters(), parts_.stepped, backend, transports.replicas_or_null),
+      sums_(model::all_parameters(job.config.model).size(), transports.world),
+      exchange_begin_(backend.make_event()),
+      exchange_end_(backend.make_event()),
+      gather_begin_(backend.make_event()),
+      gather_end_(backend.make_event()) {
+  make_exchange();
+  if (tensor_or_null != nullptr) {
+    shared_gradients_.emplace(model.parameters(), backend, *tensor_or_null);
+  }
+  if (parts_.is_sharded()) {
+    gather_.emplace(model.parameters(), parts_.buckets, backend, *transports.replicas_or_null);
+  }
+}
+
+void OptimizerStep::make_exchange() {
+  const auto& program = job_.training.ranks[static_cast<std::size_t>(transports_.pipeline.rank())];
+  released_after_ = last_of_chunks(program, job_.placement.num_chunks());
+  if (transports_.replicas_or_null == nullptr) return;
+  std::vector<int> order;
+  std::ranges::copy_if(released_after_, std::back_inserter(order),
+                       [](int group) { return group != kNoGroup; });
+  order.push_back(model_.group_of_tied_table());
+  exchange_.emplace(model_.parameters(), parts_.buckets, order,
+                    parts_.is_sharded() ? HeldSums::kOwnParts : HeldSums::kAll, backend_,
+                    *transports_.replicas_or_null);
+}
+
+void OptimizerStep::take_new_plan() {
+  exchange_.reset();  // before its memory is taken anew
+  make_exchange();
+}
+
+void OptimizerStep::begin(std::int64_t step) {
+  step_ = step;
+  device::Buffer& gradients = model_.parameters().gradients();
+  if (gradients.bytes() > 0) {
+    backend_.fill_async(gradients.bytes_pointer(), std::byte{0}, gradients.bytes(), compute_);
+  }
+  if (exchange_) exchange_->begin(step);
+}
+
+void OptimizerStep::after_instruction(std::size_t instruction) {
+  if (!exchange_) return;
+  const int group = released_after_[instruction];
+  if (group != kNoGroup) exchange_->release(group, compute_);
+  exchange_->advance();
+}
+
+void OptimizerStep::complete_gradients(device::Arena& workspace) {
+  publish_activity(transports_.pipeline, step_, "gradient norm");
+  finish_exchange();
+  if (shared_gradients_) shared_gradients_->sum(compute_);
+  sums_.clear();
+  // Where every replica has all sums, the first one computes all squares.
+  if (parts_.is_sharded() || transports_.replica() == 0) squares_.start(workspace, compute_);
+}
+
+void OptimizerStep::finish_exchange() {
+  compute_.record(*exchange_begin_);
+  start_tied_gradients();
+  if (exchange_) exchange_->finish_released(compute_);
+  finish_tied_gradients();
+  if (exchange_) {
+    exchange_->release(model_.group_of_tied_table(), compute_);
+    exchange_->finish_released(compute_);
+  }
+  compute_.record(*exchange_end_);
+}
+
+StepTotals OptimizerStep::agree(RankShare mine) {
+  if (transports_.replica() == 0) squares_.read(sums_.squares());
+  if (exchange_) mine.exchange = exchange_end_->seconds_since(*exchange_begin_);
+  mine.gather = gather_seconds_;
+  return sums_.sum(mine);
+}
+
+void OptimizerStep::apply(double learning_rate, double norm) {
+  publish_activity(transports_.pipeline, step_, "optimizer step");
+  const double factor = optimizer::clip_factor(norm, job_.config.optimizer.clip_grad_norm);
+  adamw_.step(step_ + 1, learning_rate, factor, compute_);
+  if (!gather_) {
+    compute_.synchronize();
+    return;
+  }
+  compute_.record(*gather_begin_);
+  gather_->run(compute_, step_);
+  compute_.record(*gather_end_);
+  compute_.synchronize();
+  gather_seconds_ = gather_end_->seconds_since(*gather_begin_);
+}
+
+void OptimizerStep::start_tied_gradients() {
+  if (!model_.exchanges_tied_gradient()) return;
+  const model::Parameter& table = *model_.parameters().find(model::kTokenEmbeddingName);
+  const int first = job_.placement.rank_of(0);
+  const int last = job_.placement.rank_of(job_.placement.num_stages() - 1);
+  transport::Transport& pipeline = transports_.pipeline;
+  const bool has_embedding = pipeline.rank() == first;
+  const int peer = has_embedding ? last : first;
+  float* const mine = has_embedding ? table.gradient : table.head_gradient;
+  float* const theirs = has_embedding ? table.head_gradient : table.gradient;
+  const std::size_t bytes = static_cast<std::size_t>(table.count()) * sizeof(float);
+  tied_requests_.push_back(
+      pipeline.post_recv({reinterpret_cast<std::byte*>(theirs), bytes}, peer, compute_));
+  tied_requests_.push_back(
+      pipeline.send({reinterpret_cast<const std::byte*>(mine), bytes}, peer, compute_));
+}
+
+void OptimizerStep::finish_tied_gradients() {
+  if (!job_.config.model.tie_embeddings) return;
+  const model::Parameter* table = model_.parameters().find(model::kTokenEmbeddingName);
+  if (table == nullptr) return;
+  for (const transport::Request request : tied_requests_) {
+    transports_.pipeline.wait(request, compute_);
+  }
+  // As the executor does.
+  if (!tied_requests_.empty() && job_.config.debug.sync_kernels) {
+    transports_.pipeline.synchronize(compute_);
+  }
+  tied_requests_.clear();
+  backend_.ops().accumulate(
+      {.dst = table->gradient, .src = table->head_gradient, .count = table->count()}, compute_);
+}
+
+}  // namespace halfpipe::runtime

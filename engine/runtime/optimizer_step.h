@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the gradients of one rank's passes to its parameters of the next step: exchange with the
+// replicas, norm, clipping, AdamW.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "engine/optimizer/adamw.h"
+#include "engine/runtime/gradient_exchange.h"
+#include "engine/runtime/gradient_squares.h"
+#include "engine/runtime/job.h"
+#include "engine/runtime/parameter_gather.h"
+#include "engine/runtime/rank_model.h"
+#include "engine/runtime/replica_parts.h"
+#include "engine/runtime/shared_gradients.h"
+#include "engine/runtime/step_sums.h"
+#include "engine/runtime/trainer_transports.h"
+
+namespace halfpipe::runtime {
+
+/// A step calls begin(), after_instruction() for every instruction of the training program,
+/// complete_gradients(), agree() and, if all is well, apply().
+class OptimizerStep {
+ public:
+  /// Takes the memory of moments and of the exchange. The model's is allocated. All must outlive
+  /// this; `compute` is the stream of the passes, and of everything here that does not say
+  /// otherwise. tensor_or_null: the ranks that share this one's layers.
+  OptimizerStep(const Job& job,
+                RankModel& model,
+                device::Backend& backend,
+                const TrainerTransports& transports,
+                device::Stream& compute,
+                model::TensorGroup* tensor_or_null = nullptr);
+
+  /// To be called when job.training has changed, between two steps.
+  void take_new_plan();
+
+  /// Clears the gradients. `step` counts from 0.
+  void begin(std::int64_t step);
+  /// Starts to exchange gradients that no later instruction adds to, and goes on with those under
+  /// way. Does not wait for messages.
+  void after_instruction(std::size_t instruction);
+  /// After the last pass: waits until the gradients are the sums over all replicas (of this
+  /// replica's parts, where the optimizer is sharded) and tensor ranks, and enqueues their squares,
+  /// which takes some of the workspace. Collective.
+  void complete_gradients(device::Arena& workspace);
+  /// The norm, and what all ranks brought. The stream has been synchronized since
+  /// complete_gradients(), for which the times in `mine` may be missing. Collective.
+  [[nodiscard]] StepTotals agree(RankShare mine);
+  /// Clips gradients of this global norm and steps the parameters; waits for them, on every
+  /// replica. Collective.
+  void apply(double learning_rate, double norm);
+
+  [[nodiscard]] optimizer::AdamW& adamw() { return adamw_; }
+  [[nodiscard]] const ReplicaParts& parts() const { return parts_; }
+  /// Of moments.
+  [[nodiscard]] std::size_t bytes() const { return adamw_.bytes(); }
+  [[nodiscard]] std::size_t communication_bytes() const {
+    return (exchange_ ? exchange_->bytes() : 0) +
+           (shared_gradients_ ? shared_gradients_->bytes() : 0);
+  }
+
+ private:
+  /// The part of combining the two gradients of a tied table that another rank has to do with:
+  /// starts to fetch the one that it accumulated, and to send it the other.
+  void start_tied_gradients();
+  /// Adds the two.
+  void finish_tied_gradients();
+  void make_exchange();
+  /// Gradients of both uses of a tied table, and of all replicas, become their sums.
+  void finish_exchange();
+
+  const Job& job_;
+  RankModel& model_;
+  device::Backend& backend_;
+  TrainerTransports transports_;
+  device::Stream& compute_;
+  ReplicaParts parts_;
+  optimizer::AdamW adamw_;
+  GradientSquares squares_;
+  StepSums sums_;
+  std::vector<int> released_after_;           // [instructions]: the group of gradients, or kNoGroup
+  std::optional<GradientExchange> exchange_;  // with several replicas
+  std::optional<SharedGradients> shared_gradients_;  // with several tensor ranks
+  std::optional<ParameterGather> gather_;            // where they share the optimizer
+  std::vector<transport::Request> tied_requests_;
+  std::unique_ptr<device::Event> exchange_begin_, exchange_end_, gather_begin_, gather_end_;
+  double gather_seconds_ = 0.0;  // of the last step
+  std::int64_t step_ = 0;
+};
+
+}  // namespace halfpipe::runtime
