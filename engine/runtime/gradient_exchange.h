@@ -43,6 +43,9 @@ class GradientExchange {
   /// Waits for all that is released. Work enqueued on `compute` later sees its sums.
   void finish_released(device::Stream& compute);
 
+  /// Nothing of this step is left to start or to wait for.
+  [[nodiscard]] bool is_done() const { return next_ == moves_.size() && flights_.empty(); }
+
   [[nodiscard]] std::size_t bytes() const { return received_.bytes(); }
   /// What the constructor takes.
   [[nodiscard]] static std::size_t bytes_for(const std::vector<GradientBucket>& buckets,

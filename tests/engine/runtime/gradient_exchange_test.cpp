@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -211,6 +212,21 @@ TEST(GradientExchange, GoesOnWithoutWaiting) {
                                exchange.finish_released(replica.stream);
                              });
   expect_sums(results, kBucketFloats, HeldSums::kAll);
+}
+
+TEST(GradientExchange, EndsByLooksAlone) {
+  const auto results =
+      after(2, 48, HeldSums::kAll, [](GradientExchange& exchange, const Replica& replica) {
+        for (const int group : kOrder) exchange.release(group, replica.stream);
+        const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+        while (!exchange.is_done() && std::chrono::steady_clock::now() < deadline) {
+          exchange.advance();
+          std::this_thread::yield();
+        }
+        EXPECT_TRUE(exchange.is_done());
+        exchange.finish_released(replica.stream);
+      });
+  expect_sums(results, 48, HeldSums::kAll);
 }
 
 TEST(GradientExchange, MovesWhatIsReleasedAloneBeforeTheRest) {

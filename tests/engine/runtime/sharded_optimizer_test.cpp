@@ -2,6 +2,7 @@
 // optimizer.zero_stage 1: the bits of stage 0, in less memory.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "engine/runtime/replica_parts.h"
@@ -74,7 +75,14 @@ INSTANTIATE_TEST_SUITE_P(Layouts,
                                            Case{2, 2, "v-half"},
                                            Case{3, 2, "v-half"},
                                            Case{2, 2, "zb-2p"},
-                                           Case{2, 2, "interleaved"}));
+                                           Case{2, 2, "interleaved"}),
+                         [](const ::testing::TestParamInfo<Case>& tested) {
+                           std::string name = tested.param.schedule + "_dp" +
+                                              std::to_string(tested.param.data) + "_pp" +
+                                              std::to_string(tested.param.pipeline);
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
 
 TEST(ShardedOptimizerLayouts, HaveOneResult) {
   const RunRecord flat = run(config_of(2, 1, "1f1b"), 0);
