@@ -11,6 +11,7 @@
 
 #include "engine/checkpoint/model_directory.h"
 #include "engine/files/output_file.h"
+#include "engine/runtime/checkpoint_save.h"
 #include "engine/runtime/checkpointing.h"
 #include "engine/runtime/load_parameters.h"
 #include "tests/engine/checkpoint/scratch_directory.h"
@@ -30,13 +31,15 @@ struct Mesh {
   int data;
   int tensor;
   int pipeline;
+  int zero_stage = 0;
 };
 
 std::vector<Mesh> meshes() {
   return {{"dp2-tp2-pp2", 2, 2, 2},
           {"tp4", 1, 4, 1},
           {"pp8", 1, 1, 8},
-          {"dp8", 8, 1, 1},
+          {"dp8-zero", 8, 1, 1, 1},
+          {"dp2-tp2-zero", 2, 2, 1, 1},
           {"one", 1, 1, 1}};
 }
 
@@ -49,6 +52,7 @@ class MeshCheckpoints : public ::testing::TestWithParam<DType> {
     config.parallel.data = mesh.data;
     config.parallel.tensor = mesh.tensor;
     config.optimizer.moments = GetParam();
+    config.optimizer.zero_stage = mesh.zero_stage;
     config.train.micro_batch_size = 2;
     config.data.text = {(scratch_.path() / "text.txt").string()};
     config.model.vocab_size = 0;  // of the text: 26, which four ranks share with padding
@@ -85,7 +89,8 @@ class MeshCheckpoints : public ::testing::TestWithParam<DType> {
       if (to.empty()) return;
       checkpoint::CheckpointStore store(to, 0);
       if (groups.world().rank() == 0) store.prepare();
-      save_checkpoint(store, trainer, job, inputs, kSteps, trainer.parameter_hash(), groups);
+      CheckpointSave save(store, trainer, job, inputs, kSteps, trainer.parameter_hash(), groups);
+      save_checkpoint(save, trainer, groups);
     });
     return loss;
   }

@@ -110,6 +110,16 @@ TEST_P(SharedLayers, HaveTheSameBitsUnderEveryScheduleAndOnEveryPipeline) {
   }
 }
 
+TEST_P(SharedLayers, HaveTheSameBitsWithAShardedOptimizer) {
+  config::RunConfig config = shared_config("v-half", 2, 2);
+  config.parallel.data = 2;
+  const RunRecord whole = run(config);
+  config.optimizer.zero_stage = 1;
+  const RunRecord sharded = run(config);
+  EXPECT_TRUE(whole.same_training(sharded));
+  EXPECT_LT(sharded.measured.front().optimizer, whole.measured.front().optimizer);
+}
+
 TEST_P(SharedLayers, HaveTheSameBitsInEveryOrderOfTheAxes) {
   config::RunConfig config = shared_config("v-half", 2, 2);
   config.parallel.data = 2;
