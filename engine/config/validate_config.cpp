@@ -82,7 +82,6 @@ Finding replicas(const RunConfig& config) {
   };
   if (config.schedule.replan_after > 0)
     return refuse("schedule.replan_after", "schedule.replan_after");
-  if (is_modelled(config.device)) return refuse("device.kind", "device.kind modelled");
   return std::nullopt;
 }
 

@@ -22,6 +22,23 @@ const config::Rate& flops_of(const config::RunConfig& config) {
   return config.model.dtype == DType::kBFloat16 ? profile.bf16 : profile.float32;
 }
 
+/// In every pipeline of the job.
+bool share_machines(const config::HardwareProfile& profile,
+                    const parallel::Mesh& mesh,
+                    int one,
+                    int other) {
+  const auto machine_of = [&](int data, int pipeline, int tensor) {
+    return mesh.rank_at({.data = data, .pipeline = pipeline, .tensor = tensor}) /
+           profile.ranks_per_machine;
+  };
+  for (int data = 0; data < mesh.extents.data; ++data) {
+    for (int tensor = 0; tensor < mesh.extents.tensor; ++tensor) {
+      if (machine_of(data, one, tensor) != machine_of(data, other, tensor)) return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 modelled::DeviceModel device_model_of(const config::RunConfig& config) {
@@ -52,11 +69,11 @@ std::string memory_shortage(const config::RunConfig& config,
 }
 
 std::vector<transport::ModelledLink> links_from(const config::HardwareProfile& profile,
-                                                int rank,
-                                                int num_ranks) {
+                                                const parallel::Mesh& mesh,
+                                                int pipeline_rank) {
   std::vector<transport::ModelledLink> links;
-  for (int other = 0; other < num_ranks; ++other) {
-    const bool near = rank / profile.ranks_per_machine == other / profile.ranks_per_machine;
+  for (int other = 0; other < mesh.extents.pipeline; ++other) {
+    const bool near = share_machines(profile, mesh, pipeline_rank, other);
     const config::HardwareLink& link = near ? profile.within_machine : profile.between_machines;
     links.push_back({link.latency_seconds, link.bytes.reached()});
   }
@@ -64,12 +81,12 @@ std::vector<transport::ModelledLink> links_from(const config::HardwareProfile& p
 }
 
 void add_links(const config::HardwareProfile& profile,
-               int num_pipeline_ranks,
+               const parallel::Mesh& mesh,
                schedule::CostModel& costs) {
   costs.links.clear();
-  for (int rank = 0; rank < num_pipeline_ranks; ++rank) {
+  for (int rank = 0; rank < mesh.extents.pipeline; ++rank) {
     std::vector<schedule::LinkCost>& row = costs.links.emplace_back();
-    for (const transport::ModelledLink& link : links_from(profile, rank, num_pipeline_ranks)) {
+    for (const transport::ModelledLink& link : links_from(profile, mesh, rank)) {
       row.push_back({link.latency_seconds, link.bytes_per_second});
     }
   }

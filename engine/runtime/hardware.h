@@ -8,6 +8,7 @@
 #include "engine/config/run_config.h"
 #include "engine/runtime/job.h"
 #include "kernels/modelled/device_model.h"
+#include "parallel/mesh.h"
 #include "parallel/schedule/cost_model.h"
 #include "parallel/transport/modelled_transport.h"
 
@@ -25,13 +26,15 @@ namespace halfpipe::runtime {
 [[nodiscard]] std::string memory_shortage(const config::RunConfig& config,
                                           const std::vector<RankMemory>& planned);
 
-/// From `rank` to each of num_ranks ranks; consecutive ranks fill one machine after another.
+/// From a pipeline rank to each of them. The ranks of the mesh fill one machine after another;
+/// where the pipelines of a job lie differently on the machines, two pipeline ranks are as far
+/// apart as they are in any of them.
 [[nodiscard]] std::vector<transport::ModelledLink> links_from(
-    const config::HardwareProfile& profile, int rank, int num_ranks);
+    const config::HardwareProfile& profile, const parallel::Mesh& mesh, int pipeline_rank);
 
 /// Puts the links between pipeline ranks into a cost model: one message at a time.
 void add_links(const config::HardwareProfile& profile,
-               int num_pipeline_ranks,
+               const parallel::Mesh& mesh,
                schedule::CostModel& costs);
 
 }  // namespace halfpipe::runtime

@@ -112,34 +112,38 @@ std::vector<RankMemory> plan_memory(const Job& job, device::Backend& backend) {
   std::vector<RankMemory> ranks;
   const int p = job.placement.num_pipeline_ranks();
   for (int rank = 0; rank < p; ++rank) {
-    RankModel model(job, rank);
-    const model::ParameterBytes bytes =
-        model::parameter_bytes(model.parameters().all(), job.config.model.dtype);
     const schedule::RankPlan& training = job.training.ranks[static_cast<std::size_t>(rank)];
     const schedule::RankPlan& evaluation = job.evaluation.ranks[static_cast<std::size_t>(rank)];
-    RankMemory memory;
-    memory.parameters = static_cast<std::int64_t>(bytes.values + bytes.copies);
-    memory.gradients = static_cast<std::int64_t>(bytes.gradients);
-    const ReplicaParts parts = replica_parts(job.config, model);
-    memory.optimizer = static_cast<std::int64_t>(parts.moment_bytes(job.config.optimizer.moments));
+    RankMemory memory = plan_memory_outside_passes(job, rank, backend);
     memory.activations = training.peak_activation_bytes;
     memory.activations_arena = std::max(training.arena_bytes, evaluation.arena_bytes);
     const int buffers = std::max(training.num_message_buffers, evaluation.num_message_buffers);
-    memory.communication = buffers * static_cast<std::int64_t>(padded_bytes(
-                                         static_cast<std::size_t>(job.training.message_bytes)));
-    memory.communication += static_cast<std::int64_t>(
-        GradientExchange::bytes_for(parts.buckets, job.config.parallel.data));
-    memory.communication +=
-        static_cast<std::int64_t>(SharedGradients::bytes_for(model.parameters()));
-    memory.workspace = static_cast<std::int64_t>(model.workspace_bytes(backend));
-    memory.batch = model.batch_bytes();
-    if (job.config.output.asynchronous_checkpoints) {
-      memory.checkpoint_copy = saved_bytes(model.parameters().all(), parts,
-                                           job.config.optimizer.moments, {.pipeline = rank});
-    }
+    memory.communication += buffers * static_cast<std::int64_t>(padded_bytes(
+                                          static_cast<std::size_t>(job.training.message_bytes)));
     ranks.push_back(memory);
   }
   return ranks;
+}
+
+RankMemory plan_memory_outside_passes(const Job& job, int pipeline_rank, device::Backend& backend) {
+  const RankModel model(job, pipeline_rank);
+  const std::vector<model::Parameter>& parameters = model.parameters().all();
+  const model::ParameterBytes bytes = model::parameter_bytes(parameters, job.config.model.dtype);
+  RankMemory memory;
+  memory.parameters = static_cast<std::int64_t>(bytes.values + bytes.copies);
+  memory.gradients = static_cast<std::int64_t>(bytes.gradients);
+  const ReplicaParts parts = replica_parts(job.config, model);
+  memory.optimizer = static_cast<std::int64_t>(parts.moment_bytes(job.config.optimizer.moments));
+  memory.communication = static_cast<std::int64_t>(
+      GradientExchange::bytes_for(parts.buckets, job.config.parallel.data) +
+      SharedGradients::bytes_for(model.parameters()));
+  memory.workspace = static_cast<std::int64_t>(model.workspace_bytes(backend));
+  memory.batch = model.batch_bytes();
+  if (job.config.output.asynchronous_checkpoints) {
+    memory.checkpoint_copy = saved_bytes(parameters, parts, job.config.optimizer.moments,
+                                         {.pipeline = pipeline_rank});
+  }
+  return memory;
 }
 
 std::vector<std::int64_t> plan_activations_without_head(const Job& job) {

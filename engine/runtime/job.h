@@ -62,6 +62,12 @@ struct RankMemory {
 /// Planned bytes of every pipeline rank. The backend is asked for scratch sizes only.
 [[nodiscard]] std::vector<RankMemory> plan_memory(const Job& job, device::Backend& backend);
 
+/// The part of that which does not depend on the orders of the passes: all but activations, their
+/// arena and message buffers. The job's plans and costs are not read.
+[[nodiscard]] RankMemory plan_memory_outside_passes(const Job& job,
+                                                    int pipeline_rank,
+                                                    device::Backend& backend);
+
 /// Peak activation bytes of every pipeline rank if the model had no head: what the schedule alone
 /// decides. The head keeps one micro-batch's logits on the rank of the last stage.
 [[nodiscard]] std::vector<std::int64_t> plan_activations_without_head(const Job& job);

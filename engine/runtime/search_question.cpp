@@ -210,7 +210,7 @@ schedule::JointProblem joint_problem_of(const config::RunConfig& config) {
   problem.placements = searched_placements(config);
   problem.num_micro_batches = config.num_micro_batches();
   if (is_modelled(config.device)) {
-    add_links(*config.device.profile, config.parallel.pipeline, problem.messages);
+    add_links(*config.device.profile, mesh_of(config.parallel), problem.messages);
     problem.messages.message_bytes = model::message_bytes(
         config.model, config.train.micro_batch_size, tensor_shard_of(config.parallel));
   }

@@ -87,7 +87,7 @@ schedule::CostModel stage_costs(const config::RunConfig& config,
   for (std::size_t stage = 0; stage < stage_map.size(); ++stage) {
     clock.time(stage_map[stage], costs.stages[stage]);
   }
-  add_links(*config.device.profile, config.parallel.pipeline, costs);
+  add_links(*config.device.profile, mesh_of(config.parallel), costs);
   return costs;
 }
 

@@ -16,6 +16,7 @@
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/hardware.h"
 #include "engine/runtime/rank_count.h"
+#include "engine/runtime/rank_groups.h"
 #include "engine/runtime/same_on_all_ranks.h"
 #include "engine/runtime/training_inputs.h"
 #include "parallel/transport/modelled_transport.h"
@@ -148,8 +149,9 @@ void bench_rank(const Options& options, transport::Transport& carrier) {
   const auto [config, choices] = read_question(options, carrier);
   std::optional<transport::ModelledTransport> modelled;
   if (is_modelled(config.device)) {
-    modelled.emplace(
-        carrier, runtime::links_from(*config.device.profile, carrier.rank(), carrier.world_size()));
+    modelled.emplace(carrier,
+                     runtime::links_from(*config.device.profile, runtime::mesh_of(config.parallel),
+                                         carrier.rank()));
   }
   transport::Transport& transport =
       modelled ? static_cast<transport::Transport&>(*modelled) : carrier;

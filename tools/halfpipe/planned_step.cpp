@@ -9,6 +9,7 @@
 
 #include "engine/model/model_cost.h"
 #include "engine/runtime/hardware.h"
+#include "engine/runtime/rank_groups.h"
 #include "engine/runtime/stage_costs.h"
 #include "engine/runtime/start_report.h"
 #include "parallel/schedule/render_ascii.h"
@@ -71,16 +72,21 @@ double tokens_per_step(const PlannedStep& step) {
 
 std::string modelled_time_line(const PlannedStep& step) {
   const config::RunConfig& config = step.job.config;
-  const double tokens_per_second = tokens_per_step(step) / step.timeline.makespan;
-  const double ranks = config.parallel.pipeline;
+  const double tokens_per_second = tokens_per_step(step) / step.step_time();
+  const double devices = runtime::mesh_of(config.parallel).num_ranks();
   return fmt::format(
-      "step time   {:.4g} s from the first pass to the last; {:.4g} tok/s, {:.4g} per device, MFU "
-      "{:.1f}%\n"
-      "  modelled: {}; the optimizer step is not counted\n",
-      step.timeline.makespan, tokens_per_second, tokens_per_second / ranks,
+      "step time   {:.4g} s from the first pass to the last; {:.4g} s gradients and optimizer "
+      "step; "
+      "{:.4g} tok/s, {:.4g} per device, MFU {:.1f}%\n"
+      "  modelled: {}{}\n",
+      step.timeline.makespan, step.outside.total(), tokens_per_second, tokens_per_second / devices,
       100.0 * tokens_per_second * model::model_flops_per_token(config.model) /
-          (ranks * runtime::peak_flops_per_second_of(config)),
-      config.device.profile->name);
+          (devices * runtime::peak_flops_per_second_of(config)),
+      config.device.profile->name,
+      config.parallel.data == 1
+          ? ""
+          : fmt::format("; {:.4g} s of it to exchange gradients between replicas",
+                        step.outside.exchange));
 }
 
 std::string time_line(const PlannedStep& step) {
@@ -125,9 +131,11 @@ PlannedStep plan_step(runtime::Job job,
                    flops_per_unit,
                    flops_per_second,
                    {},
+                   {},
                    {}};
   step.costs = scaled(step.job.costs, step.scale());
   step.timeline = schedule::simulate(runtime::orders_of(step.job.training), step.costs);
+  if (is_modelled(step.job.config.device)) step.outside = runtime::outside_passes(step.job);
   return step;
 }
 

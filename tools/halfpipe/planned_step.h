@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/runtime/job.h"
+#include "engine/runtime/outside_passes.h"
 #include "parallel/schedule/simulate.h"
 #include "tools/halfpipe/message_volume.h"
 
@@ -16,8 +17,8 @@ namespace halfpipe::tools {
 
 /// Times are modelled. On modelled devices they are seconds of passes and messages; elsewhere a
 /// block's forward pass is one unit, other passes as many as their matrix products have
-/// floating-point operations, units become seconds with a rate, and messages, embedding and
-/// normalisations take no time. The optimizer step takes none in either.
+/// floating-point operations, units become seconds with a rate, and messages, embedding,
+/// normalisations and the optimizer step take no time.
 struct PlannedStep {
   runtime::Job job;  // its costs in units
   int threads_per_rank;
@@ -28,7 +29,10 @@ struct PlannedStep {
   // In seconds, or in units.
   schedule::CostModel costs;
   schedule::Timeline timeline;
+  runtime::OutsidePasses outside;  // on modelled devices; elsewhere nothing
 
+  /// From the first pass to the end of the optimizer step, as the timeline counts.
+  [[nodiscard]] double step_time() const { return timeline.makespan + outside.total(); }
   [[nodiscard]] bool in_seconds() const;
   /// What a time of the job's costs is in those of the timeline.
   [[nodiscard]] double scale() const {
@@ -66,7 +70,9 @@ struct PlannedStep {
 /// "messages": {"bytes_each", "count", "bytes", "tied_gradient_bytes",
 ///   "links": [{"from_rank", "to_rank", "activations", "gradients", "bytes"}]},
 /// "step": {"block_forwards", "flops_per_block_forward", "flops_per_second", "seconds",
-///   "tokens_per_second"} (null without a rate; on modelled devices the first three are null).
+///   "outside_passes", "tokens_per_second"} (null without a rate; on modelled devices the first
+///   three are null, elsewhere "outside_passes" is; "seconds" are those of the passes, the rate
+///   counts both).
 [[nodiscard]] std::string planned_step_json(const PlannedStep& step);
 
 }  // namespace halfpipe::tools

@@ -105,11 +105,9 @@ Json messages(const PlannedStep& step) {
 }
 
 Json step_time(const PlannedStep& step) {
-  Json time = {{"block_forwards", nullptr},
-               {"flops_per_block_forward", nullptr},
-               {"flops_per_second", nullptr},
-               {"seconds", nullptr},
-               {"tokens_per_second", nullptr}};
+  Json time = {{"block_forwards", nullptr},   {"flops_per_block_forward", nullptr},
+               {"flops_per_second", nullptr}, {"seconds", nullptr},
+               {"outside_passes", nullptr},   {"tokens_per_second", nullptr}};
   if (!runtime::costs_are_seconds(step.job.config)) {
     time["block_forwards"] = step.timeline.makespan / step.scale();
     time["flops_per_block_forward"] = step.flops_per_unit;
@@ -119,7 +117,8 @@ Json step_time(const PlannedStep& step) {
   const double tokens = static_cast<double>(config.train.global_batch_size) * config.model.seq_len;
   if (step.flops_per_second) time["flops_per_second"] = *step.flops_per_second;
   time["seconds"] = step.timeline.makespan;
-  time["tokens_per_second"] = tokens / step.timeline.makespan;
+  if (runtime::costs_are_seconds(config)) time["outside_passes"] = step.outside.total();
+  time["tokens_per_second"] = tokens / step.step_time();
   return time;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/runtime/hardware.h"
+#include "engine/runtime/rank_groups.h"
 #include "kernels/modelled/modelled_backend.h"
 #include "parallel/transport/local_group.h"
 #include "parallel/transport/modelled_transport.h"
@@ -48,7 +49,7 @@ void on_modelled_ranks(const config::RunConfig& config,
           const auto carrier = group.make_transport(rank);
           carrier->set_timeout(60.0);
           transport::ModelledTransport transport(*carrier,
-                                                 links_from(*config.device.profile, rank, p));
+                                                 links_from(*config.device.profile, mesh_of(config.parallel), rank));
           const auto backend = modelled::make_modelled_backend(device_model_of(config));
           body(*backend, transport);
         } catch (...) {

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/outside_passes.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <map>
+
+#include "engine/runtime/gradient_buckets.h"
+#include "engine/runtime/hardware.h"
+#include "engine/runtime/rank_groups.h"
+#include "engine/runtime/rank_model.h"
+#include "kernels/core/bfloat16.h"
+#include "kernels/core/error.h"
+#include "kernels/ops/op_cost.h"
+
+namespace halfpipe::runtime {
+
+namespace {
+
+/// Replicas of a pipeline rank on one machine, where there are fewest.
+int fewest_on_a_machine(const config::HardwareProfile& profile, const parallel::Mesh& mesh) {
+  int fewest = mesh.extents.data;
+  for (int pipeline = 0; pipeline < mesh.extents.pipeline; ++pipeline) {
+    std::map<int, int> replicas;  // by machine
+    for (int data = 0; data < mesh.extents.data; ++data) {
+      const int rank = mesh.rank_at({.data = data, .pipeline = pipeline, .tensor = 0});
+      ++replicas[rank / profile.ranks_per_machine];
+    }
+    for (const auto& [machine, count] : replicas) fewest = std::min(fewest, count);
+  }
+  return fewest;
+}
+
+/// How the parts of a bucket get to the other replicas, or from them: all at once.
+struct Fan {
+  const config::HardwareProfile& profile;
+  int near;  // replicas beside the rank itself
+  int far;
+
+  [[nodiscard]] double seconds(double part_bytes) const {
+    const config::HardwareLink& within = profile.within_machine;
+    const config::HardwareLink& between = profile.between_machines;
+    return (far > 0 ? between : within).latency_seconds +
+           std::max(near * part_bytes / within.bytes.reached(),
+                    far * part_bytes / between.bytes.reached());
+  }
+};
+
+}  // namespace
+
+double exchange_seconds(const config::RunConfig& config, const ReplicaParts& parts) {
+  const int D = config.parallel.data;
+  if (D == 1) return 0.0;
+  const config::HardwareProfile& profile = *config.device.profile;
+  const int same_machine = fewest_on_a_machine(profile, mesh_of(config.parallel));
+  const Fan fan{profile, same_machine - 1, D - same_machine};
+  const modelled::DeviceModel device = device_model_of(config);
+  double seconds = 0.0;
+  for (const GradientBucket& bucket : parts.buckets) {
+    std::size_t part = 0;
+    for (int replica = 0; replica < D; ++replica) {
+      part = std::max(part, bucket.part(replica).count());
+    }
+    seconds += 2.0 * fan.seconds(static_cast<double>(part * sizeof(float)));
+    seconds +=
+        (D - 1) * device.seconds(ops::cost_of(ops::Accumulate{
+                      .dst = nullptr, .src = nullptr, .count = static_cast<std::int64_t>(part)}));
+  }
+  return seconds;
+}
+
+double update_seconds(const config::RunConfig& config,
+                      const std::vector<model::Parameter>& parameters,
+                      const std::vector<optimizer::ElementRanges>& stepped) {
+  const modelled::DeviceModel device = device_model_of(config);
+  const bool copies = config.model.dtype == DType::kBFloat16;
+  BFloat16 a_copy{};  // adamw's cost asks only whether there is one
+  ops::AdamW adamw{};
+  adamw.moment_dtype = config.optimizer.moments;
+  adamw.copy_or_null = copies ? &a_copy : nullptr;
+  double seconds = 0.0;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const model::Parameter& parameter = parameters[i];
+    for (const optimizer::ElementRange& range : stepped[i]) {
+      adamw.count = range.count();
+      seconds += device.seconds(ops::cost_of(adamw));
+      if (!parameter.owned || !parameter.counts_in_norm) continue;
+      seconds += device.seconds(
+          ops::cost_of(ops::SumOfSquares{.out = nullptr, .x = nullptr, .count = range.count()}));
+    }
+    if (parameter.has_head_gradient) {
+      seconds += device.seconds(ops::cost_of(
+          ops::Accumulate{.dst = nullptr, .src = nullptr, .count = parameter.count()}));
+    }
+  }
+  const auto gradients =
+      static_cast<double>(model::parameter_bytes(parameters, config.model.dtype).gradients);
+  if (gradients > 0.0) seconds += device.seconds({.flops = 0.0, .bytes = gradients});
+  return seconds;
+}
+
+double tied_gradient_seconds(const config::RunConfig& config,
+                             const schedule::Placement& placement,
+                             const std::vector<model::Parameter>& parameters) {
+  const auto table = std::ranges::find(parameters, model::kTokenEmbeddingName,
+                                       [](const model::Parameter& one) { return one.spec.name; });
+  HALFPIPE_CHECK(table != parameters.end(), "the rank has no embedding");
+  const int last = placement.rank_of(placement.num_stages() - 1);
+  const transport::ModelledLink link =
+      links_from(*config.device.profile, mesh_of(config.parallel),
+                 placement.rank_of(0))[static_cast<std::size_t>(last)];
+  const auto bytes = static_cast<double>(table->count()) * sizeof(float);
+  return link.latency_seconds + bytes / link.bytes_per_second;
+}
+
+OutsidePasses most_of(const OutsidePasses& one, const OutsidePasses& other) {
+  return {.tied_gradient = std::max(one.tied_gradient, other.tied_gradient),
+          .exchange = std::max(one.exchange, other.exchange),
+          .update = std::max(one.update, other.update)};
+}
+
+OutsidePasses outside_passes(const Job& job) {
+  OutsidePasses most;
+  for (int rank = 0; rank < job.placement.num_pipeline_ranks(); ++rank) {
+    most = most_of(most, outside_passes_of_rank(job, rank));
+  }
+  return most;
+}
+
+OutsidePasses outside_passes_of_rank(const Job& job, int pipeline_rank) {
+  const RankModel model(job, pipeline_rank);
+  const std::vector<model::Parameter>& parameters = model.parameters().all();
+  OutsidePasses result{.tied_gradient = 0.0,
+                       .exchange = exchange_seconds(job.config, parameters),
+                       .update = update_seconds(job.config, parameters)};
+  if (model.exchanges_tied_gradient()) {
+    result.tied_gradient = tied_gradient_seconds(job.config, job.placement, parameters);
+  }
+  return result;
+}
+
+}  // namespace halfpipe::runtime
