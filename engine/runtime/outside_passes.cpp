@@ -31,6 +31,13 @@ int fewest_on_a_machine(const config::HardwareProfile& profile, const parallel::
   return fewest;
 }
 
+/// Of all parameters.
+std::int64_t num_stepped(const std::vector<optimizer::ElementRanges>& elements) {
+  std::int64_t count = 0;
+  for (const optimizer::ElementRanges& ranges : elements) count += num_elements(ranges);
+  return count;
+}
+
 /// How the parts of a bucket get to the other replicas, or from them: all at once.
 struct Fan {
   const config::HardwareProfile& profile;
@@ -130,9 +137,11 @@ OutsidePasses outside_passes(const Job& job) {
 OutsidePasses outside_passes_of_rank(const Job& job, int pipeline_rank) {
   const RankModel model(job, pipeline_rank);
   const std::vector<model::Parameter>& parameters = model.parameters().all();
+  const ReplicaParts parts = replica_parts(job.config, model);
+  const auto most = std::ranges::max_element(parts.stepped, {}, num_stepped);
   OutsidePasses result{.tied_gradient = 0.0,
-                       .exchange = exchange_seconds(job.config, parameters),
-                       .update = update_seconds(job.config, parameters)};
+                       .exchange = exchange_seconds(job.config, parts),
+                       .update = update_seconds(job.config, parameters, *most)};
   if (model.exchanges_tied_gradient()) {
     result.tied_gradient = tied_gradient_seconds(job.config, job.placement, parameters);
   }

@@ -10,9 +10,13 @@
 
 #include "engine/runtime/activity.h"
 #include "engine/runtime/agreement.h"
+#include "engine/runtime/gradient_reduction.h"
+#include "engine/runtime/outside_passes.h"
 #include "engine/runtime/pipeline_trainer.h"
+#include "engine/runtime/rank_model.h"
 #include "engine/runtime/tuning.h"
 #include "kernels/core/philox.h"
+#include "kernels/modelled/modelled_stream.h"
 
 namespace halfpipe::runtime {
 
@@ -26,8 +30,9 @@ constexpr std::size_t kMostTimelines = 64;
 /// What a rank is fed: what the tokens are changes no time.
 HostBatch random_batch(const Job& job, const PipelineTrainer& trainer) {
   const config::RunConfig& config = job.config;
-  const auto count = static_cast<std::size_t>(config.train.global_batch_size) *
-                     static_cast<std::size_t>(config.model.seq_len);
+  const int sequences = config.train.global_batch_size / config.parallel.data;
+  const auto count =
+      static_cast<std::size_t>(sequences) * static_cast<std::size_t>(config.model.seq_len);
   const auto draw = [&](std::uint64_t stream) {
     std::vector<std::int32_t> tokens(count);
     for (std::size_t i = 0; i < count; ++i) {
@@ -60,6 +65,21 @@ std::size_t median_index(const std::vector<MeasuredStep>& steps) {
     return steps[one].seconds < steps[other].seconds;
   });
   return order[(order.size() - 1) / 2];
+}
+
+/// What the exchange of gradients with replicas that are not there takes on this rank.
+struct ModelledReplicas {
+  double exchange_seconds = 0.0;
+  std::int64_t bytes = 0;  // of the bucket under way
+};
+
+ModelledReplicas modelled_replicas(const Job& job, int pipeline_rank) {
+  if (!is_modelled(job.config.device) || job.config.parallel.data == 1) return {};
+  const RankModel model(job, pipeline_rank);
+  const std::vector<model::Parameter>& parameters = model.parameters().all();
+  return {exchange_seconds(job.config, parameters),
+          static_cast<std::int64_t>(
+              GradientReduction::bytes_for(parameters, job.config.parallel.data))};
 }
 
 /// Among the first `count` steps.
@@ -138,6 +158,7 @@ StepBenchmark benchmark_steps(const Job& job,
     agree(transport, [&] { trainer.run_every_pass(); });
     agree(transport, [&] { trainer.record_passes(); });
   }
+  const ModelledReplicas replicas = modelled_replicas(job, transport.rank());
   std::vector<Times> times;
   for (int i = 0; i < steps.warm_up + steps.measured; ++i) {
     publish_activity(transport, i, "waiting for the others");
@@ -146,6 +167,9 @@ StepBenchmark benchmark_steps(const Job& job,
     transport.barrier();
     const auto start = std::chrono::steady_clock::now();
     const StepResult step = trainer.step(i, /*learning_rate=*/0.0, batch, /*stop_requested=*/false);
+    if (replicas.exchange_seconds > 0.0) {
+      modelled::sleep_until(modelled::later(modelled::Clock::now(), replicas.exchange_seconds));
+    }
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     MeasuredStep mine{elapsed.count(), step.span_seconds, step.work_seconds,
                       trainer.host_cpu_seconds()};
@@ -157,7 +181,9 @@ StepBenchmark benchmark_steps(const Job& job,
     result.steps.push_back(mine);
     if (times.size() < kMostTimelines) times.push_back(trainer.instruction_times());
   }
-  result.memory = gather(trainer.measured_memory(), transport);
+  RankMemory memory = trainer.measured_memory();
+  memory.communication += replicas.bytes;
+  result.memory = gather(memory, transport);
   const std::size_t shown = nearest_to(result.median().seconds, result.steps, times.size());
   result.timeline = gather_timeline(job, times[shown], result.steps[shown], transport);
   return result;

@@ -42,10 +42,12 @@ struct StepBenchmark {
   [[nodiscard]] const MeasuredStep& median() const;
 };
 
-/// Runs the job's training steps on random tokens with a learning rate of 0, so that the parameters
-/// stay as they are. Collective; the same on every rank. `job` must outlive it; backend and
-/// transport are those of training. `tuned`: choices of a benchmark before this one, which hold for
-/// this one, too, so that schedules differ in nothing else.
+/// Runs the training steps of one pipeline of the job on random tokens with a learning rate of 0,
+/// so that the parameters stay as they are. Collective; the same on every rank. `job` must outlive
+/// it; backend and transport are those of training. `tuned`: choices of a benchmark before this
+/// one, which hold for this one, too, so that schedules differ in nothing else. On modelled devices
+/// the pipeline stands for all replicas: after each step a rank sleeps as long as its exchange of
+/// gradients would take (outside_passes.h), and the buffers for it are added to the memory.
 [[nodiscard]] StepBenchmark benchmark_steps(
     const Job& job,
     const BenchmarkSteps& steps,

@@ -85,6 +85,12 @@ void check_keys(const config::RunConfig& config, const std::vector<ScheduleChoic
   }
 }
 
+/// Modelled replicas are all the same: one of them runs.
+config::RunConfig one_pipeline_of(config::RunConfig config) {
+  config.parallel.data = 1;
+  return config;
+}
+
 struct Question {
   config::RunConfig config;
   std::vector<ScheduleChoice> choices;
@@ -104,18 +110,19 @@ Question read_question(const Options& options, transport::Transport& transport) 
       question.choices = {{config.schedule.name, config.schedule.name, ""}};
     }
     check_keys(config, question.choices);
-    if (config.parallel.data > 1) {
+    if (config.parallel.data > 1 && !is_modelled(config.device)) {
       throw ConfigError(
-          fmt::format("parallel.data ({}): halfpipe bench runs one replica in this version; use 1",
+          fmt::format("parallel.data ({}): halfpipe bench runs one replica in this version, but on "
+                      "modelled devices; use 1",
                       config.parallel.data));
     }
-    if (config.parallel.tensor > 1) {
+    if (config.parallel.tensor > 1 && !is_modelled(config.device)) {
       throw ConfigError(
           fmt::format("parallel.tensor ({}): halfpipe bench runs ranks with whole layers in this "
-                      "version; use 1",
+                      "version, but on modelled devices; use 1",
                       config.parallel.tensor));
     }
-    runtime::check_rank_count(config, transport.world_size());
+    runtime::check_rank_count(one_pipeline_of(config), transport.world_size());
     if (config.model.vocab_size == 0) runtime::open_training_data(config);
     if (is_modelled(config.device) && transport.ranks_on_this_host() != transport.world_size()) {
       throw ConfigError("device.kind (modelled): all ranks must be on one machine");

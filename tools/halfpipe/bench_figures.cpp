@@ -5,6 +5,7 @@
 
 #include "engine/model/model_cost.h"
 #include "engine/runtime/hardware.h"
+#include "engine/runtime/rank_groups.h"
 
 namespace halfpipe::tools {
 
@@ -30,6 +31,10 @@ double tokens_per_step(const config::RunConfig& config) {
   return static_cast<double>(config.train.global_batch_size) * config.model.seq_len;
 }
 
+int num_devices(const config::RunConfig& config) {
+  return runtime::mesh_of(config.parallel).num_ranks();
+}
+
 std::optional<double> peak_flops_per_second(const config::RunConfig& config) {
   if (!is_modelled(config.device)) return std::nullopt;
   return runtime::peak_flops_per_second_of(config);
@@ -48,7 +53,7 @@ BenchFigures figures_of(const BenchedSchedule& benched) {
   figures.fastest_seconds = fastest->seconds;
   figures.slowest_seconds = slowest->seconds;
   figures.tokens_per_second = tokens_per_step(job.config) / figures.step_seconds;
-  figures.tokens_per_second_per_device = figures.tokens_per_second / job.config.parallel.pipeline;
+  figures.tokens_per_second_per_device = figures.tokens_per_second / num_devices(job.config);
   figures.flops_per_second_per_device =
       figures.tokens_per_second_per_device * model::model_flops_per_token(job.config.model);
   if (const auto peak = peak_flops_per_second(job.config)) {

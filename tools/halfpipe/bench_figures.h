@@ -30,6 +30,8 @@ struct BenchFigures {
 
 /// Tokens of one optimizer step.
 [[nodiscard]] double tokens_per_step(const config::RunConfig& config);
+/// Of the whole job: on modelled devices those of replicas that did not run, too.
+[[nodiscard]] int num_devices(const config::RunConfig& config);
 /// Of a device, as its data sheet has it; nothing for the CPU.
 [[nodiscard]] std::optional<double> peak_flops_per_second(const config::RunConfig& config);
 

@@ -104,8 +104,10 @@ std::string device_text(const config::RunConfig& config) {
 
 std::string title_of(const BenchReport& report) {
   const config::RunConfig& config = report.config;
+  const std::string replicas =
+      config.parallel.data == 1 ? "" : fmt::format("{} replicas of ", config.parallel.data);
   return fmt::format(
-      "{} pipeline ranks, {} micro-batches of {} x {} tokens, {:.4g} M parameters; {}",
+      "{}{} pipeline ranks, {} micro-batches of {} x {} tokens, {:.4g} M parameters; {}", replicas,
       config.parallel.pipeline, config.num_micro_batches(), config.train.micro_batch_size,
       config.model.seq_len, 1e-6 * static_cast<double>(model::num_parameters(config.model)),
       device_text(config));
@@ -132,6 +134,11 @@ std::vector<std::string> notes_of(const BenchReport& report) {
     notes.push_back(
         "modelled: passes and messages take the time of the hardware profile; plan, executor, "
         "messages between ranks and memory accounts are those of training");
+  }
+  if (report.config.parallel.data > 1) {
+    notes.push_back(
+        "replicas: one pipeline ran and stands for all; the exchange of gradients is a time of the "
+        "hardware profile after its step");
   }
   return notes;
 }
@@ -216,6 +223,7 @@ std::string bench_json(const BenchReport& report) {
   }
   const Json json = {{"device", {{"kind", config.device.kind}, {"name", device_text(config)}}},
                      {"ranks", config.parallel.pipeline},
+                     {"devices", num_devices(config)},
                      {"micro_batches", config.num_micro_batches()},
                      {"tokens_per_step", tokens_per_step(config)},
                      {"model",

@@ -20,6 +20,7 @@
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/devices.h"
 #include "tools/halfpipe/option_checks.h"
+#include "tools/halfpipe/plan_search.h"
 #include "tools/halfpipe/planned_step.h"
 #include "tools/halfpipe/sweep_memory.h"
 #include "tools/halfpipe/sweep_report.h"
@@ -30,6 +31,8 @@
 namespace halfpipe::tools {
 
 namespace {
+
+constexpr std::size_t kMostLayouts = 1000;
 
 struct Options {
   std::string config;
@@ -42,6 +45,8 @@ struct Options {
   bool sweep = false;
   double seconds = 0.3;
   std::int64_t evaluations = 0;
+  bool search = false;
+  LayoutSearchOptions layouts;
 };
 
 /// `text` for people, unless --json has standard output.
@@ -98,7 +103,19 @@ void show_sweep(const Options& options, const config::RunConfig& config) {
   if (!options.svg.empty()) write_output(options.svg, sweep_svg(sweep));
 }
 
+void show_layouts(const Options& options) {
+  LayoutSearchOptions layouts = options.layouts;
+  layouts.config = options.config;
+  layouts.settings = options.settings;
+  layouts.json = options.json;
+  search_and_print(layouts);
+}
+
 void plan(const Options& options) {
+  if (options.search) {
+    show_layouts(options);
+    return;
+  }
   // A sweep has an objective whatever schedule the job itself would run.
   std::vector<std::string> meant_anyway;
   if (options.sweep) meant_anyway = {"schedule.objective"};
@@ -108,21 +125,28 @@ void plan(const Options& options) {
 }
 
 /// Of the job as it is; a sweep has no timeline and no rate.
-void add_step_options(CLI::App& command, Options& options, CLI::Option* sweep) {
-  command
-      .add_option("--flops-per-second", options.flops_per_second,
-                  "What a rank does, floating-point operations per second: times become seconds")
-      ->check(number_from(1.0, 1e21))
-      ->excludes(sweep);
-  command
-      .add_option("--html", options.html,
-                  "Write a page: the timeline to zoom, memory over time, details on hover")
-      ->check(not_empty())
-      ->excludes(sweep);
-  command
-      .add_option("--trace", options.trace, "Write the timeline for Perfetto or chrome://tracing")
-      ->check(not_empty())
-      ->excludes(sweep);
+std::vector<CLI::Option*> add_step_options(CLI::App& command,
+                                           Options& options,
+                                           CLI::Option* sweep) {
+  CLI::Option* rate =
+      command
+          .add_option(
+              "--flops-per-second", options.flops_per_second,
+              "What a rank does, floating-point operations per second: times become seconds")
+          ->check(number_from(1.0, 1e21))
+          ->excludes(sweep);
+  CLI::Option* html =
+      command
+          .add_option("--html", options.html,
+                      "Write a page: the timeline to zoom, memory over time, details on hover")
+          ->check(not_empty())
+          ->excludes(sweep);
+  CLI::Option* trace = command
+                           .add_option("--trace", options.trace,
+                                       "Write the timeline for Perfetto or chrome://tracing")
+                           ->check(not_empty())
+                           ->excludes(sweep);
+  return {rate, html, trace};
 }
 
 void add_sweep_options(CLI::App& command, Options& options, CLI::Option* sweep) {
@@ -143,6 +167,41 @@ void add_sweep_options(CLI::App& command, Options& options, CLI::Option* sweep) 
       ->excludes(seconds);
 }
 
+/// `others`: options that show one job, or a sweep.
+void add_search_options(CLI::App& command,
+                        Options& options,
+                        const std::vector<CLI::Option*>& others) {
+  CLI::Option* search =
+      command.add_flag("--search", options.search,
+                       "Search the best layout: data x tensor x pipeline, micro-batch size, "
+                       "schedule and recompute; what the file says of these does not matter");
+  for (CLI::Option* other : others) search->excludes(other);
+  LayoutSearchOptions& layouts = options.layouts;
+  CLI::Option* ranks = command
+                           .add_option("--ranks", layouts.num_ranks,
+                                       "Devices that a search has: data x tensor x pipeline")
+                           ->check(CLI::Range(1, config::kMostRanks))
+                           ->needs(search);
+  search->needs(ranks);
+  command
+      .add_option("--memory-per-rank", layouts.memory_per_rank,
+                  "What a layout may take on a rank, as 80GiB (default: what the device has)")
+      ->check(not_empty())
+      ->needs(search);
+  command
+      .add_option("--hardware", layouts.hardware,
+                  "Hardware profile to search by, for a job whose device.kind is not modelled")
+      ->check(not_empty())
+      ->needs(search);
+  command.add_option("--top", layouts.num_best, "Layouts to print")
+      ->check(CLI::Range(std::size_t{1}, kMostLayouts))
+      ->capture_default_str()
+      ->needs(search);
+  command.add_option("--output", layouts.output, "Write the job with the best layout as YAML file")
+      ->check(not_empty())
+      ->needs(search);
+}
+
 }  // namespace
 
 void add_plan(CLI::App& app) {
@@ -156,15 +215,17 @@ void add_plan(CLI::App& app) {
   command
       ->add_option("--json", options->json, "Write all that is printed as JSON; -: print that only")
       ->check(not_empty());
-  command
-      ->add_option("--svg", options->svg,
-                   "Write the timeline, or the curve of a sweep, as a picture")
-      ->check(not_empty());
+  CLI::Option* svg = command
+                         ->add_option("--svg", options->svg,
+                                      "Write the timeline, or the curve of a sweep, as a picture")
+                         ->check(not_empty());
   CLI::Option* sweep = command->add_flag(
       "--sweep-memory", options->sweep,
       "Search schedules for a row of memory limits: bubble against memory, beside the named ones");
-  add_step_options(*command, *options, sweep);
+  std::vector<CLI::Option*> not_of_search = add_step_options(*command, *options, sweep);
+  not_of_search.insert(not_of_search.end(), {sweep, svg});
   add_sweep_options(*command, *options, sweep);
+  add_search_options(*command, *options, not_of_search);
   command->footer(
       "Times are modelled: matrix products by their floating-point operations, messages free; in "
       "forward passes of a block, or in seconds with --flops-per-second. With device.kind modelled "
@@ -176,7 +237,8 @@ void add_plan(CLI::App& app) {
       "plan.json\n"
       "  halfpipe plan configs/quickstart.yaml --set schedule.name=auto --set "
       "schedule.memory_limit=60% --json plan.json\n"
-      "  halfpipe plan configs/quickstart.yaml --sweep-memory --seconds 1 --svg memory.svg");
+      "  halfpipe plan configs/quickstart.yaml --sweep-memory --seconds 1 --svg memory.svg\n"
+      "  halfpipe plan configs/modelled/gpt3-7b_h100.yaml --search --ranks 32 --output best.yaml");
   command->callback([options] { plan(*options); });
 }
 

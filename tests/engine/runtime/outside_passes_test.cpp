@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/optimizer/adamw.h"
-#include "engine/runtime/gradient_buckets.h"
+#include "engine/runtime/gradient_squares.h"
 #include "engine/runtime/hardware.h"
 #include "engine/runtime/rank_groups.h"
 #include "engine/runtime/rank_model.h"
@@ -30,10 +30,15 @@ config::RunConfig job_of(int data, int pipeline) {
 }
 
 /// Bytes of the largest part of each bucket.
-std::vector<double> parts_of(const std::vector<model::Parameter>& parameters, int num_replicas) {
+std::vector<double> parts_of(const Job& job, int pipeline_rank) {
   std::vector<double> parts;
-  for (const GradientRange& bucket : gradient_buckets(parameters)) {
-    parts.push_back(4.0 * static_cast<double>(part_of(bucket, 0, num_replicas).count()));
+  for (const GradientBucket& bucket :
+       replica_parts(job.config, RankModel(job, pipeline_rank)).buckets) {
+    std::size_t largest = 0;
+    for (int replica = 0; replica < job.config.parallel.data; ++replica) {
+      largest = std::max(largest, bucket.part(replica).count());
+    }
+    parts.push_back(4.0 * static_cast<double>(largest));
   }
   return parts;
 }
@@ -47,9 +52,8 @@ TEST(OutsidePasses, OneReplicaExchangesNothing) {
 // Two ranks a machine, and one pipeline rank: replicas 0 and 1 share a machine, 2 and 3 another.
 TEST(OutsidePasses, ReplicasOnMachinesShareTheLinksBetweenThem) {
   const Job job = make_job(job_of(4, 1));
-  const RankModel model(job, 0);
   double expected = 0.0;
-  for (const double part : parts_of(model.parameters().all(), 4)) {
+  for (const double part : parts_of(job, 0)) {
     const double one_way = 2e-3 + 2.0 * part * 1e-5;   // two replicas on the other machine
     const double additions = 3.0 * 3.0 * part * 1e-7;  // two reads and a write each
     expected += 2.0 * one_way + additions;
@@ -59,9 +63,8 @@ TEST(OutsidePasses, ReplicasOnMachinesShareTheLinksBetweenThem) {
 
 TEST(OutsidePasses, ReplicasOnOneMachineNeedNoOther) {
   const Job job = make_job(job_of(2, 1));
-  const RankModel model(job, 0);
   double expected = 0.0;
-  for (const double part : parts_of(model.parameters().all(), 2)) {
+  for (const double part : parts_of(job, 0)) {
     expected += 2.0 * (1e-3 + part * 1e-6) + 3.0 * part * 1e-7;
   }
   EXPECT_DOUBLE_EQ(outside_passes(job).exchange, expected);
@@ -72,9 +75,8 @@ TEST(OutsidePasses, ReplicasOfALongerPipelineAreFartherApart) {
   const Job job = make_job(job_of(2, 2));
   double most = 0.0;
   for (const int rank : {0, 1}) {
-    const RankModel model(job, rank);
     double expected = 0.0;
-    for (const double part : parts_of(model.parameters().all(), 2)) {
+    for (const double part : parts_of(job, rank)) {
       expected += 2.0 * (2e-3 + part * 1e-5) + 3.0 * part * 1e-7;
     }
     EXPECT_DOUBLE_EQ(outside_passes_of_rank(job, rank).exchange, expected);
@@ -107,16 +109,18 @@ TEST(OutsidePasses, TheUpdateTakesWhatItsOperationsTakeOnTheDevice) {
     optimizer::AdamW adamw(config.optimizer, config.train.seed, model.parameters(), *backend);
     modelled::ModelledStream stream;
     device::Arena workspace(nullptr, 0);
-    std::vector<double> squares(model::all_parameters(config.model).size());
+    const ReplicaParts parts = replica_parts(config, model);
+    GradientSquares squares(model.parameters(), parts.stepped, *backend, nullptr);
     device::Buffer& gradients = model.parameters().gradients();
     backend->fill_async(gradients.bytes_pointer(), std::byte{0}, gradients.bytes(), stream);
     model::Parameter& table = *model.parameters().find(model::kTokenEmbeddingName);
     backend->ops().accumulate({.dst = table.gradient, .src = nullptr, .count = table.count()},
                               stream);
-    optimizer::gradient_squares(model.parameters(), *backend, workspace, stream, squares);
+    squares.start(workspace, stream);
     adamw.step(1, 1e-3, 1.0, stream);
     const double rounding = 1e-12;  // sums in another order
-    EXPECT_NEAR(update_seconds(config, model.parameters().all()), stream.work_seconds(), rounding);
+    EXPECT_NEAR(update_seconds(config, model.parameters().all(), parts.stepped.front()),
+                stream.work_seconds(), rounding);
   }
 }
 
