@@ -82,6 +82,11 @@ Finding replicas(const RunConfig& config) {
   };
   if (config.schedule.replan_after > 0)
     return refuse("schedule.replan_after", "schedule.replan_after");
+  if (config.optimizer.zero_stage > 0 && is_modelled(config.device)) {
+    return Violation{{"optimizer.zero_stage", "device.kind"},
+                     "optimizer.zero_stage (1) does not exist on modelled devices in this version; "
+                     "use 0"};
+  }
   return std::nullopt;
 }
 

@@ -140,8 +140,8 @@ RankMemory plan_memory_outside_passes(const Job& job, int pipeline_rank, device:
   memory.workspace = static_cast<std::int64_t>(model.workspace_bytes(backend));
   memory.batch = model.batch_bytes();
   if (job.config.output.asynchronous_checkpoints) {
-    memory.checkpoint_copy = saved_bytes(parameters, parts, job.config.optimizer.moments,
-                                         {.pipeline = pipeline_rank});
+    memory.checkpoint_copy =
+        saved_bytes(parameters, parts, job.config.optimizer.moments, {.pipeline = pipeline_rank});
   }
   return memory;
 }

@@ -2,7 +2,7 @@
 #include "engine/runtime/layout.h"
 
 #include <algorithm>
-#include <array>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 
@@ -69,7 +69,8 @@ void add_layouts(const config::RunConfig& config,
   const int sequences = config.train.global_batch_size / mesh.data;
   for (const Pattern& pattern : patterns_for(mesh.pipeline, config.model.num_layers)) {
     for (const int size : micro_batch_sizes(sequences, config.train.micro_batch_size)) {
-      if (!config::is_plannable(mesh.pipeline * pattern.num_chunks, sequences / size)) continue;
+      const std::int64_t num_stages = std::int64_t{mesh.pipeline} * pattern.num_chunks;
+      if (!config::is_plannable(num_stages, sequences / size)) continue;
       for (const auto& [name, recompute] : model::kRecomputeNames) {
         Layout layout = mesh;
         layout.micro_batch_size = size;

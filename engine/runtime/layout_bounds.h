@@ -6,6 +6,7 @@
 #include <compare>
 #include <cstdint>
 #include <map>
+#include <string_view>
 #include <vector>
 
 #include "engine/runtime/layout.h"
@@ -42,7 +43,8 @@ class LayoutParts {
     int num_blocks;
     bool has_embedding;
     bool has_head;
-    auto operator<=>(const StageShape&) const = default;
+    // NOLINTNEXTLINE(modernize-use-nullptr)
+    friend auto operator<=>(const StageShape&, const StageShape&) = default;
   };
   /// What a stage costs.
   struct StageKey {
@@ -50,7 +52,8 @@ class LayoutParts {
     int micro_batch_size;
     model::Recompute recompute;
     StageShape shape;
-    auto operator<=>(const StageKey&) const = default;
+    // NOLINTNEXTLINE(modernize-use-nullptr)
+    friend auto operator<=>(const StageKey&, const StageKey&) = default;
   };
   struct StageFigures {
     schedule::StageCost cost;
@@ -61,13 +64,15 @@ class LayoutParts {
     int data;
     int tensor;
     std::vector<StageShape> stages;
-    auto operator<=>(const RankKey&) const = default;
+    // NOLINTNEXTLINE(modernize-use-nullptr)
+    friend auto operator<=>(const RankKey&, const RankKey&) = default;
   };
   struct MemoryKey {
     RankKey rank;
     int micro_batch_size;
     model::Recompute recompute;
-    auto operator<=>(const MemoryKey&) const = default;
+    // NOLINTNEXTLINE(modernize-use-nullptr)
+    friend auto operator<=>(const MemoryKey&, const MemoryKey&) = default;
   };
 
   [[nodiscard]] const StageFigures& figures_of(const Layout& layout,

@@ -10,7 +10,7 @@
 
 #include "engine/runtime/activity.h"
 #include "engine/runtime/agreement.h"
-#include "engine/runtime/gradient_reduction.h"
+#include "engine/runtime/gradient_exchange.h"
 #include "engine/runtime/outside_passes.h"
 #include "engine/runtime/pipeline_trainer.h"
 #include "engine/runtime/rank_model.h"
@@ -70,16 +70,16 @@ std::size_t median_index(const std::vector<MeasuredStep>& steps) {
 /// What the exchange of gradients with replicas that are not there takes on this rank.
 struct ModelledReplicas {
   double exchange_seconds = 0.0;
-  std::int64_t bytes = 0;  // of the bucket under way
+  std::int64_t bytes = 0;  // of the buckets under way
 };
 
 ModelledReplicas modelled_replicas(const Job& job, int pipeline_rank) {
   if (!is_modelled(job.config.device) || job.config.parallel.data == 1) return {};
   const RankModel model(job, pipeline_rank);
-  const std::vector<model::Parameter>& parameters = model.parameters().all();
-  return {exchange_seconds(job.config, parameters),
+  const ReplicaParts parts = replica_parts(job.config, model);
+  return {exchange_seconds(job.config, parts),
           static_cast<std::int64_t>(
-              GradientReduction::bytes_for(parameters, job.config.parallel.data))};
+              GradientExchange::bytes_for(parts.buckets, job.config.parallel.data))};
 }
 
 /// Among the first `count` steps.

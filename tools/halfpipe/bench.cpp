@@ -85,9 +85,11 @@ void check_keys(const config::RunConfig& config, const std::vector<ScheduleChoic
   }
 }
 
-/// Modelled replicas are all the same: one of them runs.
+/// The pipelines of modelled devices are all the same: one of them runs.
 config::RunConfig one_pipeline_of(config::RunConfig config) {
+  if (!is_modelled(config.device)) return config;
   config.parallel.data = 1;
+  config.parallel.tensor = 1;
   return config;
 }
 

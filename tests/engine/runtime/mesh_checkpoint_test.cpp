@@ -35,12 +35,9 @@ struct Mesh {
 };
 
 std::vector<Mesh> meshes() {
-  return {{"dp2-tp2-pp2", 2, 2, 2},
-          {"tp4", 1, 4, 1},
-          {"pp8", 1, 1, 8},
-          {"dp8-zero", 8, 1, 1, 1},
-          {"dp2-tp2-zero", 2, 2, 1, 1},
-          {"one", 1, 1, 1}};
+  return {
+      {"dp2-tp2-pp2", 2, 2, 2},     {"tp4", 1, 4, 1}, {"pp8", 1, 1, 8}, {"dp8-zero", 8, 1, 1, 1},
+      {"dp2-tp2-zero", 2, 2, 1, 1}, {"one", 1, 1, 1}};
 }
 
 class MeshCheckpoints : public ::testing::TestWithParam<DType> {

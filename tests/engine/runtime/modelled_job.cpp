@@ -48,8 +48,8 @@ void on_modelled_ranks(const config::RunConfig& config,
         try {
           const auto carrier = group.make_transport(rank);
           carrier->set_timeout(60.0);
-          transport::ModelledTransport transport(*carrier,
-                                                 links_from(*config.device.profile, mesh_of(config.parallel), rank));
+          transport::ModelledTransport transport(
+              *carrier, links_from(*config.device.profile, mesh_of(config.parallel), rank));
           const auto backend = modelled::make_modelled_backend(device_model_of(config));
           body(*backend, transport);
         } catch (...) {
