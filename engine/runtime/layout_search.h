@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The best layouts of a job by the cost model: the grid search of Qi et al. 2024 (arXiv:2405.15362,
-// section 4.3), without a device.
+// The best layouts of a job by the cost model: the grid search of Qi et al. 2024
+// (arXiv:2405.15362), without a device.
 #pragma once
 
 #include <cstdint>

@@ -138,6 +138,19 @@ TEST_F(BenchCommand, OnePipelineStandsForModelledReplicas) {
   }
 }
 
+TEST_F(BenchCommand, AStepThatExchangesForLongerThanTheTimeoutIsNotRun) {
+  // Passes and messages of two ranks take milliseconds; each bucket's latency is as long as a step.
+  std::string slow = hardware("64 MiB");
+  const std::string near = "between_machines: {latency_seconds: 1.0e-4";
+  slow.replace(slow.find(near), near.size(), "between_machines: {latency_seconds: 2.0e2");
+  slow.replace(slow.find("ranks_per_machine: 8"), 20, "ranks_per_machine: 2");
+  write("slow.yaml", slow);
+  const CommandResult result = run(bench({"device.threads_per_rank=null", "device.kind=modelled",
+                                          "device.hardware=slow.yaml", "parallel.data=2"},
+                                         local(2) + Arguments{"--schedules", "1f1b"}));
+  EXPECT_TRUE(refused(result, 2, {"a step would take", "debug.timeout_seconds (300)"}));
+}
+
 TEST_F(BenchCommand, RunsOnProcesses) {
   const CommandResult result =
       run_mpi(2, bench(kModelled, {"--schedules", "1f1b,v-half", "--json", "-"}));

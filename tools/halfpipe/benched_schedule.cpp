@@ -15,6 +15,7 @@
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/hardware.h"
 #include "engine/runtime/host_cores.h"
+#include "engine/runtime/outside_passes.h"
 #include "engine/runtime/stage_costs.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/catalogue.h"
@@ -54,11 +55,11 @@ ScheduleChoice parse_choice(const std::string& text) {
 }
 
 /// A wait that the plan itself makes as long as this would be taken for a rank that stands still.
-std::string slowness(const config::RunConfig& config, const schedule::Timeline& planned) {
+std::string slowness(const config::RunConfig& config, double step_seconds) {
   const double limit = config.debug.timeout_seconds;
-  if (limit <= 0.0 || planned.makespan < limit) return "";
+  if (limit <= 0.0 || step_seconds < limit) return "";
   return fmt::format("a step would take {:.4g} s, longer than debug.timeout_seconds ({})",
-                     planned.makespan, limit);
+                     step_seconds, limit);
 }
 
 }  // namespace
@@ -122,7 +123,8 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
   if (runtime::costs_are_seconds(config)) {
     result.planned =
         schedule::simulate(runtime::orders_of(result.job->training), result.job->costs);
-    result.problem = slowness(config, *result.planned);
+    result.problem =
+        slowness(config, result.planned->makespan + runtime::outside_passes(*result.job).total());
     if (!result.problem.empty()) return result;
   }
   transport.set_timeout(config.debug.timeout_seconds);
