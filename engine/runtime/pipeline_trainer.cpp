@@ -80,7 +80,6 @@ PipelineTrainer::PipelineTrainer(const Job& job,
     losses_ = device::Buffer(backend, count * sizeof(float));
     host_losses_.resize(count);
   }
-  if (transport_.messages_hold_the_device_up()) run_every_pass();
 }
 
 void PipelineTrainer::make_executor() {

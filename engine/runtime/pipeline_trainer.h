@@ -55,8 +55,9 @@ class PipelineTrainer {
   /// in place of what the one before did. Parameters and optimizer state stay.
   void take_new_plan();
 
-  /// Every kind of pass of every chunk once, without messages; waits for them. Gradients and losses
-  /// hold anything afterwards.
+  /// Every kind of pass of every chunk once, without messages of the pipeline; waits for them.
+  /// Collective among the ranks that share layers. Gradients and losses hold anything afterwards.
+  /// Before the first step, where messages() hold the device up.
   void run_every_pass();
 
   /// Records the passes of a step (device.cuda_graphs), of this plan and of later ones. After what

@@ -143,6 +143,7 @@ StepBenchmark benchmark_steps(const Job& job,
                               transport::Transport& transport,
                               const std::optional<checkpoint::TunedRecord>& tuned) {
   PipelineTrainer trainer(job, backend, transport);
+  if (transport.messages_hold_the_device_up()) trainer.run_every_pass();
   if (!is_modelled(job.config.device)) {
     trainer.initialise_parameters(job.config.train.seed, num_threads);
   }

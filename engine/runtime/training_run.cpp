@@ -186,6 +186,13 @@ class DeviceTransports {
     tensor_ = make(groups.tensor_or_null());
   }
 
+  /// For a rank that fails: whoever frees memory of the device waits for all its kernels.
+  void give_up_messages() const noexcept {
+    for (transport::Transport* each : {pipeline_.get(), replicas_.get(), tensor_.get()}) {
+      if (each != nullptr) each->give_up_messages();
+    }
+  }
+
   [[nodiscard]] TrainerTransports all() const {
     return {.world = groups_.world(),
             .pipeline = pipeline_ ? *pipeline_ : groups_.pipeline(),
@@ -247,6 +254,11 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
     trainer = std::make_unique<PipelineTrainer>(*job, *backend, device_transports.all());
   });
   end_if_stopped(transport);
+  if (trainer->messages().messages_hold_the_device_up()) {
+    transport.set_timeout(inputs.config.debug.timeout_seconds);  // ranks that share layers exchange
+    agree(transport, [&] { trainer->run_every_pass(); });
+    transport.set_timeout(0.0);
+  }
   load_parameters(inputs, initial_model, threads.count, *trainer, transport);
   end_if_stopped(transport);
   std::string report = start_report(*job, plan_memory(*job, *backend), threads.count);
@@ -274,7 +286,12 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   agree(transport, [&] { loop = std::make_unique<TrainingLoop>(inputs, *job, *trainer, groups); });
   loop->begin(report);
   install_stop_signals();
-  loop->run();
+  try {
+    loop->run();
+  } catch (...) {
+    device_transports.give_up_messages();
+    throw;
+  }
 }
 
 }  // namespace halfpipe::runtime

@@ -20,7 +20,7 @@ TEST_F(BadInputMpi, OneRankReportsForAll) {
   const std::vector<Case> cases = {
       {3, train({"parallel.pipeline=4"}), {"4 ranks", "has 3", "mpirun -n 4"}},
       {2, train({"data.text=absent.txt"}), {"absent.txt"}},
-      {2, train({"parallel.tensor=2"}), {"parallel.tensor (2)"}},
+      {2, train({"parallel.tensor=4"}), {"parallel.tensor (4)"}},
       {2, train({"output.dir=text.txt/below"}), {"output.dir (text.txt/below)"}},
       {2, train({"model.init_from=absent"}), {"absent"}},
       {2, train({}) + Arguments{"--resume", "absent"}, {"absent"}},
@@ -29,7 +29,7 @@ TEST_F(BadInputMpi, OneRankReportsForAll) {
       {2, {"trian", "run.yaml"}, {"trian", "train"}},
       // No ranks, so each process finds it for itself.
       {2, {"config", "absent.yaml"}, {"absent.yaml"}},
-      {2, {"plan", "run.yaml", "--set", "parallel.tensor=2"}, {"parallel.tensor (2)"}},
+      {2, {"plan", "run.yaml", "--set", "parallel.tensor=4"}, {"parallel.tensor (4)"}},
       {2, {"generate", "absent"}, {"absent"}}};
   for (const Case& bad : cases) {
     EXPECT_TRUE(refused(start_mpi(bad.num_ranks, bad.arguments)->wait(20.0), 2, bad.parts));
