@@ -83,7 +83,7 @@ TEST_F(BadInputTest, Configuration) {
 
 TEST_F(BadInputTest, CapabilitiesThatDoNotExistYet) {
   for (const std::string setting :
-       {"parallel.tensor=4", "train.precision=fp8", "model.family=llama"}) {
+       {"optimizer.name=muon", "train.precision=fp8", "model.family=llama"}) {
     const std::string key = setting.substr(0, setting.find('='));
     const std::string value = setting.substr(key.size() + 1);
     expect_refused({{job({setting}), 2, {key, value}}});
