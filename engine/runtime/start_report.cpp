@@ -88,7 +88,7 @@ std::string rank_formula(const config::RunConfig& config) {
     if (num_terms == 0) {
       text = name(axis);
     } else {
-      const std::string outer = num_terms == 1 ? text : "(" + text + ")";
+      const std::string outer = num_terms == 1 ? text : fmt::format("({})", text);
       text = fmt::format("{} x {} + {}", outer, mesh.extents[axis], name(axis));
     }
     ++num_terms;
