@@ -15,6 +15,7 @@
 #include "engine/runtime/output_folder.h"
 #include "engine/runtime/rank_count.h"
 #include "engine/runtime/rank_groups.h"
+#include "engine/runtime/rank_places.h"
 #include "engine/runtime/resume_rules.h"
 #include "engine/runtime/same_on_all_ranks.h"
 #include "engine/runtime/start_report.h"
@@ -207,6 +208,14 @@ class DeviceTransports {
   std::unique_ptr<transport::Transport> tensor_;
 };
 
+RankPlace own_place(const TrainingRequest& request,
+                    const config::RunConfig& config,
+                    const transport::Transport& transport) {
+  return {host_name(), request.device_label
+                           ? request.device_label(config, transport.rank_on_this_host())
+                           : config.device.kind};
+}
+
 /// Of this rank.
 std::string graphs_line(const Job& job, const PipelineTrainer& trainer) {
   const auto& program = job.training.ranks[static_cast<std::size_t>(trainer.pipeline_rank())];
@@ -262,6 +271,8 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   load_parameters(inputs, initial_model, threads.count, *trainer, transport);
   end_if_stopped(transport);
   std::string report = start_report(*job, plan_memory(*job, *backend), threads.count);
+  report += place_lines(groups.mesh(),
+                        gather_places(own_place(request, inputs.config, transport), transport));
   if (inputs.config.device.tune) {
     std::optional<checkpoint::TunedRecord> known;
     agree(transport, [&] {

@@ -28,6 +28,8 @@ struct TrainingRequest {
   std::function<std::unique_ptr<device::Backend>(
       const config::RunConfig&, const RankThreads& threads, int rank_on_this_host)>
       make_backend;
+  /// What the start report calls that device; absent: by its kind.
+  std::function<std::string(const config::RunConfig&, int rank_on_this_host)> device_label = {};
   /// Throws when messages cannot go between the devices of the job's ranks; absent: they can.
   /// Collective over all ranks.
   std::function<void(const config::RunConfig&, transport::Transport& world, device::Backend&)>

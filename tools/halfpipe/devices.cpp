@@ -60,6 +60,11 @@ std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
   return cpu::make_cpu_backend(threads.count, threads.pinned_cpus);
 }
 
+std::string device_label(const config::RunConfig& config, int rank_on_this_host) {
+  if (config.device.kind != "cuda") return config.device.kind;
+  return "gpu " + std::to_string(gpu_of(rank_on_this_host));
+}
+
 void check_devices(const config::RunConfig& config,
                    transport::Transport& world,
                    device::Backend& backend) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "engine/config/run_config.h"
 #include "engine/runtime/host_cores.h"
@@ -22,6 +23,9 @@ void settle_device(config::RunConfig& config, int rank_on_this_host);
 [[nodiscard]] std::unique_ptr<device::Backend> make_backend(const config::RunConfig& config,
                                                             const runtime::RankThreads& threads,
                                                             int rank_on_this_host);
+
+/// "cpu", "gpu 3": the device of make_backend in words.
+[[nodiscard]] std::string device_label(const config::RunConfig& config, int rank_on_this_host);
 
 /// Collective. Throws UserError when ranks share a GPU and must not.
 void check_devices(const config::RunConfig& config,

@@ -40,6 +40,7 @@ void train(const Options& options) {
       .resume = options.resume_given ? std::optional(options.resume) : std::nullopt,
       .settle_device = settle_device,
       .make_backend = make_backend,
+      .device_label = device_label,
       .check_devices = check_devices,
       .make_device_transport = make_device_transport};
   run_ranks(options.local_ranks_given ? std::optional(options.local_ranks) : std::nullopt,
