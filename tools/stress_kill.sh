@@ -176,10 +176,8 @@ wait_for_moment() {
     0)
       draw $((start_ms * 3 / 4))  # the first line comes late, and later on a machine with other work
       nap_ms "$drawn"
-      # MPI has given the ranks the memory in which they see one another, and they have had time to look into it.
-      acquainted=no
-      if grep -q 'osc_' "/proc/$victim/maps" 2>/dev/null; then acquainted=yes; fi
-      nap_ms 100
+      # Until the start report nobody can tell from outside whether the ranks see one another yet.
+      [ -s job.out ] || acquainted=no
       ;;
     1)
       draw 12
@@ -205,8 +203,8 @@ check_message() {
   errors=$(grep -c '^halfpipe: error:' job.err || true)
   phase=$(sed -n 's/^halfpipe: error: rank .* has died \(.*\); ending the job$/\1/p' job.err)
   if [ "$errors" -eq 0 ] && [ "$acquainted" = no ]; then
-    # The ranks did not know one another yet: only the launcher can say who died.
-    phase="before ranks are acquainted"
+    # As long as MPI starts, only the launcher can say who died.
+    phase="start, named by mpirun"
     grep -q "process rank $rank with PID .* signal 9" job.err || complain "no message names rank $rank: $(cat job.err)"
   elif [ "$errors" -ne 1 ]; then
     complain "$errors messages instead of one: $(cat job.err)"
