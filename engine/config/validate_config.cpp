@@ -65,7 +65,6 @@ Finding tensor_ranks(const RunConfig& config) {
   };
   if (config.schedule.replan_after > 0)
     return refuse("schedule.replan_after", "schedule.replan_after");
-  if (is_modelled(config.device)) return refuse("device.kind", "device.kind modelled");
   if (config.device.cuda_graphs) return refuse("device.cuda_graphs", "device.cuda_graphs");
   if (config.device.tune) return refuse("device.tune", "device.tune");
   return std::nullopt;
@@ -82,11 +81,6 @@ Finding replicas(const RunConfig& config) {
   };
   if (config.schedule.replan_after > 0)
     return refuse("schedule.replan_after", "schedule.replan_after");
-  if (config.optimizer.zero_stage > 0 && is_modelled(config.device)) {
-    return Violation{{"optimizer.zero_stage", "device.kind"},
-                     "optimizer.zero_stage (1) does not exist on modelled devices in this version; "
-                     "use 0"};
-  }
   return std::nullopt;
 }
 

@@ -45,7 +45,7 @@ std::vector<int> micro_batch_sizes(int sequences, int configured) {
 }
 
 /// Divisors of the number of heads, so that every rank has whole ones, and of a machine's ranks, so
-/// that no group lies on two.
+/// that no group of neighbours lies on two.
 std::vector<int> tensor_sizes(const config::RunConfig& config, int num_ranks) {
   const int on_machine = config.device.profile->ranks_per_machine;
   std::vector<int> sizes;
@@ -60,6 +60,18 @@ std::vector<int> tensor_sizes(const config::RunConfig& config, int num_ranks) {
 bool accepts(const config::RunConfig& config, Layout mesh) {
   mesh.schedule = "1f1b";
   return !config::find_violation(with_layout(config, mesh)).has_value();
+}
+
+/// How replicas share the optimizer, and tensor ranks what they gather.
+void add_sharings(Layout layout, std::vector<Layout>& layouts) {
+  for (int zero_stage = 0; zero_stage <= (layout.data > 1 ? 1 : 0); ++zero_stage) {
+    layout.zero_stage = zero_stage;
+    layout.gather_again = true;
+    layouts.push_back(layout);
+    if (layout.tensor == 1) continue;
+    layout.gather_again = false;
+    layouts.push_back(layout);
+  }
 }
 
 /// With the mesh given.
@@ -77,7 +89,7 @@ void add_layouts(const config::RunConfig& config,
         layout.schedule = pattern.schedule;
         layout.num_chunks = pattern.num_chunks;
         layout.recompute = recompute;
-        layouts.push_back(std::move(layout));
+        add_sharings(layout, layouts);
       }
     }
   }
@@ -89,6 +101,8 @@ config::RunConfig with_layout(config::RunConfig config, const Layout& layout) {
   config.parallel.data = layout.data;
   config.parallel.tensor = layout.tensor;
   config.parallel.pipeline = layout.pipeline;
+  config.parallel.gather_again = layout.gather_again;
+  config.optimizer.zero_stage = layout.zero_stage;
   config.train.micro_batch_size = layout.micro_batch_size;
   config.schedule.name = layout.schedule;
   config.schedule.num_chunks = layout.num_chunks;

@@ -6,8 +6,9 @@
 #include <utility>
 
 #include "engine/model/model_cost.h"
+#include "engine/runtime/fan.h"
 #include "engine/runtime/hardware.h"
-#include "engine/runtime/rank_groups.h"
+#include "engine/runtime/mesh_of.h"
 #include "engine/runtime/rank_model.h"
 #include "engine/runtime/stage_costs.h"
 #include "parallel/schedule/catalogue.h"
@@ -56,18 +57,26 @@ double makespan_bound(const StageLayout& layout, std::string_view schedule, int 
 LayoutParts::LayoutParts(config::RunConfig config, device::Backend& backend)
     : config_(std::move(config)), backend_(backend) {}
 
+parallel::Mesh LayoutParts::mesh_of_layout(const Layout& layout) const {
+  config::ParallelConfig parallel = config_.parallel;
+  parallel.data = layout.data;
+  parallel.tensor = layout.tensor;
+  parallel.pipeline = layout.pipeline;
+  return mesh_of(parallel);
+}
+
 const LayoutParts::StageFigures& LayoutParts::figures_of(const Layout& layout,
+                                                         int tensor_near,
                                                          const model::StageLayers& layers) {
-  const StageKey key{layout.tensor,
-                     layout.micro_batch_size,
-                     layout.recompute,
-                     {layers.num_blocks, layers.has_embedding, layers.has_head}};
+  const StageKey key{
+      layout.tensor,       tensor_near,
+      layout.gather_again, layout.micro_batch_size,
+      layout.recompute,    {layers.num_blocks, layers.has_embedding, layers.has_head}};
   const auto found = stages_.find(key);
   if (found != stages_.end()) return found->second;
-  const Layout alone{.tensor = layout.tensor,
-                     .micro_batch_size = layout.micro_batch_size,
-                     .schedule = "1f1b",
-                     .recompute = layout.recompute};
+  Layout alone = layout;  // on the same mesh
+  alone.schedule = "1f1b";
+  alone.num_chunks = 1;
   const schedule::CostModel costs = stage_costs(with_layout(config_, alone), {layers});
   return stages_.emplace(key, StageFigures{costs.stages.front(), costs.message_bytes})
       .first->second;
@@ -82,21 +91,22 @@ StageLayout LayoutParts::stages_of(const Layout& layout) {
                      model::make_stage_map(model, model::balanced_blocks_per_stage(
                                                       model, placement, layout.micro_batch_size)),
                      {}};
+  const parallel::Mesh mesh = mesh_of_layout(layout);
+  const config::HardwareProfile& profile = *config_.device.profile;
+  const int near = fan_along(parallel::Axis::kTensor, mesh, profile).near;
   for (const model::StageLayers& layers : stages.stage_map) {
-    const StageFigures& figures = figures_of(layout, layers);
+    const StageFigures& figures = figures_of(layout, near, layers);
     stages.costs.stages.push_back(figures.cost);
     stages.costs.message_bytes = figures.message_bytes;
   }
-  const parallel::Mesh mesh{
-      .extents = {.data = layout.data, .pipeline = layout.pipeline, .tensor = layout.tensor}};
-  add_links(*config_.device.profile, mesh, stages.costs);
+  add_links(profile, mesh, stages.costs);
   return stages;
 }
 
 LayoutParts::RankKey LayoutParts::key_of(const Layout& layout,
                                          const StageLayout& stages,
                                          int rank) {
-  RankKey key{layout.data, layout.tensor, {}};
+  RankKey key{layout.data, layout.tensor, layout.pipeline, layout.zero_stage, {}};
   for (int chunk = 0; chunk < stages.placement.num_chunks(); ++chunk) {
     const model::StageLayers& layers =
         stages.stage_map[static_cast<std::size_t>(stages.placement.stage_of(rank, chunk))];
@@ -125,7 +135,8 @@ std::vector<RankMemory> LayoutParts::memory_outside_passes_of(const Layout& layo
   std::vector<RankMemory> ranks;
   std::optional<Job> job;
   for (int rank = 0; rank < stages.placement.num_pipeline_ranks(); ++rank) {
-    MemoryKey key{key_of(layout, stages, rank), layout.micro_batch_size, layout.recompute};
+    MemoryKey key{key_of(layout, stages, rank), layout.gather_again, layout.micro_batch_size,
+                  layout.recompute};
     auto found = memory_.find(key);
     if (found == memory_.end()) {
       if (!job) job.emplace(job_without_plans(with_layout(config_, layout), stages));

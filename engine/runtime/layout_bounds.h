@@ -13,6 +13,7 @@
 #include "engine/runtime/outside_passes.h"
 #include "engine/runtime/stage_layout.h"
 #include "kernels/device/backend.h"
+#include "parallel/mesh.h"
 
 namespace halfpipe::runtime {
 
@@ -49,6 +50,8 @@ class LayoutParts {
   /// What a stage costs.
   struct StageKey {
     int tensor;
+    int tensor_near;  // Fan::near of those
+    bool gather_again;
     int micro_batch_size;
     model::Recompute recompute;
     StageShape shape;
@@ -63,19 +66,24 @@ class LayoutParts {
   struct RankKey {
     int data;
     int tensor;
+    int pipeline;  // how far replicas are apart
+    int zero_stage;
     std::vector<StageShape> stages;
     // NOLINTNEXTLINE(modernize-use-nullptr)
     friend auto operator<=>(const RankKey&, const RankKey&) = default;
   };
   struct MemoryKey {
     RankKey rank;
+    bool gather_again;
     int micro_batch_size;
     model::Recompute recompute;
     // NOLINTNEXTLINE(modernize-use-nullptr)
     friend auto operator<=>(const MemoryKey&, const MemoryKey&) = default;
   };
 
+  [[nodiscard]] parallel::Mesh mesh_of_layout(const Layout& layout) const;
   [[nodiscard]] const StageFigures& figures_of(const Layout& layout,
+                                               int tensor_near,
                                                const model::StageLayers& layers);
   [[nodiscard]] static RankKey key_of(const Layout& layout, const StageLayout& stages, int rank);
 

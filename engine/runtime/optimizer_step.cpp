@@ -56,7 +56,7 @@ OptimizerStep::OptimizerStep(const Job& job,
   if (tensor_or_null != nullptr) {
     shared_gradients_.emplace(model.parameters(), backend, *tensor_or_null);
   }
-  if (parts_.is_sharded()) {
+  if (parts_.is_sharded() && transports.replicas_or_null != nullptr) {
     gather_.emplace(model.parameters(), parts_.buckets, backend, *transports.replicas_or_null);
   }
 }
@@ -128,6 +128,8 @@ void OptimizerStep::apply(double learning_rate, double norm) {
   const double factor = optimizer::clip_factor(norm, job_.config.optimizer.clip_grad_norm);
   adamw_.step(step_ + 1, learning_rate, factor, compute_);
   if (!gather_) {
+    // The others are modelled, and what they step has come meanwhile.
+    if (parts_.is_sharded()) model_.parameters().round_copies(backend_, compute_);
     compute_.synchronize();
     return;
   }

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <map>
 
+#include "engine/runtime/fan.h"
 #include "engine/runtime/gradient_buckets.h"
 #include "engine/runtime/hardware.h"
-#include "engine/runtime/rank_groups.h"
+#include "engine/runtime/mesh_of.h"
 #include "engine/runtime/rank_model.h"
 #include "kernels/core/bfloat16.h"
 #include "kernels/core/error.h"
@@ -17,20 +17,6 @@ namespace halfpipe::runtime {
 
 namespace {
 
-/// Replicas of a pipeline rank on one machine, where there are fewest.
-int fewest_on_a_machine(const config::HardwareProfile& profile, const parallel::Mesh& mesh) {
-  int fewest = mesh.extents.data;
-  for (int pipeline = 0; pipeline < mesh.extents.pipeline; ++pipeline) {
-    std::map<int, int> replicas;  // by machine
-    for (int data = 0; data < mesh.extents.data; ++data) {
-      const int rank = mesh.rank_at({.data = data, .pipeline = pipeline, .tensor = 0});
-      ++replicas[rank / profile.ranks_per_machine];
-    }
-    for (const auto& [machine, count] : replicas) fewest = std::min(fewest, count);
-  }
-  return fewest;
-}
-
 /// Of all parameters.
 std::int64_t num_stepped(const std::vector<optimizer::ElementRanges>& elements) {
   std::int64_t count = 0;
@@ -38,29 +24,13 @@ std::int64_t num_stepped(const std::vector<optimizer::ElementRanges>& elements) 
   return count;
 }
 
-/// How the parts of a bucket get to the other replicas, or from them: all at once.
-struct Fan {
-  const config::HardwareProfile& profile;
-  int near;  // replicas beside the rank itself
-  int far;
-
-  [[nodiscard]] double seconds(double part_bytes) const {
-    const config::HardwareLink& within = profile.within_machine;
-    const config::HardwareLink& between = profile.between_machines;
-    return (far > 0 ? between : within).latency_seconds +
-           std::max(near * part_bytes / within.bytes.reached(),
-                    far * part_bytes / between.bytes.reached());
-  }
-};
-
 }  // namespace
 
 double exchange_seconds(const config::RunConfig& config, const ReplicaParts& parts) {
   const int D = config.parallel.data;
   if (D == 1) return 0.0;
-  const config::HardwareProfile& profile = *config.device.profile;
-  const int same_machine = fewest_on_a_machine(profile, mesh_of(config.parallel));
-  const Fan fan{profile, same_machine - 1, D - same_machine};
+  const Fan fan =
+      fan_along(parallel::Axis::kData, mesh_of(config.parallel), *config.device.profile);
   const modelled::DeviceModel device = device_model_of(config);
   double seconds = 0.0;
   for (const GradientBucket& bucket : parts.buckets) {
@@ -103,7 +73,36 @@ double update_seconds(const config::RunConfig& config,
   const auto gradients =
       static_cast<double>(model::parameter_bytes(parameters, config.model.dtype).gradients);
   if (gradients > 0.0) seconds += device.seconds({.flops = 0.0, .bytes = gradients});
+  if (!copies || config.optimizer.zero_stage == 0) return seconds;
+  for (const model::Parameter& parameter : parameters) {
+    seconds += device.seconds(ops::cost_of(
+        ops::RoundToBFloat16{.dst = nullptr, .src = nullptr, .count = parameter.count()}));
+  }
   return seconds;
+}
+
+double shared_gradient_seconds(const config::RunConfig& config,
+                               const std::vector<model::Parameter>& parameters) {
+  if (config.parallel.tensor == 1) return 0.0;
+  const modelled::DeviceModel device = device_model_of(config);
+  double seconds = 0.0;
+  std::int64_t count = 0;
+  for (const model::Parameter& parameter : parameters) {
+    if (!parameter.gradient_is_of_own_tokens) continue;
+    count += parameter.count();
+    const auto bytes = static_cast<double>(parameter.count()) * sizeof(float);
+    seconds += 2.0 * device.seconds({.flops = 0.0, .bytes = 2.0 * bytes});
+  }
+  if (count == 0) return 0.0;
+  const Fan fan =
+      fan_along(parallel::Axis::kTensor, mesh_of(config.parallel), *config.device.profile);
+  ops::SumParts sum{};
+  sum.num_parts = config.parallel.tensor;
+  sum.N = 1;
+  sum.C = count;
+  sum.dtype = DType::kFloat32;
+  return seconds + fan.seconds(static_cast<double>(count) * sizeof(float)) +
+         device.seconds(ops::cost_of(sum));
 }
 
 double tied_gradient_seconds(const config::RunConfig& config,
@@ -123,6 +122,7 @@ double tied_gradient_seconds(const config::RunConfig& config,
 OutsidePasses most_of(const OutsidePasses& one, const OutsidePasses& other) {
   return {.tied_gradient = std::max(one.tied_gradient, other.tied_gradient),
           .exchange = std::max(one.exchange, other.exchange),
+          .shared_gradients = std::max(one.shared_gradients, other.shared_gradients),
           .update = std::max(one.update, other.update)};
 }
 
@@ -141,6 +141,7 @@ OutsidePasses outside_passes_of_rank(const Job& job, int pipeline_rank) {
   const auto most = std::ranges::max_element(parts.stepped, {}, num_stepped);
   OutsidePasses result{.tied_gradient = 0.0,
                        .exchange = exchange_seconds(job.config, parts),
+                       .shared_gradients = shared_gradient_seconds(job.config, parameters),
                        .update = update_seconds(job.config, parameters, *most)};
   if (model.exchanges_tied_gradient()) {
     result.tied_gradient = tied_gradient_seconds(job.config, job.placement, parameters);

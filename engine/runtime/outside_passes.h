@@ -17,10 +17,13 @@ namespace halfpipe::runtime {
 /// of the gradients is known only when every rank has exchanged its own.
 struct OutsidePasses {
   double tied_gradient = 0.0;  // between the ranks of a tied embedding's two uses
-  double exchange = 0.0;       // of gradients between replicas
-  double update = 0.0;         // clearing gradients, their norm, the optimizer
+  double exchange = 0.0;       // of gradients between replicas, or of their sums and the parameters
+  double shared_gradients = 0.0;  // of what tensor ranks all hold
+  double update = 0.0;            // clearing gradients, their norm, the optimizer
 
-  [[nodiscard]] double total() const { return tied_gradient + exchange + update; }
+  [[nodiscard]] double total() const {
+    return tied_gradient + exchange + shared_gradients + update;
+  }
 };
 
 /// The larger one of each.
@@ -34,19 +37,19 @@ struct OutsidePasses {
 
 /// Of a pipeline rank whose gradients are cut so, one bucket after another and none behind a pass:
 /// each part straight to the replica that adds it up, then the sums back, or the parameters that
-/// the replica has stepped. A part for another
-/// machine shares the rank's link between machines with the others, and one within its machine
-/// likewise; both links work at once. With D replicas, of which n are on the rank's machine (where
-/// they lie unevenly: on the one that has the fewest), and parts of b bytes:
-///   2 * (latency + max((n - 1) b / within_machine, (D - n) b / between_machines))
-///     + (D - 1) * accumulate(b)
+/// the replica has stepped: as many bytes. With the Fan of D replicas, and parts of b bytes:
+///   2 * fan(b) + (D - 1) * accumulate(b)
 [[nodiscard]] double exchange_seconds(const config::RunConfig& config, const ReplicaParts& parts);
 
 /// Of a rank with these parameters, of which it steps these elements: what OptimizerStep does with
-/// each of them.
+/// each of them. With optimizer.zero_stage 1 every copy is made anew from all parameters.
 [[nodiscard]] double update_seconds(const config::RunConfig& config,
                                     const std::vector<model::Parameter>& parameters,
                                     const std::vector<optimizer::ElementRanges>& stepped);
+
+/// Of a rank with these parameters: what SharedGradients does.
+[[nodiscard]] double shared_gradient_seconds(const config::RunConfig& config,
+                                             const std::vector<model::Parameter>& parameters);
 
 /// Between the first and the last stage's rank, which are two, with the model's token embedding in
 /// these parameters of one of them.

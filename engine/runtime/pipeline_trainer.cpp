@@ -12,7 +12,9 @@
 #include "engine/checkpoint/parameter_hash.h"
 #include "engine/runtime/agreement.h"
 #include "engine/runtime/host_window.h"
+#include "engine/runtime/modelled_tensor_group.h"
 #include "engine/runtime/parameter_digest.h"
+#include "engine/runtime/transport_tensor_group.h"
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
 
@@ -69,6 +71,8 @@ PipelineTrainer::PipelineTrainer(const Job& job,
   if (transports.tensor_or_null != nullptr) {
     tensor_group_or_null_ = std::make_unique<TransportTensorGroup>(
         *transports.tensor_or_null, backend, job.config.debug.sync_kernels);
+  } else if (job.config.parallel.tensor > 1) {
+    tensor_group_or_null_ = std::make_unique<ModelledTensorGroup>(job.config);
   }
   optimizer_step_ = std::make_unique<OptimizerStep>(job, model_, backend, transports_, *stream_,
                                                     tensor_group_or_null_.get());

@@ -8,12 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "engine/model/tensor_group.h"
 #include "engine/runtime/executor.h"
 #include "engine/runtime/job.h"
 #include "engine/runtime/optimizer_step.h"
 #include "engine/runtime/rank_model.h"
 #include "engine/runtime/trainer_transports.h"
-#include "engine/runtime/transport_tensor_group.h"
 
 namespace halfpipe::runtime {
 
@@ -45,9 +45,11 @@ struct StepResult {
 class PipelineTrainer {
  public:
   /// Takes all memory of this rank; parameters are undefined until initialise_parameters or a load.
-  /// job, backend and transports must outlive this.
+  /// job, backend and transports must outlive this. On modelled devices replicas and tensor ranks
+  /// may be missing: exchanges of tensor ranks take their time all the same, those of replicas
+  /// none.
   PipelineTrainer(const Job& job, device::Backend& backend, const TrainerTransports& transports);
-  /// Of a job with one replica.
+  /// The pipeline is all there is.
   PipelineTrainer(const Job& job, device::Backend& backend, transport::Transport& transport)
       : PipelineTrainer(job, backend, TrainerTransports{transport, transport, nullptr}) {}
 
@@ -132,7 +134,7 @@ class PipelineTrainer {
   std::unique_ptr<device::Stream> stream_;
   std::unique_ptr<device::Event> step_begin_;
   RankModel model_;
-  std::unique_ptr<TransportTensorGroup> tensor_group_or_null_;
+  std::unique_ptr<model::TensorGroup> tensor_group_or_null_;
   std::unique_ptr<OptimizerStep> optimizer_step_;
   std::unique_ptr<Executor> executor_;
   device::Buffer tokens_, targets_, losses_;  // [m, B, T]

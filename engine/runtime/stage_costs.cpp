@@ -4,11 +4,13 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "engine/model/model_cost.h"
 #include "engine/model/stage.h"
 #include "engine/runtime/hardware.h"
 #include "engine/runtime/mesh_of.h"
+#include "engine/runtime/modelled_tensor_group.h"
 #include "kernels/device/buffer.h"
 #include "kernels/modelled/modelled_backend.h"
 #include "kernels/modelled/modelled_stream.h"
@@ -23,20 +25,23 @@ class PassClock {
   explicit PassClock(const config::RunConfig& config)
       : config_(config),
         model_(model::all_parameters(config.model)),
-        backend_(modelled::make_work_counter(device_model_of(config))) {}
+        backend_(modelled::make_work_counter(device_model_of(config))) {
+    if (config.parallel.tensor > 1) tensor_.emplace(config);
+  }
 
-  void time(const model::StageLayers& layers, schedule::StageCost& cost) const;
+  void time(const model::StageLayers& layers, schedule::StageCost& cost);
 
  private:
   const config::RunConfig& config_;
   std::vector<model::ParameterSpec> model_;
   std::unique_ptr<device::Backend> backend_;
+  std::optional<ModelledTensorGroup> tensor_;
 };
 
-void PassClock::time(const model::StageLayers& layers, schedule::StageCost& cost) const {
+void PassClock::time(const model::StageLayers& layers, schedule::StageCost& cost) {
   const std::int64_t B = config_.train.micro_batch_size;
   const std::int64_t T = config_.model.seq_len;
-  model::ParameterSet parameters;
+  model::ParameterSet parameters(tensor_shard_of(config_.parallel));
   const model::Stage stage(config_.model, model_, layers, B, parameters);
   parameters.allocate(*backend_, config_.model.dtype);
 
@@ -60,7 +65,14 @@ void PassClock::time(const model::StageLayers& layers, schedule::StageCost& cost
       .loss = {.targets = ids.as<std::int32_t>(), .losses = ids.as<float>(), .scale = 1.0F}};
 
   modelled::ModelledStream stream;
-  model::PassContext ctx{backend_->ops(), stream, workspace, B, T, config_.model.dtype};
+  model::PassContext ctx{backend_->ops(),
+                         stream,
+                         workspace,
+                         B,
+                         T,
+                         config_.model.dtype,
+                         parameters.shard(),
+                         tensor_ ? &*tensor_ : nullptr};
   model::LiveBytes live;
   model::SavedTensors saved(stage.layout(), bases, live);
   stage.forward(ctx, parameters, io, saved, *backend_);
@@ -83,7 +95,7 @@ schedule::CostModel stage_costs(const config::RunConfig& config,
   schedule::CostModel costs = model::estimate_costs(
       config.model, stage_map, config.train.micro_batch_size, tensor_shard_of(config.parallel));
   if (!is_modelled(config.device)) return costs;
-  const PassClock clock(config);
+  PassClock clock(config);
   for (std::size_t stage = 0; stage < stage_map.size(); ++stage) {
     clock.time(stage_map[stage], costs.stages[stage]);
   }

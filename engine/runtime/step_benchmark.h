@@ -46,8 +46,9 @@ struct StepBenchmark {
 /// so that the parameters stay as they are. Collective; the same on every rank. `job` must outlive
 /// it; backend and transport are those of training. `tuned`: choices of a benchmark before this
 /// one, which hold for this one, too, so that schedules differ in nothing else. On modelled devices
-/// the pipeline stands for all replicas: after each step a rank sleeps as long as its exchange of
-/// gradients would take (outside_passes.h), and the buffers for it are added to the memory.
+/// the pipeline stands for all replicas and tensor ranks: after each step a rank sleeps as long as
+/// its exchange with replicas would take (outside_passes.h), and the buffers for it are added to
+/// the memory; exchanges of tensor ranks are a time within its passes.
 [[nodiscard]] StepBenchmark benchmark_steps(
     const Job& job,
     const BenchmarkSteps& steps,

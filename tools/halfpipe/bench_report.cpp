@@ -106,11 +106,13 @@ std::string title_of(const BenchReport& report) {
   const config::RunConfig& config = report.config;
   const std::string replicas =
       config.parallel.data == 1 ? "" : fmt::format("{} replicas of ", config.parallel.data);
+  const std::string tensor =
+      config.parallel.tensor == 1 ? "" : fmt::format(" of {} tensor ranks", config.parallel.tensor);
   return fmt::format(
-      "{}{} pipeline ranks, {} micro-batches of {} x {} tokens, {:.4g} M parameters; {}", replicas,
-      config.parallel.pipeline, config.num_micro_batches(), config.train.micro_batch_size,
-      config.model.seq_len, 1e-6 * static_cast<double>(model::num_parameters(config.model)),
-      device_text(config));
+      "{}{} pipeline ranks{}, {} micro-batches of {} x {} tokens, {:.4g} M parameters; {}",
+      replicas, config.parallel.pipeline, tensor, config.num_micro_batches(),
+      config.train.micro_batch_size, config.model.seq_len,
+      1e-6 * static_cast<double>(model::num_parameters(config.model)), device_text(config));
 }
 
 std::vector<std::string> notes_of(const BenchReport& report) {
@@ -139,6 +141,11 @@ std::vector<std::string> notes_of(const BenchReport& report) {
     notes.push_back(
         "replicas: one pipeline ran and stands for all; the exchange of gradients is a time of the "
         "hardware profile after its step");
+  }
+  if (report.config.parallel.tensor > 1) {
+    notes.push_back(
+        "tensor ranks: one of them ran and stands for all; what they exchange is a time of the "
+        "hardware profile within its passes");
   }
   return notes;
 }

@@ -54,6 +54,8 @@ std::vector<std::string> row_of(const LayoutReport& report,
           fmt::to_string(layout.micro_batch_size),
           schedule_text(layout),
           std::string(model::name_of(layout.recompute)),
+          layout.data > 1 ? fmt::to_string(layout.zero_stage) : "",
+          layout.tensor > 1 ? layout.gather_again ? "again" : "once" : "",
           fmt::format("{:.0f}", tokens_per_second(report, planned)),
           fmt::format("{:.1f}%", 100.0 * mfu(report, planned)),
           fmt::format("{:.4f}", planned.step_seconds()),
@@ -83,6 +85,8 @@ Json layout_object(const LayoutReport& report, const PlannedLayout& planned) {
           {"schedule", layout.schedule},
           {"num_chunks", layout.num_chunks},
           {"recompute", std::string(model::name_of(layout.recompute))},
+          {"zero_stage", layout.zero_stage},
+          {"gather_again", layout.gather_again},
           {"tokens_per_second", tokens_per_second(report, planned)},
           {"mfu", mfu(report, planned)},
           {"step_seconds", planned.step_seconds()},
@@ -90,6 +94,7 @@ Json layout_object(const LayoutReport& report, const PlannedLayout& planned) {
           {"bubble", planned.bubble_fraction},
           {"tied_gradient_seconds", planned.outside.tied_gradient},
           {"exchange_seconds", planned.outside.exchange},
+          {"shared_gradient_seconds", planned.outside.shared_gradients},
           {"update_seconds", planned.outside.update},
           {"fullest_rank", planned.fullest_rank},
           {"memory",
@@ -112,9 +117,12 @@ Json layout_objects(const LayoutReport& report, const std::vector<PlannedLayout>
 }  // namespace
 
 std::string layout_text(const runtime::Layout& layout) {
-  return fmt::format("data {} x tensor {} x pipeline {}, micro-batches of {}, {}, recompute {}",
-                     layout.data, layout.tensor, layout.pipeline, layout.micro_batch_size,
-                     schedule_text(layout), model::name_of(layout.recompute));
+  return fmt::format(
+      "data {} x tensor {} x pipeline {}, micro-batches of {}, {}, recompute {}{}{}", layout.data,
+      layout.tensor, layout.pipeline, layout.micro_batch_size, schedule_text(layout),
+      model::name_of(layout.recompute),
+      layout.data > 1 ? fmt::format(", zero_stage {}", layout.zero_stage) : "",
+      layout.tensor > 1 ? fmt::format(", gather_again {}", layout.gather_again) : "");
 }
 
 std::string layout_table(const LayoutReport& report) {
@@ -134,12 +142,14 @@ std::string layout_table(const LayoutReport& report) {
              report.num_ranks, config.device.profile->name, gibibytes(report.memory_per_rank),
              1e-6 * static_cast<double>(model::num_parameters(config.model)),
              config.train.global_batch_size, config.model.seq_len) +
-         aligned_table({"", "data", "tensor", "pipeline", "micro-batch", "schedule", "recompute",
-                        "tok/s", "MFU", "step s", "bubble", "exchange s", "GiB", "parameters",
-                        "gradients", "optimizer", "activations", "other"},
+         aligned_table({"",           "data",      "tensor",    "pipeline",    "micro-batch",
+                        "schedule",   "recompute", "zero",      "gather",      "tok/s",
+                        "MFU",        "step s",    "bubble",    "exchange s",  "GiB",
+                        "parameters", "gradients", "optimizer", "activations", "other"},
                        rows, {5, 6}) +
          fmt::format(
-             "  *: the best of its schedule; bubble: by span; exchange: of gradients between "
+             "  *: the best of its schedule; zero: optimizer.zero_stage; gather: again with "
+             "parallel.gather_again, else once; bubble: by span; exchange: of gradients between "
              "replicas, after the passes; GiB: of the fullest rank, other: messages, workspace, "
              "batch\n"
              "  {} layouts: {} passed over, since a bound of their time is above these; {} looked "

@@ -174,7 +174,8 @@ void add_search_options(CLI::App& command,
   CLI::Option* search =
       command.add_flag("--search", options.search,
                        "Search the best layout: data x tensor x pipeline, micro-batch size, "
-                       "schedule and recompute; what the file says of these does not matter");
+                       "schedule, recompute, zero_stage and gather_again; what the file says of "
+                       "these does not matter");
   for (CLI::Option* other : others) search->excludes(other);
   LayoutSearchOptions& layouts = options.layouts;
   CLI::Option* ranks = command
