@@ -15,6 +15,19 @@
 
 namespace halfpipe::optimizer {
 
+/// Elements that are stepped by one kernel.
+struct SteppedPiece {
+  std::size_t parameter;  // index in the set
+  ElementRange elements;
+};
+
+/// What a step does to every element.
+struct Update {
+  std::int64_t step;  // counts from 1, over the whole training
+  double learning_rate;
+  double grad_scale;
+};
+
 /// First and second moments of the elements that a rank steps, in the element type that the
 /// configuration names.
 class AdamW {
@@ -39,6 +52,17 @@ class AdamW {
   /// step counts from 1, over the whole training.
   void step(std::int64_t step, double learning_rate, double grad_scale, device::Stream& stream);
 
+  /// What step() does, in its order, where it need not all be done at once. Each held element is in
+  /// one of them.
+  [[nodiscard]] const std::vector<SteppedPiece>& pieces() const { return pieces_; }
+  void step_piece(std::size_t index, const Update& update, device::Stream& stream);
+  /// The moments of a piece, each of its elements x size_of(moment_dtype()) bytes.
+  struct Moments {
+    std::byte* first;
+    std::byte* second;
+  };
+  [[nodiscard]] Moments moments_of_piece(std::size_t index) const { return piece_moments_[index]; }
+
   /// The elements of the parameter at `index` of the set whose moments this rank holds.
   [[nodiscard]] const ElementRanges& moment_ranges(std::size_t index) const { return held_[index]; }
   /// Their moments, range after range without gaps, of moment_dtype().
@@ -48,11 +72,6 @@ class AdamW {
   [[nodiscard]] std::size_t bytes() const { return memory_.bytes(); }
 
  private:
-  struct Moments {
-    std::byte* first;
-    std::byte* second;
-  };
-
   OptimizerConfig config_;
   std::uint64_t seed_;
   model::ParameterSet& parameters_;
@@ -60,10 +79,17 @@ class AdamW {
   std::vector<ElementRanges> held_;  // [parameters of the set]
   device::Buffer memory_;
   std::vector<Moments> moments_;  // [parameters of the set]
+  std::vector<SteppedPiece> pieces_;
+  std::vector<Moments> piece_moments_;  // [pieces]
 };
 
 /// Bytes of the moments of these elements.
 [[nodiscard]] std::size_t moment_bytes(const std::vector<ElementRanges>& held, DType dtype);
+
+/// Range after range; where steps begin before they are decided (OptimizerConfig::steps_early), cut
+/// into what a device steps in some 50 microseconds, so that a rank which was waiting goes on soon.
+[[nodiscard]] std::vector<SteppedPiece> stepped_pieces(const std::vector<ElementRanges>& held,
+                                                       const OptimizerConfig& config);
 
 /// Factor that scales gradients of this global norm to at most clip_grad_norm; 1 when clipping is
 /// off. As torch.nn.utils.clip_grad_norm_: clip / (norm + 1e-6), never above 1.

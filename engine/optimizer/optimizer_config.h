@@ -29,7 +29,12 @@ struct OptimizerConfig {
   double clip_grad_norm = 1.0;           // global L2 norm; 0 = no clipping
   DType moments = DType::kFloat32;       // or bfloat16, rounded stochastically
   int zero_stage = 0;                    // 1: each replica steps a part of the parameters
-  std::string post_validation = "auto";  // auto | off; both: the norm is known before the step
+  std::string not_finite = "stop";       // stop | skip: what a norm or loss of no number does
+  std::string post_validation = "auto";  // auto | on | off
+
+  /// Whether ranks step while the norm is on its way, and put that back where it was wrong. Not by
+  /// themselves: it takes as much memory again as what a rank steps and its moments.
+  [[nodiscard]] bool steps_early() const { return post_validation == "on"; }
 
   friend bool operator==(const OptimizerConfig&, const OptimizerConfig&) = default;
 };
