@@ -134,6 +134,10 @@ void add_optimizer_keys(std::vector<Key>& keys) {
   keys.push_back(real_number("optimizer.clip_grad_norm", of(&OptimizerConfig::clip_grad_norm),
                              {0.0, true},
                              "largest global L2 norm of the gradient; 0: no clipping"));
+  keys.push_back(choice("optimizer.not_finite", of(&OptimizerConfig::not_finite), {"stop", "skip"},
+                        {},
+                        "where the loss or the norm is infinite or no number: the job ends, or "
+                        "the step is left out"));
   keys.push_back(choice("optimizer.moments", element_type(of(&OptimizerConfig::moments)),
                         {"float32", "bf16"}, {},
                         "of both means; bf16: half their memory, rounded up or down by chance so "
@@ -145,8 +149,9 @@ void add_optimizer_keys(std::vector<Key>& keys) {
       {"parallel.data"}, "parallel.data of at least 2",
       [](const RunConfig& c) { return c.parallel.data > 1; }));
   keys.push_back(choice("optimizer.post_validation", of(&OptimizerConfig::post_validation),
-                        {"auto", "off"}, {{"on", "stepping before the norm is known everywhere"}},
-                        "off: steps wait for the global norm; auto: the same, so far"));
+                        {"auto", "on", "off"}, {},
+                        "on: ranks step while the global norm is on its way, and put back what it "
+                        "changes; off: they wait for it; auto: off"));
 }
 
 }  // namespace

@@ -29,6 +29,13 @@ std::string end_report(const std::vector<RankPeak>& ranks) {
   return text + "  outside the plan: code, MPI's buffers, what libraries keep inside";
 }
 
+std::string early_line(const EarlySteps& early, std::int64_t steps) {
+  return fmt::format(
+      "post-validation {} of {} steps begun before the norm was known, {} put back and done "
+      "again\n",
+      early.begun, steps, early.put_back);
+}
+
 std::string exchange_line(const ExposedExchange& exposed) {
   constexpr double kMilliseconds = 1e3;
   std::string text =

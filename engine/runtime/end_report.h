@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/runtime/early_step.h"
+
 namespace halfpipe::runtime {
 
 /// Memory of one rank, in bytes.
@@ -25,6 +27,9 @@ struct ExposedExchange {
   std::vector<double> gradients;   // between a rank's last pass and the last of its sums
   std::vector<double> parameters;  // of a sharded optimizer, after its step
 };
+
+/// Of `steps`, on the rank that put most back. A line that ends with a line break.
+[[nodiscard]] std::string early_line(const EarlySteps& early, std::int64_t steps);
 
 /// The medians, in a line that ends with a line break.
 [[nodiscard]] std::string exchange_line(const ExposedExchange& exposed);

@@ -133,7 +133,8 @@ RankMemory plan_memory_outside_passes(const Job& job, int pipeline_rank, device:
   memory.parameters = static_cast<std::int64_t>(bytes.values + bytes.copies);
   memory.gradients = static_cast<std::int64_t>(bytes.gradients);
   const ReplicaParts parts = replica_parts(job.config, model);
-  memory.optimizer = static_cast<std::int64_t>(parts.moment_bytes(job.config.optimizer.moments));
+  memory.optimizer = static_cast<std::int64_t>(parts.moment_bytes(job.config.optimizer.moments) +
+                                               parts.roll_back_bytes(job.config.optimizer));
   memory.communication = static_cast<std::int64_t>(
       GradientExchange::bytes_for(parts.buckets, job.config.parallel.data) +
       SharedGradients::bytes_for(model.parameters()));

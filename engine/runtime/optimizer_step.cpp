@@ -2,6 +2,7 @@
 #include "engine/runtime/optimizer_step.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "engine/runtime/activity.h"
 #include "kernels/ops/ops.h"
@@ -52,6 +53,10 @@ OptimizerStep::OptimizerStep(const Job& job,
       exchange_end_(backend.make_event()),
       gather_begin_(backend.make_event()),
       gather_end_(backend.make_event()) {
+  const optimizer::OptimizerConfig& config = job.config.optimizer;
+  if (config.steps_early()) {
+    early_.emplace(config, adamw_, model.parameters(), backend, parts_.roll_back_bytes(config));
+  }
   make_exchange();
   if (tensor_or_null != nullptr) {
     shared_gradients_.emplace(model.parameters(), backend, *tensor_or_null);
@@ -116,17 +121,29 @@ void OptimizerStep::finish_exchange() {
   compute_.record(*exchange_end_);
 }
 
-StepTotals OptimizerStep::agree(RankShare mine) {
+StepTotals OptimizerStep::agree(RankShare mine, double learning_rate) {
   if (transports_.replica() == 0) squares_.read(sums_.squares());
   if (exchange_) mine.exchange = exchange_end_->seconds_since(*exchange_begin_);
   mine.gather = gather_seconds_;
-  return sums_.sum(mine);
+  if (!early_) return sums_.sum(mine);
+  publish_activity(transports_.pipeline, step_, "optimizer step, before the norm is known");
+  // Zero on replicas that know no squares.
+  const double own_squares = std::reduce(sums_.squares().begin(), sums_.squares().end());
+  sums_.start(mine, compute_);
+  early_->begin(
+      {.step = step_ + 1, .learning_rate = learning_rate, .grad_scale = 1.0}, own_squares,
+      [&] { return sums_.has_arrived(compute_); }, compute_);
+  return sums_.finish(compute_);
 }
 
 void OptimizerStep::apply(double learning_rate, double norm) {
   publish_activity(transports_.pipeline, step_, "optimizer step");
   const double factor = optimizer::clip_factor(norm, job_.config.optimizer.clip_grad_norm);
-  adamw_.step(step_ + 1, learning_rate, factor, compute_);
+  const optimizer::Update update{step_ + 1, learning_rate, factor};
+  const std::size_t num_done = early_ ? early_->settle(factor, compute_) : 0;
+  for (std::size_t i = num_done; i < adamw_.pieces().size(); ++i) {
+    adamw_.step_piece(i, update, compute_);
+  }
   if (!gather_) {
     // The others are modelled, and what they step has come meanwhile.
     if (parts_.is_sharded()) model_.parameters().round_copies(backend_, compute_);
@@ -138,6 +155,12 @@ void OptimizerStep::apply(double learning_rate, double norm) {
   compute_.record(*gather_end_);
   compute_.synchronize();
   gather_seconds_ = gather_end_->seconds_since(*gather_begin_);
+}
+
+void OptimizerStep::skip() {
+  if (!early_ || !early_->take_back(compute_)) return;
+  model_.parameters().round_copies(backend_, compute_);
+  compute_.synchronize();
 }
 
 void OptimizerStep::start_tied_gradients() {

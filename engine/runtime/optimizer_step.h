@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/optimizer/adamw.h"
+#include "engine/runtime/early_step.h"
 #include "engine/runtime/gradient_exchange.h"
 #include "engine/runtime/gradient_squares.h"
 #include "engine/runtime/job.h"
@@ -23,7 +24,7 @@
 namespace halfpipe::runtime {
 
 /// A step calls begin(), after_instruction() for every instruction of the training program,
-/// complete_gradients(), agree() and, if all is well, apply().
+/// complete_gradients(), agree() and apply() or, if not all is well, skip().
 class OptimizerStep {
  public:
   /// Takes the memory of moments and of the exchange. The model's is allocated. All must outlive
@@ -49,16 +50,23 @@ class OptimizerStep {
   /// which takes some of the workspace. Collective.
   void complete_gradients(device::Arena& workspace);
   /// The norm, and what all ranks brought. The stream has been synchronized since
-  /// complete_gradients(), for which the times in `mine` may be missing. Collective.
-  [[nodiscard]] StepTotals agree(RankShare mine);
+  /// complete_gradients(), for which the times in `mine` may be missing. Where steps begin early,
+  /// this one does at this rate; parameters and moments are undefined until apply() or skip().
+  /// Collective.
+  [[nodiscard]] StepTotals agree(RankShare mine, double learning_rate);
   /// Clips gradients of this global norm and steps the parameters; waits for them, on every
-  /// replica. Collective.
+  /// replica. The rate is that of agree(). Collective.
   void apply(double learning_rate, double norm);
+  /// Parameters and moments have the bits that they had before agree().
+  void skip();
 
+  [[nodiscard]] EarlySteps early_steps() const { return early_ ? early_->counts() : EarlySteps{}; }
   [[nodiscard]] optimizer::AdamW& adamw() { return adamw_; }
   [[nodiscard]] const ReplicaParts& parts() const { return parts_; }
-  /// Of moments.
-  [[nodiscard]] std::size_t bytes() const { return adamw_.bytes(); }
+  /// Of moments, and of what steps overwrite.
+  [[nodiscard]] std::size_t bytes() const {
+    return adamw_.bytes() + (early_ ? early_->bytes() : 0);
+  }
   [[nodiscard]] std::size_t communication_bytes() const {
     return (exchange_ ? exchange_->bytes() : 0) +
            (shared_gradients_ ? shared_gradients_->bytes() : 0);
@@ -81,6 +89,7 @@ class OptimizerStep {
   device::Stream& compute_;
   ReplicaParts parts_;
   optimizer::AdamW adamw_;
+  std::optional<EarlyStep> early_;  // with optimizer.post_validation
   GradientSquares squares_;
   StepSums sums_;
   std::vector<int> released_after_;           // [instructions]: the group of gradients, or kNoGroup

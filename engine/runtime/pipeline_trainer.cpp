@@ -187,22 +187,28 @@ StepResult PipelineTrainer::step(std::int64_t step,
               executor_->times());
   mine.span = measured.span;
   mine.busy = measured.busy;
-  const StepTotals totals = optimizer_step_->agree(mine);
-  const StepResult result{.loss = totals.loss / num_tokens(),
-                          .grad_norm = totals.norm,
-                          .span_seconds = totals.span,
-                          .work_seconds = totals.busy,
-                          .exchange_seconds = totals.exchange,
-                          .gather_seconds = totals.gather,
-                          .stop_requested = totals.stop_requested};
-  if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm)) {
+  const StepTotals totals = optimizer_step_->agree(mine, learning_rate);
+  StepResult result{.loss = totals.loss / num_tokens(),
+                    .grad_norm = totals.norm,
+                    .span_seconds = totals.span,
+                    .work_seconds = totals.busy,
+                    .exchange_seconds = totals.exchange,
+                    .gather_seconds = totals.gather,
+                    .stop_requested = totals.stop_requested,
+                    .skipped = false};
+  if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) {
+    optimizer_step_->apply(learning_rate, result.grad_norm);
+    return result;
+  }
+  optimizer_step_->skip();
+  if (job_.config.optimizer.not_finite == "stop") {
     throw AgreedError(
         fmt::format("step {}: the loss ({}) or the gradient norm ({}) is not finite; "
                     "lower optimizer.learning_rate or go back to an earlier checkpoint",
                     step + 1, result.loss, result.grad_norm),
         /*exit_code=*/1);
   }
-  optimizer_step_->apply(learning_rate, result.grad_norm);
+  result.skipped = true;
   return result;
 }
 

@@ -35,6 +35,7 @@ struct StepResult {
   double exchange_seconds;
   double gather_seconds;
   bool stop_requested;  // by any rank
+  bool skipped;         // loss or norm are not finite: nothing was stepped
 
   /// By the definition of schedule::Timeline, so that it can stand beside the planned one.
   [[nodiscard]] double bubble_fraction() const {
@@ -76,8 +77,8 @@ class PipelineTrainer {
 
   /// One optimizer step on this replica's part of a global batch. `step` counts from 0 and decides
   /// the learning rate and Adam's bias correction. Collective. stop_requested is passed on to every
-  /// rank. Throws RuntimeFailure when loss or norm are not finite; the parameters are then those
-  /// before the step.
+  /// rank. When loss or norm are not finite, parameters and moments are those before the step;
+  /// throws AgreedError then, unless optimizer.not_finite skips such steps.
   StepResult step(std::int64_t step,
                   double learning_rate,
                   const HostBatch& batch,
@@ -107,6 +108,7 @@ class PipelineTrainer {
   [[nodiscard]] const model::Stage& stage(int chunk) const { return model_.stage(chunk); }
   /// Who steps what.
   [[nodiscard]] const ReplicaParts& parts() const { return optimizer_step_->parts(); }
+  [[nodiscard]] EarlySteps early_steps() const { return optimizer_step_->early_steps(); }
   [[nodiscard]] optimizer::AdamW& optimizer() { return optimizer_step_->adamw(); }
   [[nodiscard]] device::Backend& backend() { return backend_; }
   [[nodiscard]] device::Stream& stream() { return *stream_; }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/optimizer/adamw.h"
+#include "engine/optimizer/roll_back.h"
 
 namespace halfpipe::runtime {
 
@@ -11,6 +12,15 @@ std::size_t ReplicaParts::moment_bytes(DType dtype) const {
   std::size_t most = 0;
   for (const auto& elements : stepped) {
     most = std::max(most, optimizer::moment_bytes(elements, dtype));
+  }
+  return most;
+}
+
+std::size_t ReplicaParts::roll_back_bytes(const optimizer::OptimizerConfig& config) const {
+  if (!config.steps_early()) return 0;
+  std::size_t most = 0;
+  for (const auto& elements : stepped) {
+    most = std::max(most, optimizer::roll_back_bytes(elements, config));
   }
   return most;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/optimizer/element_ranges.h"
+#include "engine/optimizer/optimizer_config.h"
 #include "engine/runtime/gradient_buckets.h"
 #include "engine/runtime/rank_model.h"
 
@@ -24,6 +25,8 @@ struct ReplicaParts {
   }
   /// What every replica takes for moments: as much as the one that steps most.
   [[nodiscard]] std::size_t moment_bytes(DType dtype) const;
+  /// What it takes for steps that may have to be put back; 0 where there are none.
+  [[nodiscard]] std::size_t roll_back_bytes(const optimizer::OptimizerConfig& config) const;
 };
 
 [[nodiscard]] ReplicaParts replica_parts(const config::RunConfig& config, const RankModel& model);

@@ -15,6 +15,7 @@
 #include "engine/model/parameter.h"
 #include "engine/model/stage.h"
 #include "engine/optimizer/adamw.h"
+#include "engine/optimizer/roll_back.h"
 #include "engine/runtime/hardware.h"
 #include "engine/runtime/machine_memory.h"
 #include "engine/runtime/mesh_of.h"
@@ -119,7 +120,8 @@ std::vector<std::int64_t> limits_for(const config::RunConfig& config) {
   return std::vector<std::int64_t>(static_cast<std::size_t>(config.parallel.pipeline), each);
 }
 
-/// Parameters with their copies, gradients and two moments each, or this replica's share of those.
+/// Parameters with their copies, gradients, two moments each and what steps overwrite, or this
+/// replica's share of those.
 std::int64_t resident_bytes(const config::RunConfig& config,
                             const std::vector<model::StageLayers>& layers) {
   model::ParameterSet parameters(tensor_shard_of(config.parallel));
@@ -131,8 +133,11 @@ std::int64_t resident_bytes(const config::RunConfig& config,
   model::Parameter* const table = parameters.find(model::kTokenEmbeddingName);
   if (config.model.tie_embeddings && table != nullptr) table->has_head_gradient = true;
   const model::ParameterBytes bytes = model::parameter_bytes(parameters.all(), config.model.dtype);
-  const std::size_t moments =
-      optimizer::moment_bytes(optimizer::all_elements(parameters.all()), config.optimizer.moments);
+  const auto stepped = optimizer::all_elements(parameters.all());
+  std::size_t moments = optimizer::moment_bytes(stepped, config.optimizer.moments);
+  if (config.optimizer.steps_early()) {
+    moments += optimizer::roll_back_bytes(stepped, config.optimizer);
+  }
   const std::size_t sharers =
       config.optimizer.zero_stage == 0 ? 1 : static_cast<std::size_t>(config.parallel.data);
   return static_cast<std::int64_t>(bytes.values + bytes.copies + bytes.gradients +

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/device/stream.h"
 #include "parallel/transport/transport.h"
 
 namespace halfpipe::runtime {
@@ -43,13 +44,27 @@ class StepSums {
   /// Collective; the same on every rank.
   [[nodiscard]] StepTotals sum(const RankShare& mine);
 
+  /// The same in two halves: start() sends what sum() would, and finish() waits for all of it.
+  /// squares() stay untouched in between. `stream`: idle, or behind work that is waited for.
+  void start(const RankShare& mine, device::Stream& stream);
+  /// Whether everything has come. Does not wait.
+  [[nodiscard]] bool has_arrived(device::Stream& stream);
+  [[nodiscard]] StepTotals finish(device::Stream& stream);
+
  private:
+  void fill(const RankShare& mine);
+  /// Of sums over all ranks.
+  [[nodiscard]] StepTotals totals_of(std::span<const double> sums) const;
+
   std::size_t num_parameters_;
   transport::Transport& world_;
   // Squares, loss, stop, then some for each rank. Entries that a rank does not own are zero, and
   // x + 0 is exact, so the sum is a gather: each value arrives with the bits that its owner
   // computed.
   std::vector<double> sums_;
+  std::vector<std::vector<double>> received_;  // [ranks]; empty before the first start()
+  std::vector<transport::Request> sends_;
+  std::vector<transport::Request> receives_;  // still to be waited for
 };
 
 }  // namespace halfpipe::runtime

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <span>
 #include <utility>
 
 #include "engine/model/model_cost.h"
@@ -23,6 +24,9 @@
 namespace halfpipe::runtime {
 
 namespace {
+
+/// What is no number after so many other batches comes from the weights: they do not change.
+constexpr int kMostSkippedInARow = 10;
 
 std::int64_t peak_resident_bytes() {
   struct rusage usage {};
@@ -130,6 +134,7 @@ bool TrainingLoop::train_one_step() {
   count_exchange(result);
   if (!memory_is_checked_) check_memory();
   if (log_) log_->train(record_of(result, learning_rate, elapsed.count()));
+  look_at_skipped(result);
   if (traced) write_trace();
   look_at_plan(result);
   return result.stop_requested;
@@ -143,6 +148,22 @@ void TrainingLoop::count_exchange(const StepResult& result) {
   if (job_.config.optimizer.zero_stage > 0 && follows_a_step) {
     exposed_.parameters.push_back(result.gather_seconds);
   }
+}
+
+void TrainingLoop::look_at_skipped(const StepResult& result) {
+  if (!result.skipped) {
+    skipped_in_a_row_ = 0;
+    return;
+  }
+  const std::string what = fmt::format("the loss ({}) or the gradient norm ({}) is not finite",
+                                       result.loss, result.grad_norm);
+  if (log_) log_->say(fmt::format("step {} skipped: {}", steps_done_, what));
+  if (++skipped_in_a_row_ < kMostSkippedInARow) return;
+  throw AgreedError(
+      fmt::format("step {}: {}, in {} steps one after the other; lower optimizer.learning_rate or "
+                  "go back to an earlier checkpoint",
+                  steps_done_, what, skipped_in_a_row_),
+      /*exit_code=*/1);
 }
 
 void TrainingLoop::look_at_plan(const StepResult& result) {
@@ -238,13 +259,17 @@ void TrainingLoop::finish(bool stopped) {
   if (background_) background_->complete();
   if (parameter_hash_.empty()) parameter_hash_ = trainer_.parameter_hash();
   const std::vector<RankPeak> peaks = gather_peaks();
+  const EarlySteps early = most_early_steps();
   if (!log_) return;
   if (stopped && steps_done_ < job_.config.train.steps) {
     log_->say(
         fmt::format("stopped by a signal after step {}; go on with --resume auto", steps_done_));
   }
-  const std::string exchange = exposed_.gradients.empty() ? "" : exchange_line(exposed_);
-  log_->say(exchange + end_report(peaks));
+  std::string lines = exposed_.gradients.empty() ? "" : exchange_line(exposed_);
+  if (job_.config.optimizer.steps_early()) {
+    lines += early_line(early, steps_done_ - inputs_.steps_done);
+  }
+  log_->say(lines + end_report(peaks));
   trace::EndRecord record{steps_done_, parameter_hash_, {}, {}};
   for (const RankPeak& peak : peaks) {
     record.planned_bytes.push_back(peak.planned);
@@ -260,6 +285,16 @@ std::vector<RankPeak> TrainingLoop::gather_peaks() {
     std::memcpy(&peaks.emplace_back(), bytes.data(), sizeof(RankPeak));
   }
   return peaks;
+}
+
+EarlySteps TrainingLoop::most_early_steps() {
+  const EarlySteps mine = trainer_.early_steps();
+  std::vector<EarlySteps> all;
+  for (const auto& bytes : transport_.all_gather(std::as_bytes(std::span(&mine, 1)))) {
+    std::memcpy(&all.emplace_back(), bytes.data(), sizeof(EarlySteps));
+  }
+  return *std::ranges::max_element(
+      all, {}, [](const EarlySteps& one) { return std::pair(one.put_back, one.begun); });
 }
 
 }  // namespace halfpipe::runtime

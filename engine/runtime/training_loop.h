@@ -60,12 +60,16 @@ class TrainingLoop {
                                             double learning_rate,
                                             double seconds) const;
   void count_exchange(const StepResult& result);
+  /// Says that a step was skipped; AgreedError after too many of them.
+  void look_at_skipped(const StepResult& result);
   void look_at_plan(const StepResult& result);
   /// Planned equals measured, kind by kind, on every rank: checked after the first step of every
   /// run and of every plan.
   void check_memory();
   void write_trace();
   [[nodiscard]] std::vector<RankPeak> gather_peaks();
+  /// Of the rank that put most steps back.
+  [[nodiscard]] EarlySteps most_early_steps();
 
   const TrainingInputs& inputs_;
   Job& job_;
@@ -79,6 +83,7 @@ class TrainingLoop {
   data::SequenceRange sequences_;  // of a global batch, that this replica trains on
   HostBatch batch_;
   std::int64_t steps_done_;
+  int skipped_in_a_row_ = 0;
   bool memory_is_checked_ = false;            // of the present plan
   double model_flops_ = 0.0;                  // of a step
   ExposedExchange exposed_;                   // on rank 0, with several replicas

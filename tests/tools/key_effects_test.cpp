@@ -168,6 +168,11 @@ std::vector<Effect> training() {
       {"optimizer.weight_decay", "0", losses()},
       {"optimizer.clip_grad_norm", "0.01", losses()},
       {"optimizer.moments", "bf16", losses()},
+      {"optimizer.post_validation",
+       "on",
+       printed(R"(post-validation (.*) begun)"),
+       "3 of 3 steps",
+       {"optimizer.clip_grad_norm=0"}},
   };
 }
 
@@ -233,10 +238,8 @@ std::vector<Effect> all_effects() {
   return all;
 }
 
-/// Keys with one value so far (tests/engine/config shows that others are refused by name), or with
-/// values that do the same so far.
-const std::set<std::string> kNoEffectYet = {"model.family", "optimizer.name",
-                                            "optimizer.post_validation"};
+/// Keys with one value so far (tests/engine/config shows that others are refused by name).
+const std::set<std::string> kNoEffectYet = {"model.family", "optimizer.name"};
 /// Modelled devices train nothing: bench_command_test shows what these change.
 const std::set<std::string> kSeenByBench = {"device.kind", "device.hardware"};
 /// data_parallel_test and mesh_test show what they change.
@@ -247,6 +250,8 @@ const std::set<std::string> kSeenOnGpus = {"parallel.transport", "debug.sync_ker
                                            "device.tune", "device.cuda_graphs", "device.attention"};
 /// What it changes needs a rank that stands still.
 const std::string kTimeout = "debug.timeout_seconds";
+/// What it changes needs weights that are no numbers.
+const std::string kNotFinite = "optimizer.not_finite";
 
 class KeyEffects : public CommandTest {
  protected:
@@ -315,9 +320,31 @@ TEST_F(KeyEffects, TheTimeoutEndsAJobThatStandsStill) {
   EXPECT_NE(result.err.find("waited 1."), std::string::npos) << result.err;
 }
 
+TEST_F(KeyEffects, AStepThatIsNoNumberEndsTheJobOrIsLeftOut) {
+  // The first step makes every weight so large that nothing can be computed with it.
+  const Arguments settings = small() + Arguments{"optimizer.learning_rate=1e38"};
+  for (const std::string early : {"on", "off"}) {
+    SCOPED_TRACE(early);
+    const Arguments same = settings + Arguments{"optimizer.post_validation=" + early};
+    const CommandResult stopped = run(train_local(2, same));
+    EXPECT_EQ(stopped.exit_code, 1);
+    EXPECT_NE(stopped.err.find("step 2: the loss"), std::string::npos) << stopped.err;
+
+    const Arguments skipping = same + Arguments{kNotFinite + "=skip"};
+    const CommandResult skipped = run(train_local(2, skipping));
+    EXPECT_TRUE(succeeded(skipped));
+    EXPECT_EQ(matches(skipped.out, R"(step (\d+) skipped: the loss)"), "2 3");
+
+    const CommandResult given_up = run(train_local(2, skipping + Arguments{"train.steps=20"}));
+    EXPECT_EQ(given_up.exit_code, 1);
+    EXPECT_NE(given_up.err.find("step 11: the loss"), std::string::npos) << given_up.err;
+    EXPECT_NE(given_up.err.find("in 10 steps one after the other"), std::string::npos);
+  }
+}
+
 TEST(KeyEffectsTable, HasEveryKeyOnce) {
   std::set<std::string> seen = kNoEffectYet;
-  seen.insert(kTimeout);
+  seen.insert({kTimeout, kNotFinite});
   seen.insert(kSeenOnMeshes.begin(), kSeenOnMeshes.end());
   seen.insert(kSeenByBench.begin(), kSeenByBench.end());
   seen.insert(kSeenOnGpus.begin(), kSeenOnGpus.end());
