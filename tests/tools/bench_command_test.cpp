@@ -108,16 +108,17 @@ TEST_F(BenchCommand, ModelledDevicesTakeAtLeastTheTimeOfThePlan) {
   }
 }
 
-TEST_F(BenchCommand, OnePipelineStandsForModelledReplicas) {
+TEST_F(BenchCommand, OnePipelineStandsForModelledReplicasAndTensorRanks) {
   // 32 sequences and 8 micro-batches a step for every replica, as in the file without them.
   const Arguments replicated =
-      kModelled + Arguments{"parallel.data=4", "train.global_batch_size=128"};
+      kModelled + Arguments{"parallel.data=4", "train.global_batch_size=128", "parallel.tensor=2",
+                            "optimizer.zero_stage=1"};
   const CommandResult result =
       run(bench(replicated, local(2) + Arguments{"--schedules", "1f1b,v-zb", "--json", "-"}));
   ASSERT_TRUE(succeeded(result));
   const json report = json::parse(result.out);
   EXPECT_EQ(report.at("ranks"), 2);
-  EXPECT_EQ(report.at("devices"), 8);
+  EXPECT_EQ(report.at("devices"), 16);
   EXPECT_EQ(report.at("micro_batches"), 8);
   EXPECT_EQ(report.at("tokens_per_step"), 128 * 16);
   for (const json& schedule : report.at("schedules")) {

@@ -91,6 +91,9 @@ TEST_F(PlanSearch, WritesAJobThatPlansAsItSaid) {
   const json& configuration = plan.at("configuration");
   EXPECT_EQ(configuration.at("parallel.data"), std::to_string(best.at("data").get<int>()));
   EXPECT_EQ(configuration.at("parallel.pipeline"), std::to_string(best.at("pipeline").get<int>()));
+  EXPECT_EQ(configuration.at("parallel.tensor"), std::to_string(best.at("tensor").get<int>()));
+  EXPECT_EQ(configuration.at("parallel.gather_again"), best.at("gather_again").dump());
+  EXPECT_EQ(configuration.at("optimizer.zero_stage"), best.at("zero_stage").dump());
   EXPECT_EQ(configuration.at("schedule.name"), best.at("schedule"));
   EXPECT_EQ(configuration.at("train.recompute"), best.at("recompute"));
   EXPECT_EQ(configuration.at("train.steps"), "20");  // the rest is the file's

@@ -457,11 +457,6 @@ INSTANTIATE_TEST_SUITE_P(
                 {"schedule.replan_after=2"},
                 {"--set schedule.replan_after=2: parallel.tensor (2): schedule.replan_after does "
                  "not exist with ranks that share layers in this version; use 1"}},
-        Mistake{"TensorParallelModel",
-                kGood + "parallel: {tensor: 2}\n",
-                {"device.kind=modelled",
-                 "device.hardware=" HALFPIPE_SOURCE_DIR "/configs/hardware/a100-80g.yaml"},
-                {"--set", "parallel.tensor (2): device.kind modelled"}},
         Mistake{"TensorParallelGraphs",
                 kGood + "parallel: {tensor: 2}\n",
                 {"device.kind=cuda", "device.cuda_graphs=true"},

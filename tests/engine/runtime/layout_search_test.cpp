@@ -33,6 +33,7 @@ config::RunConfig job() {
   config::RunConfig config = modelled_config("1f1b", 1, profile);
   config.device.hardware = "a profile";
   config.model.num_layers = 9;
+  config.model.num_heads = 4;
   config.train.micro_batch_size = 3;
   config.train.global_batch_size = 24;
   return config;
@@ -77,9 +78,37 @@ TEST(Layouts, HoldEveryMeshAndMicroBatchOnce) {
       // 1f1b; with more ranks zb-1p; where two stages fit a rank three on a V; interleaved.
       const int chunks = std::min(kMostChunks, 9 / p);
       const int patterns = p == 1 ? 1 : 2 + (chunks >= 2 ? 3 : 0) + (chunks - 1);
-      EXPECT_EQ(count, 3 * patterns) << "pipeline " << p;
+      const int optimizers = std::get<0>(mesh) > 1 ? 2 : 1;
+      EXPECT_EQ(count, 3 * patterns * optimizers) << "pipeline " << p;
     }
   }
+}
+
+TEST(Layouts, HoldEveryWayToShareLayers) {
+  config::RunConfig config = job();
+  for (const int num_ranks : {4, 6, 8}) {
+    std::map<std::tuple<int, bool, int>, int> seen;
+    for (const Layout& layout : enumerate_layouts(config, num_ranks)) {
+      ++seen[{layout.tensor, layout.gather_again, layout.data > 1 ? layout.zero_stage : -1}];
+    }
+    // Of a machine's four ranks, and of four heads: 1, 2 or 4.
+    for (const int tensor : {1, 2, 4}) {
+      if (num_ranks % tensor != 0) continue;
+      for (const int zero_stage : {-1, 0, 1}) {
+        if (zero_stage >= 0 && num_ranks == tensor) continue;  // one replica alone
+        SCOPED_TRACE(::testing::Message() << num_ranks << ' ' << tensor << ' ' << zero_stage);
+        const int again = seen[{tensor, true, zero_stage}];
+        EXPECT_GT(again, 0);
+        EXPECT_EQ((seen[{tensor, false, zero_stage}]), tensor == 1 ? 0 : again);
+        if (zero_stage == 1) {
+          EXPECT_EQ(again, (seen[{tensor, true, 0}]));
+        }
+      }
+    }
+    EXPECT_EQ((seen[{3, true, 0}]), 0);
+  }
+  config.model.num_heads = 2;
+  for (const Layout& layout : enumerate_layouts(config, 8)) EXPECT_LE(layout.tensor, 2);
 }
 
 TEST(Layouts, LeaveOutMeshesThatTheJobRefuses) {
@@ -96,11 +125,14 @@ TEST(Layouts, LeaveOutMeshesThatTheJobRefuses) {
   EXPECT_GT(enumerate_layouts(config, 4).size(), layouts.size());
 }
 
-TEST(LayoutParts, AreThoseOfTheWholePlan) {
-  const config::RunConfig config = job();
+class PartsOfOrder : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(PartsOfOrder, AreThoseOfTheWholePlan) {
+  config::RunConfig config = job();
+  config.parallel.order = GetParam();
   const auto backend = backend_of(config);
   LayoutParts parts(config, *backend);
-  for (const Layout& layout : enumerate_layouts(config, 6)) {
+  for (const Layout& layout : enumerate_layouts(config, 8)) {
     const config::RunConfig whole = with_layout(config, layout);
     SCOPED_TRACE(layout.schedule + " on " + std::to_string(layout.pipeline));
     const Job planned = make_job(whole);
@@ -127,6 +159,10 @@ TEST(LayoutParts, AreThoseOfTheWholePlan) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(LayoutParts,
+                         PartsOfOrder,
+                         ::testing::Values("data-pipeline-tensor", "tensor-pipeline-data"));
 
 TEST(LayoutParts, TheBoundIsTightForOneRankAndForEqualStages) {
   const config::RunConfig config = job();
