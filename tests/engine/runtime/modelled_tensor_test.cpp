@@ -178,7 +178,7 @@ TEST(ModelledShards, TheOptimizerStepTakesWhatIsPlanned) {
   OptimizerStep step(job, model, *backend, {*transport, *transport, nullptr}, stream, &group);
   step.begin(0);
   step.complete_gradients(workspace);
-  static_cast<void>(step.agree({}));
+  static_cast<void>(step.agree({}, 1e-3));
   step.apply(1e-3, 1.0);
   const std::vector<model::Parameter>& all = model.parameters().all();
   constexpr double kRounding = 1e-12;  // sums in another order
