@@ -326,16 +326,20 @@ TEST_F(KeyEffects, AStepThatIsNoNumberEndsTheJobOrIsLeftOut) {
   for (const std::string early : {"on", "off"}) {
     SCOPED_TRACE(early);
     const Arguments same = settings + Arguments{"optimizer.post_validation=" + early};
-    const CommandResult stopped = run(train_local(2, same));
+    const auto into = [&](const std::string& name) {
+      return Arguments{"output.dir=" + name + "-" + early};
+    };
+    const CommandResult stopped = run(train_local(2, same + into("stopped")));
     EXPECT_EQ(stopped.exit_code, 1);
     EXPECT_NE(stopped.err.find("step 2: the loss"), std::string::npos) << stopped.err;
 
     const Arguments skipping = same + Arguments{kNotFinite + "=skip"};
-    const CommandResult skipped = run(train_local(2, skipping));
+    const CommandResult skipped = run(train_local(2, skipping + into("skipped")));
     EXPECT_TRUE(succeeded(skipped));
     EXPECT_EQ(matches(skipped.out, R"(step (\d+) skipped: the loss)"), "2 3");
 
-    const CommandResult given_up = run(train_local(2, skipping + Arguments{"train.steps=20"}));
+    const CommandResult given_up =
+        run(train_local(2, skipping + into("given-up") + Arguments{"train.steps=20"}));
     EXPECT_EQ(given_up.exit_code, 1);
     EXPECT_NE(given_up.err.find("step 11: the loss"), std::string::npos) << given_up.err;
     EXPECT_NE(given_up.err.find("in 10 steps one after the other"), std::string::npos);
