@@ -132,10 +132,11 @@ TEST_F(BenchCommand, OnePipelineStandsForModelledReplicasAndTensorRanks) {
     const double seconds =
         step.at("seconds").get<double>() + step.at("outside_passes").get<double>();
     EXPECT_EQ(step.at("tokens_per_second"), 128 * 16 / seconds);
-    // A nanosecond for each of some hundred operations; sleeping ends late, never early.
-    constexpr double kRounding = 1e-6;
+    // Sleeping ends late, never early. The plan adds up the slowest rank of each kind of work
+    // beside the passes, which need not be one rank: a step may take a little less than that.
+    const double outside = step.at("outside_passes");
     const std::vector<double> measured = schedule.at("step_seconds");
-    for (const double one : measured) EXPECT_GE(one, seconds - kRounding);
+    for (const double one : measured) EXPECT_GE(one, seconds - 0.1 * outside);
   }
 }
 
