@@ -17,6 +17,15 @@ forbid() {
 forbid kernels 'parallel/|engine/|tools/' 'kernels/ includes nothing above it'
 forbid parallel 'engine/|tools/' 'parallel/ includes nothing above it'
 forbid engine 'tools/' 'engine/ includes nothing above it'
+runtime='engine/runtime/'
+forbid ${runtime}ranks "$runtime([a-z_]*\\.h|step|state|planning|training)" 'engine/runtime/ranks includes no other folder of the runtime'
+forbid ${runtime}step "$runtime([a-z_]*\\.h|state|planning|training)" 'engine/runtime/step includes ranks alone'
+forbid ${runtime}state "$runtime([a-z_]*\\.h|planning|training)" 'engine/runtime/state includes ranks and step alone'
+forbid ${runtime}planning "$runtime([a-z_]*\\.h|training)" 'plans know nothing of who runs them'
+if grep -nE "#include \"${runtime}training" ${runtime}*.h ${runtime}*.cpp; then
+  echo "halfpipe: error: one rank's runtime includes nothing of engine/runtime/training" >&2
+  failed=1
+fi
 forbid parallel/schedule 'kernels/|parallel/transport|fmt/|nlohmann/' 'parallel/schedule is pure'
 if grep -rlE '#include <yaml-cpp' "${sources[@]}" kernels parallel engine tools | grep -v '^engine/config/'; then
   echo "halfpipe: error: only engine/config knows yaml-cpp" >&2

@@ -84,14 +84,6 @@ Finding replicas(const RunConfig& config) {
   return std::nullopt;
 }
 
-/// A modelled device has no norm, and its plan does not count what is kept and put back.
-Finding post_validation(const RunConfig& config) {
-  if (!config.optimizer.steps_early() || !is_modelled(config.device)) return std::nullopt;
-  return Violation{{"optimizer.post_validation", "device.kind"},
-                   "optimizer.post_validation (on) does not exist on modelled devices in this "
-                   "version; use off"};
-}
-
 Finding rank_count(const RunConfig& config) {
   const ParallelConfig& parallel = config.parallel;
   const std::int64_t ranks = std::int64_t{parallel.data} * parallel.pipeline;
@@ -331,10 +323,10 @@ Finding plan_size(const RunConfig& config) {
 std::optional<Violation> find_violation(const RunConfig& config,
                                         std::span<const std::string> meant_anyway) {
   // Single keys first: the others divide by sizes that are known to be positive then.
-  constexpr std::array kRules{single_keys,  hardware,   heads,          corpus,    vocabulary,
-                              evaluation,   batch,      learning_rate,  stages,    memory_limit,
-                              plan_size,    replanning, waiting,        recompute, rank_count,
-                              tensor_ranks, replicas,   post_validation};
+  constexpr std::array kRules{single_keys,  hardware,   heads,         corpus,    vocabulary,
+                              evaluation,   batch,      learning_rate, stages,    memory_limit,
+                              plan_size,    replanning, waiting,       recompute, rank_count,
+                              tensor_ranks, replicas};
   for (const auto rule : kRules) {
     if (Finding violation = rule(config)) return violation;
   }

@@ -58,6 +58,8 @@ class LiveBytes {
   [[nodiscard]] std::size_t current() const { return current_; }
   [[nodiscard]] std::size_t peak() const { return peak_; }
   void reset_peak() { peak_ = current_; }
+  /// As if none had been saved: their work begins again.
+  void forget_all() { current_ = peak_ = 0; }
 
   /// What a piece of work does to the count, so that the same work counts again without being done.
   struct Change {

@@ -18,29 +18,12 @@ std::size_t bytes_of_moment(const ElementRanges& ranges, DType dtype) {
   return padded_bytes(static_cast<std::size_t>(num_elements(ranges)) * size_of(dtype));
 }
 
-/// 28 bytes each, of 2 to 3 TB a second.
-constexpr std::int64_t kEarlyElements = std::int64_t{1} << 22U;
-
 }  // namespace
 
 std::size_t moment_bytes(const std::vector<ElementRanges>& held, DType dtype) {
   std::size_t bytes = 0;
   for (const ElementRanges& ranges : held) bytes += 2 * bytes_of_moment(ranges, dtype);
   return bytes;
-}
-
-std::vector<SteppedPiece> stepped_pieces(const std::vector<ElementRanges>& held,
-                                         const OptimizerConfig& config) {
-  std::vector<SteppedPiece> pieces;
-  for (std::size_t i = 0; i < held.size(); ++i) {
-    for (const ElementRange& range : held[i]) {
-      const std::int64_t most = config.steps_early() ? kEarlyElements : range.count();
-      for (std::int64_t begin = range.begin; begin < range.end; begin += most) {
-        pieces.push_back({i, {begin, std::min(begin + most, range.end)}});
-      }
-    }
-  }
-  return pieces;
 }
 
 AdamW::AdamW(const OptimizerConfig& config,
@@ -65,8 +48,7 @@ AdamW::AdamW(const OptimizerConfig& config,
       parameters_(parameters),
       backend_(backend),
       held_(std::move(held)),
-      memory_(backend, bytes),
-      pieces_(stepped_pieces(held_, config)) {
+      memory_(backend, bytes) {
   HALFPIPE_CHECK(bytes >= moment_bytes(held_, config.moments), "moments need more memory");
   std::byte* place = memory_.bytes_pointer();
   for (const ElementRanges& ranges : held_) {
@@ -74,12 +56,13 @@ AdamW::AdamW(const OptimizerConfig& config,
     moments_.push_back({place, place + each});
     place += 2 * each;
   }
-  std::vector<std::size_t> offsets(held_.size(), 0);  // of the next piece's moments
-  for (const SteppedPiece& piece : pieces_) {
-    const Moments& whole = moments_[piece.parameter];
-    std::size_t& offset = offsets[piece.parameter];
-    piece_moments_.push_back({whole.first + offset, whole.second + offset});
-    offset += static_cast<std::size_t>(piece.elements.count()) * size_of(config.moments);
+  for (std::size_t i = 0; i < held_.size(); ++i) {
+    std::size_t offset = 0;  // of the range's moments
+    for (const ElementRange& range : held_[i]) {
+      pieces_.push_back({i, range});
+      piece_moments_.push_back({moments_[i].first + offset, moments_[i].second + offset});
+      offset += static_cast<std::size_t>(range.count()) * size_of(config.moments);
+    }
   }
   const auto stream = backend.make_stream("optimizer");
   if (memory_.bytes() > 0) {
@@ -93,11 +76,14 @@ void AdamW::step(std::int64_t step,
                  double grad_scale,
                  device::Stream& stream) {
   for (std::size_t i = 0; i < pieces_.size(); ++i) {
-    step_piece(i, {step, learning_rate, grad_scale}, stream);
+    step_piece(i, {step, learning_rate, grad_scale}, stream, {});
   }
 }
 
-void AdamW::step_piece(std::size_t index, const Update& update, device::Stream& stream) {
+void AdamW::step_piece(std::size_t index,
+                       const Update& update,
+                       device::Stream& stream,
+                       const Way& way) {
   // The kernel works with float32 betas; 1 - beta2 of 0.999 differs by 1e-5 there, so the
   // corrections use the same value.
   const auto beta1 = static_cast<float>(config_.beta1);
@@ -127,7 +113,9 @@ void AdamW::step_piece(std::size_t index, const Update& update, device::Stream& 
        .rounding = {.seed = seed_,
                     .parameter = static_cast<std::uint32_t>(parameter.global_index),
                     .step = static_cast<std::uint32_t>(update.step)},
-       .first_element = range.begin},
+       .first_element = range.begin,
+       .writes = way.writes,
+       .from_or_null = way.from_or_null},
       stream);
 }
 

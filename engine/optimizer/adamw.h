@@ -12,6 +12,7 @@
 #include "kernels/core/dtype.h"
 #include "kernels/device/backend.h"
 #include "kernels/device/buffer.h"
+#include "kernels/ops/optimizer.h"
 
 namespace halfpipe::optimizer {
 
@@ -52,16 +53,14 @@ class AdamW {
   /// step counts from 1, over the whole training.
   void step(std::int64_t step, double learning_rate, double grad_scale, device::Stream& stream);
 
-  /// What step() does, in its order, where it need not all be done at once. Each held element is in
-  /// one of them.
+  /// What step() does, in its order. Each held element is in one of them.
   [[nodiscard]] const std::vector<SteppedPiece>& pieces() const { return pieces_; }
-  void step_piece(std::size_t index, const Update& update, device::Stream& stream);
-  /// The moments of a piece, each of its elements x size_of(moment_dtype()) bytes.
-  struct Moments {
-    std::byte* first;
-    std::byte* second;
+  /// How a step is shown before it is taken, and taken then: ops::AdamW.
+  struct Way {
+    ops::AdamWWrites writes = ops::AdamWWrites::kAll;
+    const float* from_or_null = nullptr;
   };
-  [[nodiscard]] Moments moments_of_piece(std::size_t index) const { return piece_moments_[index]; }
+  void step_piece(std::size_t index, const Update& update, device::Stream& stream, const Way& way);
 
   /// The elements of the parameter at `index` of the set whose moments this rank holds.
   [[nodiscard]] const ElementRanges& moment_ranges(std::size_t index) const { return held_[index]; }
@@ -72,6 +71,11 @@ class AdamW {
   [[nodiscard]] std::size_t bytes() const { return memory_.bytes(); }
 
  private:
+  struct Moments {
+    std::byte* first;
+    std::byte* second;
+  };
+
   OptimizerConfig config_;
   std::uint64_t seed_;
   model::ParameterSet& parameters_;
@@ -85,11 +89,6 @@ class AdamW {
 
 /// Bytes of the moments of these elements.
 [[nodiscard]] std::size_t moment_bytes(const std::vector<ElementRanges>& held, DType dtype);
-
-/// Range after range; where steps begin before they are decided (OptimizerConfig::steps_early), cut
-/// into what a device steps in some 50 microseconds, so that a rank which was waiting goes on soon.
-[[nodiscard]] std::vector<SteppedPiece> stepped_pieces(const std::vector<ElementRanges>& held,
-                                                       const OptimizerConfig& config);
 
 /// Factor that scales gradients of this global norm to at most clip_grad_norm; 1 when clipping is
 /// off. As torch.nn.utils.clip_grad_norm_: clip / (norm + 1e-6), never above 1.

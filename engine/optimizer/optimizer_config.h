@@ -30,11 +30,7 @@ struct OptimizerConfig {
   DType moments = DType::kFloat32;       // or bfloat16, rounded stochastically
   int zero_stage = 0;                    // 1: each replica steps a part of the parameters
   std::string not_finite = "stop";       // stop | skip: what a norm or loss of no number does
-  std::string post_validation = "auto";  // auto | on | off
-
-  /// Whether ranks step while the norm is on its way, and put that back where it was wrong. Not by
-  /// themselves: it takes as much memory again as what a rank steps and its moments.
-  [[nodiscard]] bool steps_early() const { return post_validation == "on"; }
+  std::string post_validation = "auto";  // auto | on | off: RunConfig::steps_early
 
   friend bool operator==(const OptimizerConfig&, const OptimizerConfig&) = default;
 };

@@ -69,7 +69,9 @@ Executor::Executor(const Job& job,
   links_.prepare(job.evaluation);
   const std::size_t most = std::max(job.training.ranks[index].instructions.size(),
                                     job.evaluation.ranks[index].instructions.size());
+  warm_up_ = schedule::warm_ups(job.training)[index];
   begin_ = backend.make_event();
+  settled_ = backend.make_event();
   for (std::size_t i = 0; i < most; ++i) marks_.push_back(backend.make_event());
   times_.reserve(most);
 }
@@ -78,25 +80,87 @@ void Executor::run(const schedule::Plan& plan,
                    const StepTensors& tensors,
                    std::int64_t step,
                    const AfterInstruction& after) {
-  const schedule::RankPlan& program = plan.ranks[static_cast<std::size_t>(pipeline_rank_)];
-  num_instructions_ = program.instructions.size();
-  live_.reset_peak();
   const double cpu_seconds_before = cpu_seconds_of_thread();
-  stream_.record(*begin_);
+  begin_run(plan);
   try {
-    for (std::size_t i = 0; i < num_instructions_; ++i) {
-      const transport::RankStatus status = status_of(plan, i, step);
-      transport_.publish(status);
-      const ProfilerRange range(backend_, status.text);
-      execute(plan, i, tensors);
-      stream_.record(*marks_[i]);
-      if (after) after(i);
-    }
+    run_from(0, plan, tensors, step, after);
   } catch (...) {
     transport_.give_up_messages();
     throw;
   }
   host_cpu_seconds_ = cpu_seconds_of_thread() - cpu_seconds_before;
+}
+
+void Executor::run_after(const StepBefore& before,
+                         const StepTensors& tensors,
+                         std::int64_t step,
+                         const AfterInstruction& after) {
+  const double cpu_seconds_before = cpu_seconds_of_thread();
+  begin_run(job_.training);
+  try {
+    run_from(run_warm_up(before, tensors, step), job_.training, tensors, step, after);
+  } catch (...) {
+    transport_.give_up_messages();
+    throw;
+  }
+  host_cpu_seconds_ = cpu_seconds_of_thread() - cpu_seconds_before;
+}
+
+void Executor::begin_run(const schedule::Plan& plan) {
+  num_instructions_ = plan.ranks[static_cast<std::size_t>(pipeline_rank_)].instructions.size();
+  first_after_settling_.reset();
+  live_.reset_peak();
+  stream_.record(*begin_);
+}
+
+void Executor::run_from(std::size_t first,
+                        const schedule::Plan& plan,
+                        const StepTensors& tensors,
+                        std::int64_t step,
+                        const AfterInstruction& after) {
+  for (std::size_t i = first; i < num_instructions_; ++i) {
+    run_one(i, plan, tensors, step);
+    if (after) after(i);
+  }
+}
+
+void Executor::run_one(std::size_t index,
+                       const schedule::Plan& plan,
+                       const StepTensors& tensors,
+                       std::int64_t step) {
+  const transport::RankStatus status = status_of(plan, index, step);
+  transport_.publish(status);
+  const ProfilerRange range(backend_, status.text);
+  execute(plan, index, tensors);
+  stream_.record(*marks_[index]);
+}
+
+std::size_t Executor::run_warm_up(const StepBefore& before,
+                                  const StepTensors& tensors,
+                                  std::int64_t step) {
+  const schedule::RankPlan& program = job_.training.ranks[static_cast<std::size_t>(pipeline_rank_)];
+  auto later = warm_up_.later_posts.begin();
+  for (std::size_t i = 0; i < warm_up_.num_instructions; ++i) {
+    if (later == warm_up_.later_posts.end() || *later != i) {
+      run_one(i, job_.training, tensors, step);
+      continue;
+    }
+    ++later;
+    stream_.record(*marks_[i]);
+  }
+  if (before.settle()) {
+    for (const std::size_t i : warm_up_.later_posts) {
+      links_.post_recv(job_.training, program.instructions[i]);
+    }
+    stream_.record(*settled_);
+    first_after_settling_ = warm_up_.num_instructions;
+    return warm_up_.num_instructions;
+  }
+  links_.take_back(job_.training, program, warm_up_);
+  live_.forget_all();
+  before.put_right();
+  stream_.record(*begin_);
+  return 0;
 }
 
 void Executor::warm_up(const schedule::Plan& plan, const StepTensors& tensors) {
@@ -180,6 +244,7 @@ void Executor::read_times(const device::Event& origin) {
   times_.clear();
   double start = begin_->seconds_since(origin);
   for (std::size_t i = 0; i < num_instructions_; ++i) {
+    if (i == first_after_settling_) start = settled_->seconds_since(origin);
     const double end = marks_[i]->seconds_since(origin);
     times_.push_back({start, end});
     start = end;

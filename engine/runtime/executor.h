@@ -10,7 +10,7 @@
 
 #include "engine/model/saved_tensors.h"
 #include "engine/runtime/message_links.h"
-#include "engine/runtime/rank_model.h"
+#include "engine/runtime/planning/rank_model.h"
 #include "engine/runtime/recorded_passes.h"
 #include "kernels/device/arena.h"
 
@@ -47,6 +47,22 @@ class Executor {
 
   /// What is called after each instruction, with its index in this rank's program.
   using AfterInstruction = std::function<void(std::size_t)>;
+  /// What the step before a warm-up has left to do.
+  struct StepBefore {
+    /// Waits until that step is decided. False: otherwise than was thought when the warm-up began.
+    std::function<bool()> settle;
+    /// Then, when nothing of the warm-up is under way any more, and before it is run again.
+    std::function<void()> put_right;
+  };
+
+  /// As run(), of the training plan, while the step before is not decided: settles that one after
+  /// the warm-up (parallel/schedule/warm_up.h), and runs the warm-up again where it was for
+  /// nothing. Collective.
+  void run_after(const StepBefore& before,
+                 const StepTensors& tensors,
+                 std::int64_t step,
+                 const AfterInstruction& after = nullptr);
+
   /// Runs this rank's part of the plan for one step; returns when all its work is enqueued. Throws
   /// what transport.wait throws when a peer is lost.
   void run(const schedule::Plan& plan,
@@ -78,6 +94,19 @@ class Executor {
   [[nodiscard]] std::size_t workspace_bytes() const { return workspace_memory_.bytes(); }
 
  private:
+  /// The instructions from `first` on.
+  void run_from(std::size_t first,
+                const schedule::Plan& plan,
+                const StepTensors& tensors,
+                std::int64_t step,
+                const AfterInstruction& after);
+  void run_one(std::size_t index,
+               const schedule::Plan& plan,
+               const StepTensors& tensors,
+               std::int64_t step);
+  /// Returns the first instruction that is still to be run.
+  std::size_t run_warm_up(const StepBefore& before, const StepTensors& tensors, std::int64_t step);
+  void begin_run(const schedule::Plan& plan);
   void run_pass(const schedule::Instruction& instruction,
                 const schedule::RankPlan& program,
                 const StepTensors& tensors,
@@ -106,7 +135,10 @@ class Executor {
   model::LiveBytes live_;
   RecordedPasses recorded_;  // of job_.training
   StepTensors recorded_tensors_{};
+  schedule::WarmUp warm_up_;                           // of job.training
   std::unique_ptr<device::Event> begin_;               // of the last run
+  std::unique_ptr<device::Event> settled_;             // the step before, in it
+  std::optional<std::size_t> first_after_settling_;    // the instruction
   std::vector<std::unique_ptr<device::Event>> marks_;  // after each instruction
   std::size_t num_instructions_ = 0;                   // of the last run
   std::vector<InstructionTime> times_;

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/runtime/activity.h"
+#include "engine/runtime/ranks/activity.h"
 #include "kernels/device/buffer.h"
 
 namespace halfpipe::runtime {

@@ -2,8 +2,8 @@
 // The cost model of a job as its own steps measure it.
 #pragma once
 
-#include "engine/runtime/job.h"
 #include "engine/runtime/pass_times.h"
+#include "engine/runtime/planning/job.h"
 #include "kernels/device/backend.h"
 #include "parallel/schedule/cost_model.h"
 #include "parallel/transport/transport.h"

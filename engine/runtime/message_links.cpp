@@ -51,4 +51,13 @@ void MessageLinks::wait_send(const schedule::Instruction& instruction) {
   transport_.wait(request(instruction.message), compute_);
 }
 
+void MessageLinks::take_back(const schedule::Plan& plan,
+                             const schedule::RankPlan& program,
+                             const schedule::WarmUp& warm_up) {
+  // Every receive is posted before anything is waited for: a send may wait for its receive.
+  for (const std::size_t i : warm_up.posts_to_make) post_recv(plan, program.instructions[i]);
+  for (const std::size_t i : warm_up.receives_to_finish) wait_recv(program.instructions[i]);
+  for (const std::size_t i : warm_up.sends_to_finish) wait_send(program.instructions[i]);
+}
+
 }  // namespace halfpipe::runtime

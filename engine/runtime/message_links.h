@@ -8,6 +8,7 @@
 #include "kernels/device/backend.h"
 #include "kernels/device/buffer.h"
 #include "parallel/schedule/plan.h"
+#include "parallel/schedule/warm_up.h"
 #include "parallel/transport/transport.h"
 
 namespace halfpipe::runtime {
@@ -32,6 +33,12 @@ class MessageLinks {
   void wait_recv(const schedule::Instruction& instruction);
   void send(const schedule::Plan& plan, const schedule::Instruction& instruction);
   void wait_send(const schedule::Instruction& instruction);
+
+  /// Finishes what a program's warm-up has begun, so that it can run again from the start; what
+  /// arrives is of no use. Collective. The program is that of this rank.
+  void take_back(const schedule::Plan& plan,
+                 const schedule::RankPlan& program,
+                 const schedule::WarmUp& warm_up);
 
  private:
   [[nodiscard]] std::byte* bytes_of(int index) const {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "engine/runtime/activity.h"
+#include "engine/runtime/ranks/activity.h"
 #include "kernels/ops/ops.h"
 
 namespace halfpipe::runtime {
@@ -53,9 +53,9 @@ OptimizerStep::OptimizerStep(const Job& job,
       exchange_end_(backend.make_event()),
       gather_begin_(backend.make_event()),
       gather_end_(backend.make_event()) {
-  const optimizer::OptimizerConfig& config = job.config.optimizer;
-  if (config.steps_early()) {
-    early_.emplace(config, adamw_, model.parameters(), backend, parts_.roll_back_bytes(config));
+  if (job.config.steps_early()) {
+    early_.emplace(job.config, adamw_, model.parameters(), backend,
+                   parts_.early_step_bytes(job.config));
   }
   make_exchange();
   if (tensor_or_null != nullptr) {
@@ -121,46 +121,76 @@ void OptimizerStep::finish_exchange() {
   compute_.record(*exchange_end_);
 }
 
-StepTotals OptimizerStep::agree(RankShare mine, double learning_rate) {
+RankShare OptimizerStep::share_of_this_rank(RankShare mine) {
   if (transports_.replica() == 0) squares_.read(sums_.squares());
   if (exchange_) mine.exchange = exchange_end_->seconds_since(*exchange_begin_);
-  mine.gather = gather_seconds_;
-  if (!early_) return sums_.sum(mine);
-  publish_activity(transports_.pipeline, step_, "optimizer step, before the norm is known");
-  // Zero on replicas that know no squares.
-  const double own_squares = std::reduce(sums_.squares().begin(), sums_.squares().end());
-  sums_.start(mine, compute_);
-  early_->begin(
-      {.step = step_ + 1, .learning_rate = learning_rate, .grad_scale = 1.0}, own_squares,
-      [&] { return sums_.has_arrived(compute_); }, compute_);
-  return sums_.finish(compute_);
+  if (has_gathered_) mine.gather = gather_end_->seconds_since(*gather_begin_);
+  return mine;
+}
+
+StepTotals OptimizerStep::agree(RankShare mine) {
+  const StepTotals totals = sums_.sum(share_of_this_rank(mine));
+  if (early_) (void)look_at_norm(totals.norm);
+  return totals;
+}
+
+optimizer::Update OptimizerStep::update_of(double learning_rate, double norm) const {
+  return {step_ + 1, learning_rate,
+          optimizer::clip_factor(norm, job_.config.optimizer.clip_grad_norm)};
 }
 
 void OptimizerStep::apply(double learning_rate, double norm) {
   publish_activity(transports_.pipeline, step_, "optimizer step");
-  const double factor = optimizer::clip_factor(norm, job_.config.optimizer.clip_grad_norm);
-  const optimizer::Update update{step_ + 1, learning_rate, factor};
-  const std::size_t num_done = early_ ? early_->settle(factor, compute_) : 0;
-  for (std::size_t i = num_done; i < adamw_.pieces().size(); ++i) {
-    adamw_.step_piece(i, update, compute_);
-  }
+  const optimizer::Update update = update_of(learning_rate, norm);
+  adamw_.step(update.step, update.learning_rate, update.grad_scale, compute_);
+  gather_parameters();
+  compute_.synchronize();
+}
+
+void OptimizerStep::gather_parameters() {
   if (!gather_) {
     // The others are modelled, and what they step has come meanwhile.
     if (parts_.is_sharded()) model_.parameters().round_copies(backend_, compute_);
-    compute_.synchronize();
     return;
   }
   compute_.record(*gather_begin_);
   gather_->run(compute_, step_);
   compute_.record(*gather_end_);
-  compute_.synchronize();
-  gather_seconds_ = gather_end_->seconds_since(*gather_begin_);
+  has_gathered_ = true;
 }
 
-void OptimizerStep::skip() {
-  if (!early_ || !early_->take_back(compute_)) return;
-  model_.parameters().round_copies(backend_, compute_);
-  compute_.synchronize();
+void OptimizerStep::show(RankShare mine, double learning_rate) {
+  sums_.start(share_of_this_rank(mine), compute_);
+  publish_activity(transports_.pipeline, step_, "optimizer step, before the norm is known");
+  early_->show(update_of(learning_rate, /*norm=*/0.0), compute_);
+  gather_parameters();
+}
+
+StepTotals OptimizerStep::settle() {
+  publish_activity(transports_.pipeline, step_, "gradient norm, after the warm-up that follows");
+  return sums_.finish(compute_);
+}
+
+bool OptimizerStep::look_at_norm(double norm) {
+  return early_->look_at(update_of(/*learning_rate=*/0.0, norm).grad_scale);
+}
+
+void OptimizerStep::take_shown(double learning_rate) {
+  early_->take(update_of(learning_rate, /*norm=*/0.0), compute_);
+}
+
+void OptimizerStep::put_right(double learning_rate, double norm) {
+  early_->take(update_of(learning_rate, norm), compute_);
+  gather_parameters();
+}
+
+void OptimizerStep::take_back() {
+  early_->take_back(compute_);
+  if (gather_) {
+    gather_parameters();
+  } else {
+    model_.parameters().round_copies(backend_, compute_);
+  }
 }
 
 void OptimizerStep::start_tied_gradients() {

@@ -10,21 +10,23 @@
 #include <vector>
 
 #include "engine/optimizer/adamw.h"
-#include "engine/runtime/early_step.h"
-#include "engine/runtime/gradient_exchange.h"
-#include "engine/runtime/gradient_squares.h"
-#include "engine/runtime/job.h"
-#include "engine/runtime/parameter_gather.h"
-#include "engine/runtime/rank_model.h"
-#include "engine/runtime/replica_parts.h"
-#include "engine/runtime/shared_gradients.h"
-#include "engine/runtime/step_sums.h"
+#include "engine/runtime/planning/job.h"
+#include "engine/runtime/planning/rank_model.h"
+#include "engine/runtime/step/early_step.h"
+#include "engine/runtime/step/gradient_exchange.h"
+#include "engine/runtime/step/gradient_squares.h"
+#include "engine/runtime/step/parameter_gather.h"
+#include "engine/runtime/step/replica_parts.h"
+#include "engine/runtime/step/shared_gradients.h"
+#include "engine/runtime/step/step_sums.h"
 #include "engine/runtime/trainer_transports.h"
 
 namespace halfpipe::runtime {
 
-/// A step calls begin(), after_instruction() for every instruction of the training program,
-/// complete_gradients(), agree() and apply() or, if not all is well, skip().
+/// A step calls begin(), after_instruction() for every instruction of the training program and
+/// complete_gradients(). Then either agree() and apply() or, if not all is well, nothing; or, where
+/// steps begin early, show() and, after passes that read parameters alone, settle() and one of
+/// take_shown(), put_right() and take_back().
 class OptimizerStep {
  public:
   /// Takes the memory of moments and of the exchange. The model's is allocated. All must outlive
@@ -50,15 +52,28 @@ class OptimizerStep {
   /// which takes some of the workspace. Collective.
   void complete_gradients(device::Arena& workspace);
   /// The norm, and what all ranks brought. The stream has been synchronized since
-  /// complete_gradients(), for which the times in `mine` may be missing. Where steps begin early,
-  /// this one does at this rate; parameters and moments are undefined until apply() or skip().
-  /// Collective.
-  [[nodiscard]] StepTotals agree(RankShare mine, double learning_rate);
+  /// complete_gradients(), for which the times in `mine` may be missing. Collective.
+  [[nodiscard]] StepTotals agree(RankShare mine);
   /// Clips gradients of this global norm and steps the parameters; waits for them, on every
-  /// replica. The rate is that of agree(). Collective.
+  /// replica. Collective.
   void apply(double learning_rate, double norm);
-  /// Parameters and moments have the bits that they had before agree().
-  void skip();
+
+  /// Whether show() may stand in place of agree(): the same on every rank.
+  [[nodiscard]] bool can_show() const { return early_ && early_->is_worth_a_guess(); }
+  /// Sends what agree() would, and waits for nothing but replicas of a sharded optimizer. Passes
+  /// read parameters as they are after this step, if its norm asks for no clipping. Collective.
+  void show(RankShare mine, double learning_rate);
+  /// What agree() returns, of the shown step. Collective.
+  [[nodiscard]] StepTotals settle();
+  /// Whether what was shown is what a step of this norm does.
+  [[nodiscard]] bool look_at_norm(double norm);
+  /// Takes the shown step. Does not wait.
+  void take_shown(double learning_rate);
+  /// Takes it with the factor of this norm instead. Does not wait. Collective.
+  void put_right(double learning_rate, double norm);
+  /// There is to be no step: parameters and moments have the bits that they had before show().
+  /// Does not wait. Collective.
+  void take_back();
 
   [[nodiscard]] EarlySteps early_steps() const { return early_ ? early_->counts() : EarlySteps{}; }
   [[nodiscard]] optimizer::AdamW& adamw() { return adamw_; }
@@ -81,6 +96,11 @@ class OptimizerStep {
   void make_exchange();
   /// Gradients of both uses of a tied table, and of all replicas, become their sums.
   void finish_exchange();
+  /// What agree() sends.
+  [[nodiscard]] RankShare share_of_this_rank(RankShare mine);
+  [[nodiscard]] optimizer::Update update_of(double learning_rate, double norm) const;
+  /// Parameters that other replicas have stepped, and all copies, become those of this rank.
+  void gather_parameters();
 
   const Job& job_;
   RankModel& model_;
@@ -98,7 +118,7 @@ class OptimizerStep {
   std::optional<ParameterGather> gather_;            // where they share the optimizer
   std::vector<transport::Request> tied_requests_;
   std::unique_ptr<device::Event> exchange_begin_, exchange_end_, gather_begin_, gather_end_;
-  double gather_seconds_ = 0.0;  // of the last step
+  bool has_gathered_ = false;  // between those events
   std::int64_t step_ = 0;
 };
 

@@ -10,10 +10,10 @@
 #include <sstream>
 
 #include "engine/checkpoint/parameter_hash.h"
-#include "engine/runtime/agreement.h"
-#include "engine/runtime/host_window.h"
-#include "engine/runtime/modelled_tensor_group.h"
-#include "engine/runtime/parameter_digest.h"
+#include "engine/runtime/planning/modelled_tensor_group.h"
+#include "engine/runtime/ranks/agreement.h"
+#include "engine/runtime/state/host_window.h"
+#include "engine/runtime/state/parameter_digest.h"
 #include "engine/runtime/transport_tensor_group.h"
 #include "kernels/core/align.h"
 #include "kernels/core/error.h"
@@ -166,19 +166,91 @@ double PipelineTrainer::sum_of_losses(std::int64_t count) {
   return sum;
 }
 
-StepResult PipelineTrainer::step(std::int64_t step,
-                                 double learning_rate,
-                                 const HostBatch& batch,
-                                 bool stop_requested) {
+std::vector<StepResult> PipelineTrainer::step_on(std::int64_t step,
+                                                 double learning_rate,
+                                                 const HostBatch& batch,
+                                                 bool stop_requested,
+                                                 Ending ending) {
+  std::vector<StepResult> ended;
   stream_->record(*step_begin_);
   load_batch(batch);
-  optimizer_step_->begin(step);
-  executor_->run(job_.training, training_tensors(), step,
-                 [&](std::size_t instruction) { optimizer_step_->after_instruction(instruction); });
+  if (const auto before = run_passes(step)) ended.push_back(*before);
   HALFPIPE_CHECK(executor_->live_bytes().current() == 0, "a step left saved tensors alive");
   measured_activations_ = static_cast<std::int64_t>(executor_->live_bytes().peak());
   optimizer_step_->complete_gradients(executor_->workspace());
+  const RankShare mine = share_of_this_rank(stop_requested);
+  if (ending == Ending::kWithTheNext && optimizer_step_->can_show()) {
+    optimizer_step_->show(mine, learning_rate);
+    open_ = {step, learning_rate};
+    return ended;
+  }
+  const StepResult result = result_of(optimizer_step_->agree(mine));
+  if (result.skipped) {
+    refuse(step, result);
+  } else {
+    optimizer_step_->apply(learning_rate, result.grad_norm);
+  }
+  ended.push_back(result);
+  return ended;
+}
 
+std::optional<StepResult> PipelineTrainer::run_passes(std::int64_t step) {
+  const auto after = [&](std::size_t instruction) {
+    optimizer_step_->after_instruction(instruction);
+  };
+  if (!open_) {
+    optimizer_step_->begin(step);
+    executor_->run(job_.training, training_tensors(), step, after);
+    return std::nullopt;
+  }
+  StepResult before{};
+  executor_->run_after({.settle =
+                            [&] {
+                              before = result_of(optimizer_step_->settle());
+                              if (!is_as_shown(before)) return false;
+                              optimizer_step_->take_shown(open_->learning_rate);
+                              optimizer_step_->begin(step);
+                              return true;
+                            },
+                        .put_right =
+                            [&] {
+                              put_open_step_right(before);
+                              optimizer_step_->begin(step);
+                            }},
+                       training_tensors(), step, after);
+  open_.reset();
+  return before;
+}
+
+StepResult PipelineTrainer::end_open_step() {
+  const StepResult result = result_of(optimizer_step_->settle());
+  if (is_as_shown(result)) {
+    optimizer_step_->take_shown(open_->learning_rate);
+  } else {
+    put_open_step_right(result);
+  }
+  open_.reset();
+  transport_.synchronize(*stream_);
+  return result;
+}
+
+bool PipelineTrainer::is_as_shown(const StepResult& result) {
+  return !result.skipped && optimizer_step_->look_at_norm(result.grad_norm);
+}
+
+void PipelineTrainer::put_open_step_right(const StepResult& result) {
+  if (!result.skipped) {
+    optimizer_step_->put_right(open_->learning_rate, result.grad_norm);
+    return;
+  }
+  optimizer_step_->take_back();
+  transport_.synchronize(*stream_);
+  const std::int64_t step = open_->step;
+  if (job_.config.optimizer.not_finite == "stop") open_.reset();
+  refuse(step, result);
+}
+
+RankShare PipelineTrainer::share_of_this_rank(bool stop_requested) {
   RankShare mine{.loss = sum_of_losses(model_.tokens_per_step()), .stop_requested = stop_requested};
   transport_.synchronize(*stream_);
   executor_->read_times(*step_begin_);
@@ -187,7 +259,10 @@ StepResult PipelineTrainer::step(std::int64_t step,
               executor_->times());
   mine.span = measured.span;
   mine.busy = measured.busy;
-  const StepTotals totals = optimizer_step_->agree(mine, learning_rate);
+  return mine;
+}
+
+StepResult PipelineTrainer::result_of(const StepTotals& totals) const {
   StepResult result{.loss = totals.loss / num_tokens(),
                     .grad_norm = totals.norm,
                     .span_seconds = totals.span,
@@ -196,20 +271,16 @@ StepResult PipelineTrainer::step(std::int64_t step,
                     .gather_seconds = totals.gather,
                     .stop_requested = totals.stop_requested,
                     .skipped = false};
-  if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) {
-    optimizer_step_->apply(learning_rate, result.grad_norm);
-    return result;
-  }
-  optimizer_step_->skip();
-  if (job_.config.optimizer.not_finite == "stop") {
-    throw AgreedError(
-        fmt::format("step {}: the loss ({}) or the gradient norm ({}) is not finite; "
-                    "lower optimizer.learning_rate or go back to an earlier checkpoint",
-                    step + 1, result.loss, result.grad_norm),
-        /*exit_code=*/1);
-  }
-  result.skipped = true;
+  result.skipped = !std::isfinite(result.loss) || !std::isfinite(result.grad_norm);
   return result;
+}
+
+void PipelineTrainer::refuse(std::int64_t step, const StepResult& result) const {
+  if (job_.config.optimizer.not_finite != "stop") return;
+  throw AgreedError(fmt::format("step {}: the loss ({}) or the gradient norm ({}) is not finite; "
+                                "lower optimizer.learning_rate or go back to an earlier checkpoint",
+                                step + 1, result.loss, result.grad_norm),
+                    /*exit_code=*/1);
 }
 
 double PipelineTrainer::evaluate(const HostBatch& batch,

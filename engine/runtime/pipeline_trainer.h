@@ -10,9 +10,9 @@
 
 #include "engine/model/tensor_group.h"
 #include "engine/runtime/executor.h"
-#include "engine/runtime/job.h"
 #include "engine/runtime/optimizer_step.h"
-#include "engine/runtime/rank_model.h"
+#include "engine/runtime/planning/job.h"
+#include "engine/runtime/planning/rank_model.h"
 #include "engine/runtime/trainer_transports.h"
 
 namespace halfpipe::runtime {
@@ -35,7 +35,7 @@ struct StepResult {
   double exchange_seconds;
   double gather_seconds;
   bool stop_requested;  // by any rank
-  bool skipped;         // loss or norm are not finite: nothing was stepped
+  bool skipped;         // loss or norm are not finite: nothing is stepped
 
   /// By the definition of schedule::Timeline, so that it can stand beside the planned one.
   [[nodiscard]] double bubble_fraction() const {
@@ -82,7 +82,24 @@ class PipelineTrainer {
   StepResult step(std::int64_t step,
                   double learning_rate,
                   const HostBatch& batch,
-                  bool stop_requested);
+                  bool stop_requested) {
+    return step_on(step, learning_rate, batch, stop_requested, Ending::kNow).back();
+  }
+
+  /// When a step ends. kWithTheNext: when the next one has warmed up, without any rank waiting for
+  /// the norm before that, where that is possible (RunConfig::steps_early, and no clipping in the
+  /// step before). Parameters and optimizer state belong to the trainer until then.
+  enum class Ending : std::uint8_t { kNow, kWithTheNext };
+  /// As step(). Returns the results of the steps that have ended meanwhile, in their order: of the
+  /// one before where it had not, and of this one if it has. The ending is the same on every rank.
+  std::vector<StepResult> step_on(std::int64_t step,
+                                  double learning_rate,
+                                  const HostBatch& batch,
+                                  bool stop_requested,
+                                  Ending ending);
+  [[nodiscard]] bool has_open_step() const { return open_.has_value(); }
+  /// Ends the open step. Collective.
+  StepResult end_open_step();
 
   /// Sum of the losses of the first num_targets tokens of each replica's batch, in nats; the rest
   /// is padding. Collective; the same on every rank.
@@ -121,8 +138,24 @@ class PipelineTrainer {
   }
 
  private:
+  /// A step whose norm is not known yet.
+  struct OpenStep {
+    std::int64_t step;
+    double learning_rate;
+  };
   void make_executor();
   void load_batch(const HostBatch& batch);
+  /// The passes of a step, and the end of the one before if that is open: its result then.
+  std::optional<StepResult> run_passes(std::int64_t step);
+  /// Of the passes that have run; waits for them.
+  [[nodiscard]] RankShare share_of_this_rank(bool stop_requested);
+  [[nodiscard]] StepResult result_of(const StepTotals& totals) const;
+  /// Whether the open step was what it was taken for.
+  [[nodiscard]] bool is_as_shown(const StepResult& result);
+  /// Where it was not.
+  void put_open_step_right(const StepResult& result);
+  /// AgreedError, unless such steps are skipped.
+  void refuse(std::int64_t step, const StepResult& result) const;
   /// Of a step, over all replicas.
   [[nodiscard]] double num_tokens() const;
   [[nodiscard]] double sum_of_losses(std::int64_t count);
@@ -139,6 +172,7 @@ class PipelineTrainer {
   std::unique_ptr<model::TensorGroup> tensor_group_or_null_;
   std::unique_ptr<OptimizerStep> optimizer_step_;
   std::unique_ptr<Executor> executor_;
+  std::optional<OpenStep> open_;
   device::Buffer tokens_, targets_, losses_;  // [m, B, T]
   std::vector<float> host_losses_;
   std::int64_t measured_activations_ = 0;

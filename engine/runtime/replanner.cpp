@@ -8,7 +8,7 @@
 
 #include "engine/runtime/measured_costs.h"
 #include "engine/runtime/median.h"
-#include "engine/runtime/replan.h"
+#include "engine/runtime/planning/replan.h"
 
 namespace halfpipe::runtime {
 
@@ -60,6 +60,11 @@ std::string Replanner::after_step(const StepResult& step) {
   if (steps_seen_ == wanted) return replan_now();
   if (steps_seen_ == 2 * wanted && expected_span_ > 0.0) return compare_with_expectation();
   return {};
+}
+
+bool Replanner::is_done() const {
+  const std::int64_t wanted = job_.config.schedule.replan_after;
+  return steps_seen_ >= (expected_span_ > 0.0 ? 2 * wanted : wanted);
 }
 
 std::string Replanner::replan_now() {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/runtime/job.h"
 #include "engine/runtime/pass_times.h"
 #include "engine/runtime/pipeline_trainer.h"
+#include "engine/runtime/planning/job.h"
 #include "parallel/transport/transport.h"
 
 namespace halfpipe::runtime {
@@ -27,6 +27,8 @@ class Replanner {
   [[nodiscard]] std::string after_step(const StepResult& step);
   /// Whether the last after_step() changed the plan.
   [[nodiscard]] bool changed_plan() const { return changed_plan_; }
+  /// Whether no step to come is looked at.
+  [[nodiscard]] bool is_done() const;
 
  private:
   [[nodiscard]] std::string replan_now();

@@ -8,12 +8,12 @@
 #include <span>
 #include <utility>
 
-#include "engine/runtime/activity.h"
-#include "engine/runtime/agreement.h"
-#include "engine/runtime/gradient_exchange.h"
-#include "engine/runtime/outside_passes.h"
 #include "engine/runtime/pipeline_trainer.h"
-#include "engine/runtime/rank_model.h"
+#include "engine/runtime/planning/outside_passes.h"
+#include "engine/runtime/planning/rank_model.h"
+#include "engine/runtime/ranks/activity.h"
+#include "engine/runtime/ranks/agreement.h"
+#include "engine/runtime/step/gradient_exchange.h"
 #include "engine/runtime/tuning.h"
 #include "kernels/core/philox.h"
 #include "kernels/modelled/modelled_stream.h"
@@ -93,7 +93,7 @@ std::size_t nearest_to(double seconds, const std::vector<MeasuredStep>& steps, s
   return nearest;
 }
 
-/// Times count from each rank's start of the step, which a barrier has lined up.
+/// Times count from where a barrier has lined the ranks up.
 schedule::Timeline gather_timeline(const Job& job,
                                    const Times& mine,
                                    const MeasuredStep& step,
@@ -130,6 +130,112 @@ schedule::Timeline gather_timeline(const Job& job,
   return timeline;
 }
 
+class Series {
+ public:
+  Series(const Job& job,
+         const BenchmarkSteps& steps,
+         PipelineTrainer& trainer,
+         transport::Transport& transport)
+      : job_(job),
+        steps_(steps),
+        trainer_(trainer),
+        transport_(transport),
+        batch_(random_batch(job, trainer)),
+        replicas_(modelled_replicas(job, transport.rank())) {}
+
+  void run() {
+    if (job_.config.steps_early()) {
+      run_in_a_row();
+    } else {
+      run_one_by_one();
+    }
+    for (MeasuredStep& mine : measured_) {
+      for (const MeasuredStep& other : gather(mine, transport_)) {
+        mine.seconds = std::max(mine.seconds, other.seconds);
+        mine.host_cpu_seconds = std::max(mine.host_cpu_seconds, other.host_cpu_seconds);
+      }
+    }
+  }
+  [[nodiscard]] const std::vector<MeasuredStep>& measured() const { return measured_; }
+  /// Of the first measured steps, since the barrier before them.
+  [[nodiscard]] const std::vector<Times>& times() const { return times_; }
+  [[nodiscard]] const ModelledReplicas& replicas() const { return replicas_; }
+
+ private:
+  [[nodiscard]] int num_steps() const { return steps_.warm_up + steps_.measured; }
+
+  void run_one_by_one() {
+    for (int i = 0; i < num_steps(); ++i) {
+      line_up(i);
+      begin_step();
+      const StepResult step =
+          trainer_.step(i, /*learning_rate=*/0.0, batch_, /*stop_requested=*/false);
+      end_step(i);
+      if (i >= steps_.warm_up) add(step);
+    }
+  }
+
+  /// A step lasts from where the one before has sent its share of the norm to where it has.
+  void run_in_a_row() {
+    std::vector<StepResult> results;
+    line_up(0);
+    for (int i = 0; i < num_steps(); ++i) {
+      begin_step();
+      const auto ended =
+          trainer_.step_on(i, /*learning_rate=*/0.0, batch_, /*stop_requested=*/false,
+                           PipelineTrainer::Ending::kWithTheNext);
+      results.insert(results.end(), ended.begin(), ended.end());
+      end_step(i);
+    }
+    if (trainer_.has_open_step()) results.push_back(trainer_.end_open_step());
+    for (int i = steps_.warm_up; i < num_steps(); ++i) add(results[static_cast<std::size_t>(i)]);
+  }
+
+  void line_up(int step) {
+    publish_activity(transport_, step, "waiting for the others");
+    // The first barrier may end a millisecond apart, after a long wait; the second does not.
+    transport_.barrier();
+    transport_.barrier();
+    lined_up_ = std::chrono::steady_clock::now();
+  }
+
+  void begin_step() { begun_ = std::chrono::steady_clock::now(); }
+
+  void end_step(int step) {
+    if (replicas_.exchange_seconds > 0.0) {
+      modelled::sleep_until(modelled::later(modelled::Clock::now(), replicas_.exchange_seconds));
+    }
+    if (step < steps_.warm_up) return;
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begun_;
+    seconds_.push_back({elapsed.count(), 0.0, 0.0, trainer_.host_cpu_seconds()});
+    if (times_.size() >= kMostTimelines) return;
+    const std::chrono::duration<double> offset = begun_ - lined_up_;
+    Times& times = times_.emplace_back(trainer_.instruction_times());
+    for (InstructionTime& time : times) {
+      time.start += offset.count();
+      time.end += offset.count();
+    }
+  }
+
+  void add(const StepResult& result) {
+    MeasuredStep& mine = measured_.emplace_back(seconds_[measured_.size()]);
+    mine.span_seconds = result.span_seconds;
+    mine.work_seconds = result.work_seconds;
+  }
+
+  const Job& job_;
+  BenchmarkSteps steps_;
+  PipelineTrainer& trainer_;
+  transport::Transport& transport_;
+  HostBatch batch_;
+  ModelledReplicas replicas_;
+  std::chrono::steady_clock::time_point lined_up_;
+  std::chrono::steady_clock::time_point begun_;  // the present step
+  std::vector<MeasuredStep> seconds_;            // without what its result says
+  std::vector<MeasuredStep> measured_;
+  std::vector<Times> times_;
+};
+
 }  // namespace
 
 const MeasuredStep& StepBenchmark::median() const {
@@ -147,7 +253,6 @@ StepBenchmark benchmark_steps(const Job& job,
   if (!is_modelled(job.config.device)) {
     trainer.initialise_parameters(job.config.train.seed, num_threads);
   }
-  const HostBatch batch = random_batch(job, trainer);
 
   StepBenchmark result;
   if (job.config.device.tune) {
@@ -159,34 +264,15 @@ StepBenchmark benchmark_steps(const Job& job,
     agree(transport, [&] { trainer.run_every_pass(); });
     agree(transport, [&] { trainer.record_passes(); });
   }
-  const ModelledReplicas replicas = modelled_replicas(job, transport.rank());
-  std::vector<Times> times;
-  for (int i = 0; i < steps.warm_up + steps.measured; ++i) {
-    publish_activity(transport, i, "waiting for the others");
-    // The first barrier may end a millisecond apart, after a long wait; the second does not.
-    transport.barrier();
-    transport.barrier();
-    const auto start = std::chrono::steady_clock::now();
-    const StepResult step = trainer.step(i, /*learning_rate=*/0.0, batch, /*stop_requested=*/false);
-    if (replicas.exchange_seconds > 0.0) {
-      modelled::sleep_until(modelled::later(modelled::Clock::now(), replicas.exchange_seconds));
-    }
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    MeasuredStep mine{elapsed.count(), step.span_seconds, step.work_seconds,
-                      trainer.host_cpu_seconds()};
-    for (const MeasuredStep& other : gather(mine, transport)) {
-      mine.seconds = std::max(mine.seconds, other.seconds);
-      mine.host_cpu_seconds = std::max(mine.host_cpu_seconds, other.host_cpu_seconds);
-    }
-    if (i < steps.warm_up) continue;
-    result.steps.push_back(mine);
-    if (times.size() < kMostTimelines) times.push_back(trainer.instruction_times());
-  }
+  Series series(job, steps, trainer, transport);
+  series.run();
+  result.steps = series.measured();
   RankMemory memory = trainer.measured_memory();
-  memory.communication += replicas.bytes;
+  memory.communication += series.replicas().bytes;
   result.memory = gather(memory, transport);
-  const std::size_t shown = nearest_to(result.median().seconds, result.steps, times.size());
-  result.timeline = gather_timeline(job, times[shown], result.steps[shown], transport);
+  const std::size_t shown =
+      nearest_to(result.median().seconds, result.steps, series.times().size());
+  result.timeline = gather_timeline(job, series.times()[shown], result.steps[shown], transport);
   return result;
 }
 

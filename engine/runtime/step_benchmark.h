@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/checkpoint/tuned_record.h"
-#include "engine/runtime/job.h"
+#include "engine/runtime/planning/job.h"
 #include "kernels/device/backend.h"
 #include "parallel/schedule/simulate.h"
 #include "parallel/transport/transport.h"
@@ -23,7 +23,8 @@ struct BenchmarkSteps {
 
 /// One measured step; each figure is the largest of any rank.
 struct MeasuredStep {
-  double seconds = 0.0;           // from a barrier to the end of the optimizer step
+  double seconds = 0.0;           // from a barrier to the end of the optimizer step; of steps that
+                                  // go on early, from one's to the next one's
   double span_seconds = 0.0;      // from first to last pass
   double work_seconds = 0.0;      // in passes
   double host_cpu_seconds = 0.0;  // Executor::host_cpu_seconds
@@ -43,12 +44,13 @@ struct StepBenchmark {
 };
 
 /// Runs the training steps of one pipeline of the job on random tokens with a learning rate of 0,
-/// so that the parameters stay as they are. Collective; the same on every rank. `job` must outlive
-/// it; backend and transport are those of training. `tuned`: choices of a benchmark before this
-/// one, which hold for this one, too, so that schedules differ in nothing else. On modelled devices
-/// the pipeline stands for all replicas and tensor ranks: after each step a rank sleeps as long as
-/// its exchange with replicas would take (outside_passes.h), and the buffers for it are added to
-/// the memory; exchanges of tensor ranks are a time within its passes.
+/// so that the parameters stay as they are: one by one or, where ranks go on with the next step
+/// before the norm is known (RunConfig::steps_early), in a row. Collective; the same on every rank.
+/// `job` must outlive it; backend and transport are those of training. `tuned`: choices of a
+/// benchmark before this one, which hold for this one, too, so that schedules differ in nothing
+/// else. On modelled devices the pipeline stands for all replicas and tensor ranks: after each step
+/// a rank sleeps as long as its exchange with replicas would take (outside_passes.h), and the
+/// buffers for it are added to the memory; exchanges of tensor ranks are a time within its passes.
 [[nodiscard]] StepBenchmark benchmark_steps(
     const Job& job,
     const BenchmarkSteps& steps,

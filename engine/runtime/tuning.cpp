@@ -9,8 +9,8 @@
 #include <string_view>
 #include <utility>
 
-#include "engine/runtime/activity.h"
-#include "engine/runtime/agreement.h"
+#include "engine/runtime/ranks/activity.h"
+#include "engine/runtime/ranks/agreement.h"
 #include "kernels/core/error.h"
 
 namespace halfpipe::runtime {

@@ -28,8 +28,9 @@ struct Chunk {
   std::int64_t count;
 };
 
-// Scalars are copied out of args: as members they could alias what the loop writes.
-void update(const ops::AdamW& args, const Chunk& chunk) {
+// Scalars are copied out of args: as members they could alias what the loop writes. One body for
+// all that is written: a second one inlined could round otherwise.
+[[gnu::noinline]] void update(const ops::AdamW& args, const Chunk& chunk) {
   float* param = chunk.param;
   float* m = chunk.m;
   float* v = chunk.v;
@@ -72,6 +73,10 @@ class RoundingWords {
   std::array<std::uint32_t, kChunk + kRoundingGroup * kRoundingGroupsAtOnce> words_;
 };
 
+const float* source_of(const ops::AdamW& args) {
+  return args.from_or_null != nullptr ? args.from_or_null : args.param;
+}
+
 // The moments of elements first .. first + count - 1, at most kChunk of them, are widened, updated
 // like any others, and rounded.
 void update_rounded(const ops::AdamW& args, std::int64_t first, std::int64_t count) {
@@ -91,20 +96,56 @@ void update_rounded(const ops::AdamW& args, std::int64_t first, std::int64_t cou
   });
 }
 
+void load_moments(
+    const ops::AdamW& args, std::int64_t first, std::int64_t count, float* m, float* v) {
+  if (args.moment_dtype == DType::kBFloat16) {
+    convert(static_cast<const BFloat16*>(args.m) + first, count, m);
+    convert(static_cast<const BFloat16*>(args.v) + first, count, v);
+  } else {
+    std::copy_n(static_cast<const float*>(args.m) + first, count, m);
+    std::copy_n(static_cast<const float*>(args.v) + first, count, v);
+  }
+}
+
+// Of elements first .. first + count - 1, at most kChunk of them: a step that is only shown.
+void show(const ops::AdamW& args, std::int64_t first, std::int64_t count) {
+  std::array<float, kChunk> param;
+  std::array<float, kChunk> m;
+  std::array<float, kChunk> v;
+  std::copy_n(source_of(args) + first, count, param.data());
+  load_moments(args, first, count, m.data(), v.data());
+  update(args, {param.data(), m.data(), v.data(), args.grad + first, count});
+  if (args.writes == ops::AdamWWrites::kParam) {
+    std::copy_n(param.data(), count, args.param + first);
+  }
+  if (args.copy_or_null != nullptr) convert(param.data(), count, args.copy_or_null + first);
+}
+
+void step(const ops::AdamW& args, std::int64_t first, std::int64_t count) {
+  if (args.from_or_null != nullptr) {
+    std::copy_n(args.from_or_null + first, count, args.param + first);
+  }
+  if (args.moment_dtype == DType::kBFloat16) {
+    update_rounded(args, first, count);
+  } else {
+    update(args, {args.param + first, static_cast<float*>(args.m) + first,
+                  static_cast<float*>(args.v) + first, args.grad + first, count});
+  }
+  if (args.copy_or_null != nullptr) {
+    convert(args.param + first, count, args.copy_or_null + first);
+  }
+}
+
 }  // namespace
 
 void adamw(const ops::AdamW& args, ThreadPool& pool) {
   for_each_element_block(pool, args.count, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t first = begin; first < end; first += kChunk) {
       const std::int64_t count = std::min(kChunk, end - first);
-      if (args.moment_dtype == DType::kBFloat16) {
-        update_rounded(args, first, count);
+      if (args.writes == ops::AdamWWrites::kAll) {
+        step(args, first, count);
       } else {
-        update(args, {args.param + first, static_cast<float*>(args.m) + first,
-                      static_cast<float*>(args.v) + first, args.grad + first, count});
-      }
-      if (args.copy_or_null != nullptr) {
-        convert(args.param + first, count, args.copy_or_null + first);
+        show(args, first, count);
       }
     }
   });

@@ -34,7 +34,26 @@ __device__ __forceinline__ void draw_words(std::uint32_t (&words)[kCount],
   }
 }
 
-template <typename Moment, bool kWithCopy>
+// One rounding for each operation that is written, so that a step which is only shown has the bits
+// of the one that is taken, whatever else is compiled around it.
+struct Stepped {
+  float param, m, v;
+};
+
+__device__ __forceinline__ Stepped
+step_of(const ops::AdamW& args, float param, float m, float v, float grad) {
+  const float g = __fmul_rn(grad, args.grad_scale);
+  Stepped next{};
+  next.m = fmaf(args.beta1, m, __fmul_rn(1.0F - args.beta1, g));
+  next.v = fmaf(args.beta2, v, __fmul_rn(__fmul_rn(1.0F - args.beta2, g), g));
+  const float root = __fadd_rn(sqrtf(next.v / args.bias_correction2), args.epsilon);
+  const float direction = next.m / args.bias_correction1 / root;
+  const float decayed = fmaf(-__fmul_rn(args.learning_rate, args.weight_decay), param, param);
+  next.param = fmaf(-args.learning_rate, direction, decayed);
+  return next;
+}
+
+template <typename Moment, bool kWithCopy, ops::AdamWWrites kWrites>
 struct AdamWLoop {
   static constexpr int kWidth = 8;  // one 16-byte access of bfloat16
   static constexpr int kGroups = 1;
@@ -43,7 +62,7 @@ struct AdamWLoop {
 
   template <int kCount>
   __device__ void load(std::int64_t at, float (&operands)[4][kCount]) const {
-    load_group(operands[0], args.param + at);
+    load_group(operands[0], args.from_or_null + at);
     load_group(operands[1], static_cast<const Moment*>(args.m) + at);
     load_group(operands[2], static_cast<const Moment*>(args.v) + at);
     load_group(operands[3], args.grad + at);
@@ -54,20 +73,21 @@ struct AdamWLoop {
     float param[kCount];
     float m[kCount];
     float v[kCount];
-    const float decay = args.learning_rate * args.weight_decay;
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      const float g = operands[3][i] * args.grad_scale;
-      m[i] = args.beta1 * operands[1][i] + (1.0F - args.beta1) * g;
-      v[i] = args.beta2 * operands[2][i] + (1.0F - args.beta2) * g * g;
-      const float direction =
-          m[i] / args.bias_correction1 / (sqrtf(v[i] / args.bias_correction2) + args.epsilon);
-      param[i] = operands[0][i] - decay * operands[0][i] - args.learning_rate * direction;
+      const Stepped next =
+          step_of(args, operands[0][i], operands[1][i], operands[2][i], operands[3][i]);
+      param[i] = next.param;
+      m[i] = next.m;
+      v[i] = next.v;
     }
-    if constexpr (std::is_same_v<Moment, BFloat16>) round(at, m, v);
-    store_group(args.param + at, param);
-    store_group(static_cast<Moment*>(args.m) + at, m);
-    store_group(static_cast<Moment*>(args.v) + at, v);
+    using enum ops::AdamWWrites;
+    if constexpr (kWrites == kAll) {
+      if constexpr (std::is_same_v<Moment, BFloat16>) round(at, m, v);
+      store_group(static_cast<Moment*>(args.m) + at, m);
+      store_group(static_cast<Moment*>(args.v) + at, v);
+    }
+    if constexpr (kWrites != kCopy) store_group(args.param + at, param);
     if constexpr (kWithCopy) store_group(args.copy_or_null + at, param);
   }
 
@@ -84,12 +104,12 @@ struct AdamWLoop {
   }
 };
 
-template <typename Moment>
+template <typename Moment, ops::AdamWWrites kWrites>
 void adamw_with(const ops::AdamW& args, bool aligned, cudaStream_t stream) {
   if (args.copy_or_null != nullptr) {
-    for_each_element(AdamWLoop<Moment, true>{args}, args.count, aligned, stream);
+    for_each_element(AdamWLoop<Moment, true, kWrites>{args}, args.count, aligned, stream);
   } else {
-    for_each_element(AdamWLoop<Moment, false>{args}, args.count, aligned, stream);
+    for_each_element(AdamWLoop<Moment, false, kWrites>{args}, args.count, aligned, stream);
   }
 }
 
@@ -97,12 +117,24 @@ void adamw_with(const ops::AdamW& args, bool aligned, cudaStream_t stream) {
 
 // -------------------------------------------------------------------------------------------------
 
-void adamw(const ops::AdamW& args, cudaStream_t stream) {
+void adamw(const ops::AdamW& in_place, cudaStream_t stream) {
+  ops::AdamW args = in_place;
+  if (args.from_or_null == nullptr) args.from_or_null = args.param;
   // A thread's elements must be whole groups of the random words, too.
-  const bool aligned = vector_aligned({args.param, args.m, args.v, args.grad, args.copy_or_null}) &&
+  const bool aligned = vector_aligned({args.param, args.m, args.v, args.grad, args.copy_or_null,
+                                       args.from_or_null}) &&
                        args.first_element % kRoundingGroup == 0;
-  with_element_type(args.moment_dtype,
-                    [&]<typename Moment>() { adamw_with<Moment>(args, aligned, stream); });
+  with_element_type(args.moment_dtype, [&]<typename Moment>() {
+    using enum ops::AdamWWrites;
+    switch (args.writes) {
+      case kAll:
+        return adamw_with<Moment, kAll>(args, aligned, stream);
+      case kParam:
+        return adamw_with<Moment, kParam>(args, aligned, stream);
+      case kCopy:
+        return adamw_with<Moment, kCopy>(args, aligned, stream);
+    }
+  });
 }
 
 }  // namespace halfpipe::cuda

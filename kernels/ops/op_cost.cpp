@@ -121,8 +121,13 @@ OpCost cost_of(const CrossEntropyOfSlice& args) {
 }
 
 OpCost cost_of(const AdamW& args) {
-  // p, m and v are read and written, g is read.
-  OpCost cost = moved(args.moment_dtype, product(args.count, 4), product(args.count, 3));
+  const auto of = [&](int num_arrays) {
+    return static_cast<double>(num_arrays) * static_cast<double>(args.count);
+  };
+  // p, m, v and g are read; of a step that is only shown, p is written at most.
+  const bool is_taken = args.writes == AdamWWrites::kAll;
+  OpCost cost =
+      moved(args.moment_dtype, of(is_taken ? 4 : 2), of(args.writes == AdamWWrites::kCopy ? 2 : 3));
   cost += moved(DType::kBFloat16, times_if(args.copy_or_null, args.count), 0.0);
   return cost;
 }

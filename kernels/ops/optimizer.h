@@ -10,6 +10,10 @@
 
 namespace halfpipe::ops {
 
+/// What a step writes. It can be shown before it is taken: kParam leaves the moments as they are,
+/// kCopy writes copy_or_null alone. What is written has the bits that kAll gives it.
+enum class AdamWWrites : std::uint8_t { kAll, kParam, kCopy };
+
 /// With g = grad[i] * grad_scale and t = step:
 ///   m[i] <- beta1 m[i] + (1 - beta1) g;   v[i] <- beta2 v[i] + (1 - beta2) g^2
 ///   p[i] <- p[i] - learning_rate * weight_decay * p[i]
@@ -40,6 +44,8 @@ struct AdamW {
   DType moment_dtype = DType::kFloat32;  // or bfloat16
   RoundingStream rounding = {};          // of moments in bfloat16
   std::int64_t first_element = 0;        // of the parameter, where the arrays begin
+  AdamWWrites writes = AdamWWrites::kAll;
+  const float* from_or_null = nullptr;  // [count], which p is read from; null: param
 };
 
 }  // namespace halfpipe::ops

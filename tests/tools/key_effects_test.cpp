@@ -171,7 +171,7 @@ std::vector<Effect> training() {
       {"optimizer.post_validation",
        "on",
        printed(R"(post-validation (.*) begun)"),
-       "3 of 3 steps",
+       "1 of 3 steps",  // the first is looked at, and nothing comes after the last
        {"optimizer.clip_grad_norm=0"}},
   };
 }

@@ -17,9 +17,9 @@
 #include <vector>
 
 #include "engine/config/load_config.h"
-#include "engine/runtime/agreement.h"
-#include "engine/runtime/stop_signal.h"
-#include "engine/runtime/training_run.h"
+#include "engine/runtime/ranks/agreement.h"
+#include "engine/runtime/training/stop_signal.h"
+#include "engine/runtime/training/training_run.h"
 #include "kernels/core/error.h"
 #include "kernels/core/pinning.h"
 #include "kernels/cpu/cpu_backend.h"

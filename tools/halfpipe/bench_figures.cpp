@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "engine/model/model_cost.h"
-#include "engine/runtime/hardware.h"
-#include "engine/runtime/rank_groups.h"
+#include "engine/runtime/planning/hardware.h"
+#include "engine/runtime/ranks/rank_groups.h"
 
 namespace halfpipe::tools {
 

@@ -12,9 +12,9 @@
 
 #include "engine/config/load_config.h"
 #include "engine/model/model_cost.h"
-#include "engine/runtime/host_cores.h"
-#include "engine/runtime/start_report.h"
-#include "engine/runtime/training_inputs.h"
+#include "engine/runtime/ranks/host_cores.h"
+#include "engine/runtime/training/start_report.h"
+#include "engine/runtime/training/training_inputs.h"
 #include "kernels/core/error.h"
 #include "tools/halfpipe/bench_ops_report.h"
 #include "tools/halfpipe/devices.h"

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/config/run_config.h"
-#include "engine/runtime/job.h"
+#include "engine/runtime/planning/job.h"
 #include "engine/runtime/step_benchmark.h"
 #include "parallel/schedule/simulate.h"
 #include "parallel/transport/transport.h"

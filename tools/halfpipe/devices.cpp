@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/halfpipe/devices.h"
 
-#include "engine/runtime/hardware.h"
+#include "engine/runtime/planning/hardware.h"
 #include "kernels/core/error.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda/cuda_backend.h"

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "engine/config/run_config.h"
-#include "engine/runtime/host_cores.h"
+#include "engine/runtime/ranks/host_cores.h"
 #include "kernels/device/backend.h"
 #include "parallel/transport/reach.h"
 #include "parallel/transport/transport.h"

@@ -11,7 +11,7 @@
 #include "engine/data/dataset.h"
 #include "engine/data/sampler.h"
 #include "engine/model/loss_evaluator.h"
-#include "engine/runtime/host_cores.h"
+#include "engine/runtime/ranks/host_cores.h"
 #include "kernels/core/error.h"
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/devices.h"

@@ -10,7 +10,7 @@
 
 #include "engine/model/decoder.h"
 #include "engine/model/sample_token.h"
-#include "engine/runtime/host_cores.h"
+#include "engine/runtime/ranks/host_cores.h"
 #include "kernels/core/error.h"
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/devices.h"

@@ -10,7 +10,7 @@
 
 #include "engine/model/model_cost.h"
 #include "engine/model/recompute.h"
-#include "engine/runtime/hardware.h"
+#include "engine/runtime/planning/hardware.h"
 #include "tools/halfpipe/aligned_table.h"
 #include "tools/halfpipe/bench_figures.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "engine/config/run_config.h"
-#include "engine/runtime/layout_search.h"
+#include "engine/runtime/planning/layout_search.h"
 
 namespace halfpipe::tools {
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "engine/config/nearest_name.h"
-#include "engine/runtime/agreement.h"
+#include "engine/runtime/ranks/agreement.h"
 #include "kernels/core/error.h"
 #include "parallel/transport/mpi_session.h"
 #include "tools/halfpipe/commands.h"

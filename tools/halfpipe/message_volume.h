@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/runtime/job.h"
+#include "engine/runtime/planning/job.h"
 #include "parallel/schedule/plan.h"
 
 namespace halfpipe::tools {

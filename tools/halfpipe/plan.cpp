@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "engine/config/load_config.h"
-#include "engine/runtime/host_cores.h"
-#include "engine/runtime/job.h"
-#include "engine/runtime/mesh_of.h"
-#include "engine/runtime/training_inputs.h"
+#include "engine/runtime/planning/job.h"
+#include "engine/runtime/ranks/host_cores.h"
+#include "engine/runtime/ranks/mesh_of.h"
+#include "engine/runtime/training/training_inputs.h"
 #include "kernels/core/error.h"
 #include "parallel/schedule/render_svg.h"
 #include "tools/halfpipe/commands.h"

@@ -8,10 +8,10 @@
 #include <utility>
 
 #include "engine/model/model_cost.h"
-#include "engine/runtime/hardware.h"
-#include "engine/runtime/rank_groups.h"
-#include "engine/runtime/stage_costs.h"
-#include "engine/runtime/start_report.h"
+#include "engine/runtime/planning/hardware.h"
+#include "engine/runtime/planning/stage_costs.h"
+#include "engine/runtime/ranks/rank_groups.h"
+#include "engine/runtime/training/start_report.h"
 #include "parallel/schedule/render_ascii.h"
 
 namespace halfpipe::tools {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/runtime/job.h"
-#include "engine/runtime/outside_passes.h"
+#include "engine/runtime/planning/job.h"
+#include "engine/runtime/planning/outside_passes.h"
 #include "parallel/schedule/simulate.h"
 #include "tools/halfpipe/message_volume.h"
 

@@ -5,8 +5,8 @@
 
 #include "engine/config/key_table.h"
 #include "engine/model/model_cost.h"
-#include "engine/runtime/hardware.h"
-#include "engine/runtime/stage_costs.h"
+#include "engine/runtime/planning/hardware.h"
+#include "engine/runtime/planning/stage_costs.h"
 #include "tools/halfpipe/planned_step.h"
 #include "tools/halfpipe/schedule_json.h"
 

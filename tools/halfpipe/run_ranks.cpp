@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/runtime/agreement.h"
+#include "engine/runtime/ranks/agreement.h"
 #include "parallel/transport/local_group.h"
 #include "parallel/transport/mpi_session.h"
 #include "parallel/transport/rank_lost.h"

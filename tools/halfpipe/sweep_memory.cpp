@@ -10,8 +10,8 @@
 #include <optional>
 #include <utility>
 
-#include "engine/runtime/choose_schedule.h"
-#include "engine/runtime/search_question.h"
+#include "engine/runtime/planning/choose_schedule.h"
+#include "engine/runtime/planning/search_question.h"
 #include "parallel/schedule/build_plan.h"
 #include "parallel/schedule/catalogue.h"
 #include "parallel/schedule/schedule_error.h"

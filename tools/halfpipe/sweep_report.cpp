@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "engine/runtime/stage_costs.h"
+#include "engine/runtime/planning/stage_costs.h"
 
 namespace halfpipe::tools {
 

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "engine/config/load_config.h"
-#include "engine/runtime/stop_signal.h"
-#include "engine/runtime/training_run.h"
+#include "engine/runtime/training/stop_signal.h"
+#include "engine/runtime/training/training_run.h"
 #include "parallel/transport/mpi_session.h"
 #include "tools/halfpipe/commands.h"
 #include "tools/halfpipe/devices.h"

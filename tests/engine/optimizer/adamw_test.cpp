@@ -24,22 +24,6 @@ TEST(ClipFactor, ScalesDownToTheLimitAndNeverUp) {
   EXPECT_DOUBLE_EQ(clip_factor(100.0, 0.0), 1.0);  // off
 }
 
-TEST(SteppedPieces, AreRangesAndPartsOfThemWhereStepsBeginEarly) {
-  const std::vector<ElementRanges> held = {{{0, 10'000'000}}, {}, {{16, 32}, {48, 64}}};
-  OptimizerConfig config;
-  EXPECT_EQ(stepped_pieces(held, config).size(), 3U);
-  config.post_validation = "on";
-  const std::vector<SteppedPiece> pieces = stepped_pieces(held, config);
-  ASSERT_EQ(pieces.size(), 5U);
-  EXPECT_EQ(pieces[0].elements.begin, 0);
-  EXPECT_EQ(pieces[1].elements.begin, pieces[0].elements.end);
-  EXPECT_EQ(pieces[2].elements.begin, pieces[1].elements.end);
-  EXPECT_EQ(pieces[2].elements.end, 10'000'000);
-  EXPECT_EQ(pieces[1].elements.begin % 16, 0);  // whole vectors, of moments in bfloat16, too
-  EXPECT_EQ(pieces[3].parameter, 2U);
-  EXPECT_EQ(pieces[4].elements, (ElementRange{48, 64}));
-}
-
 class OnePair : public ::testing::Test {
  protected:
   OnePair() : backend_(cpu::make_cpu_backend(1)), stream_(backend_->make_stream("test")) {

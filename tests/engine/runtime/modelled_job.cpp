@@ -5,8 +5,8 @@
 #include <thread>
 #include <vector>
 
-#include "engine/runtime/hardware.h"
-#include "engine/runtime/rank_groups.h"
+#include "engine/runtime/planning/hardware.h"
+#include "engine/runtime/ranks/rank_groups.h"
 #include "kernels/modelled/modelled_backend.h"
 #include "parallel/transport/local_group.h"
 #include "parallel/transport/modelled_transport.h"

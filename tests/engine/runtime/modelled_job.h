@@ -7,7 +7,7 @@
 #include <string>
 
 #include "engine/config/run_config.h"
-#include "engine/runtime/job.h"
+#include "engine/runtime/planning/job.h"
 #include "kernels/device/backend.h"
 #include "parallel/transport/transport.h"
 

@@ -3,7 +3,7 @@
 
 #include <thread>
 
-#include "engine/runtime/rank_groups.h"
+#include "engine/runtime/ranks/rank_groups.h"
 #include "kernels/core/philox.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "parallel/transport/local_group.h"
@@ -95,6 +95,15 @@ StepResult small_step(PipelineTrainer& trainer,
   const HostBatch batch = small_batch(config, order == BatchOrder::kSameBatch ? 0 : step);
   return trainer.step(step, config.optimizer.learning_rate,
                       part_of(batch, trainer.replica(), config.parallel.data), false);
+}
+
+std::vector<StepResult> small_step_on(PipelineTrainer& trainer,
+                                      const config::RunConfig& config,
+                                      std::int64_t step,
+                                      PipelineTrainer::Ending ending) {
+  const HostBatch batch = small_batch(config, step);
+  return trainer.step_on(step, config.optimizer.learning_rate,
+                         part_of(batch, trainer.replica(), config.parallel.data), false, ending);
 }
 
 RunRecord run_locally(const config::RunConfig& config, int steps, int threads, BatchOrder order) {

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "engine/config/run_config.h"
-#include "engine/runtime/job.h"
 #include "engine/runtime/pipeline_trainer.h"
-#include "engine/runtime/rank_groups.h"
+#include "engine/runtime/planning/job.h"
+#include "engine/runtime/ranks/rank_groups.h"
 
 namespace halfpipe::runtime {
 
@@ -33,6 +33,11 @@ StepResult small_step(PipelineTrainer& trainer,
                       const config::RunConfig& config,
                       std::int64_t step,
                       BatchOrder order = BatchOrder::kNewBatches);
+/// Results of the steps that ended meanwhile.
+std::vector<StepResult> small_step_on(PipelineTrainer& trainer,
+                                      const config::RunConfig& config,
+                                      std::int64_t step,
+                                      PipelineTrainer::Ending ending);
 
 /// What a run shows to the outside.
 struct RunRecord {

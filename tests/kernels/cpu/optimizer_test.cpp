@@ -129,6 +129,58 @@ TEST_P(AdamW, WritesACopyOfTheParameter) {
   }
 }
 
+// What is written has the bits of the whole step; what is not, those from before.
+TEST_P(AdamW, CanBeShownBeforeItIsTaken) {
+  for (const DType moments : {DType::kFloat32, DType::kBFloat16}) {
+    ThreadPool pool(2);
+    const std::vector<float> stored = random_values("moments", count);  // halves of them: bfloat16
+    const GuardedBuffer<float> grad(grads[0]);
+    struct Arrays {
+      GuardedBuffer<float> param, m, v;
+      GuardedBuffer<BFloat16> copy;
+    };
+    const auto positive = [&] {
+      std::vector<float> values = stored;
+      for (float& value : values) value = std::abs(value);
+      return values;
+    };
+    const auto fresh = [&] {
+      return Arrays{GuardedBuffer<float>(param), GuardedBuffer<float>(positive()),
+                    GuardedBuffer<float>(positive()), GuardedBuffer<BFloat16>(count)};
+    };
+    const auto step = [&](Arrays& arrays, ops::AdamWWrites writes, const float* from_or_null) {
+      ops::AdamW args = arguments(arrays.param.get(), arrays.m.get(), arrays.v.get(), grad.get(),
+                                  count, Hyperparameters{.grad_scale = 0.5F}, 2);
+      args.moment_dtype = moments;
+      args.rounding = {.seed = 5, .parameter = 1, .step = 2};
+      args.copy_or_null = arrays.copy.get();
+      args.writes = writes;
+      args.from_or_null = from_or_null;
+      adamw(args, pool);
+    };
+    const Arrays before = fresh();
+    Arrays whole = fresh();
+    step(whole, ops::AdamWWrites::kAll, nullptr);
+    EXPECT_FALSE(testing::same_bits(whole.m.values(), before.m.values()));
+
+    Arrays shown = fresh();
+    step(shown, ops::AdamWWrites::kCopy, nullptr);
+    EXPECT_EQ(shown.copy.values(), whole.copy.values());
+    EXPECT_TRUE(testing::same_bits(shown.param.values(), before.param.values()));
+    EXPECT_TRUE(testing::same_bits(shown.m.values(), before.m.values()));
+    step(shown, ops::AdamWWrites::kParam, nullptr);
+    EXPECT_TRUE(testing::same_bits(shown.param.values(), whole.param.values()));
+    EXPECT_EQ(shown.copy.values(), whole.copy.values());
+    EXPECT_TRUE(testing::same_bits(shown.m.values(), before.m.values()));
+    EXPECT_TRUE(testing::same_bits(shown.v.values(), before.v.values()));
+    step(shown, ops::AdamWWrites::kAll, before.param.get());
+    EXPECT_TRUE(testing::same_bits(shown.param.values(), whole.param.values()));
+    EXPECT_TRUE(testing::same_bits(shown.m.values(), whole.m.values()));
+    EXPECT_TRUE(testing::same_bits(shown.v.values(), whole.v.values()));
+    EXPECT_EQ(shown.copy.values(), whole.copy.values());
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Counts, AdamW, ::testing::Values(1, 3, 17, 130, 16385, 50257));
 
 TEST(AdamWStep, FirstStepMovesByTheLearningRateAgainstTheSign) {

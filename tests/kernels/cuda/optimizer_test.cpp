@@ -47,11 +47,17 @@ struct Rounding {
   std::int64_t first_element = 0;
 };
 
+struct Way {
+  ops::AdamWWrites writes = ops::AdamWWrites::kAll;
+  const DeviceArray* from_or_null = nullptr;
+};
+
 void run_step(const Arrays& arrays,
               std::int64_t count,
               const Hyperparameters& h,
               int step,
-              const Rounding& rounding = {}) {
+              const Rounding& rounding = {},
+              const Way& way = {}) {
   adamw({.param = arrays.param.as<float>(),
          .m = arrays.m.get(),
          .v = arrays.v.get(),
@@ -69,7 +75,9 @@ void run_step(const Arrays& arrays,
              arrays.copy_or_null != nullptr ? arrays.copy_or_null->as<BFloat16>() : nullptr,
          .moment_dtype = rounding.moment_dtype,
          .rounding = rounding.stream,
-         .first_element = rounding.first_element},
+         .first_element = rounding.first_element,
+         .writes = way.writes,
+         .from_or_null = way.from_or_null != nullptr ? way.from_or_null->as<float>() : nullptr},
         nullptr);
 }
 
@@ -130,6 +138,47 @@ TEST_P(AdamW, CopyIsTheRoundedParameter) {
   const std::vector<Values> copied = run({}, /*with_copy=*/true);
   for (std::size_t i = 0; i < 3; ++i) EXPECT_TRUE(testing::same_bits(copied[i], plain[i]));
   EXPECT_TRUE(testing::same_bits(copied[3], testing::rounded(DType::kBFloat16, copied[0])));
+}
+
+// What is written has the bits of the whole step; what is not, those from before.
+TEST_P(AdamW, CanBeShownBeforeItIsTaken) {
+  for (const DType moments : {DType::kFloat32, DType::kBFloat16}) {
+    const Rounding rounding{moments, {.seed = 5, .parameter = 1, .step = 2}, 0};
+    Values positive = random_values("moments", count);
+    for (float& value : positive) value = std::abs(value);
+    const DeviceArray grad(DType::kFloat32, grads[0], offset);
+    const DeviceArray before(DType::kFloat32, param, offset);
+    struct Stepped {
+      DeviceArray param, m, v, copy;
+    };
+    const auto fresh = [&] {
+      return Stepped{DeviceArray(DType::kFloat32, param, offset),
+                     DeviceArray(moments, positive, offset), DeviceArray(moments, positive, offset),
+                     DeviceArray(DType::kBFloat16, count, offset)};
+    };
+    const auto step = [&](const Stepped& arrays, const Way& way) {
+      run_step({arrays.param, arrays.m, arrays.v, grad, &arrays.copy}, count,
+               Hyperparameters{.grad_scale = 0.5F}, 2, rounding, way);
+    };
+    const Stepped whole = fresh();
+    step(whole, {});
+    const Values old_m = fresh().m.values();
+    EXPECT_FALSE(testing::same_bits(whole.m.values(), old_m));
+
+    const Stepped shown = fresh();
+    step(shown, {.writes = ops::AdamWWrites::kCopy});
+    EXPECT_TRUE(testing::same_bits(shown.copy.values(), whole.copy.values()));
+    EXPECT_TRUE(testing::same_bits(shown.param.values(), param));
+    EXPECT_TRUE(testing::same_bits(shown.m.values(), old_m));
+    step(shown, {.writes = ops::AdamWWrites::kParam});
+    EXPECT_TRUE(testing::same_bits(shown.param.values(), whole.param.values()));
+    EXPECT_TRUE(testing::same_bits(shown.m.values(), old_m));
+    step(shown, {.from_or_null = &before});
+    EXPECT_TRUE(testing::same_bits(shown.param.values(), whole.param.values()));
+    EXPECT_TRUE(testing::same_bits(shown.copy.values(), whole.copy.values()));
+    EXPECT_TRUE(testing::same_bits(shown.m.values(), whole.m.values()));
+    EXPECT_TRUE(testing::same_bits(shown.v.values(), whole.v.values()));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Counts,

@@ -62,6 +62,10 @@ TEST(OpCost, ElementWiseOperationsMoveBytesOnly) {
   AdamW adamw{};
   adamw.count = 10;
   EXPECT_EQ(cost_of(adamw).bytes, kFloat * (4 + 3) * 10);  // reads p, m, v, g; writes p, m, v
+  adamw.writes = AdamWWrites::kParam;
+  EXPECT_EQ(cost_of(adamw).bytes, kFloat * (4 + 1) * 10);
+  adamw.writes = AdamWWrites::kCopy;
+  EXPECT_EQ(cost_of(adamw).bytes, kFloat * 4 * 10);
   SumOfSquares squares{};
   squares.count = 10;
   EXPECT_EQ(cost_of(squares).bytes, kFloat * 10);

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// The hardware profile of a job with modelled devices, as devices and links.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/config/run_config.h"
+#include "engine/runtime/planning/job.h"
+#include "kernels/modelled/device_model.h"
+#include "parallel/mesh.h"
+#include "parallel/schedule/cost_model.h"
+#include "parallel/transport/modelled_transport.h"
+
+namespace halfpipe::runtime {
+
+/// For device.kind modelled, at train.precision.
+[[nodiscard]] modelled::DeviceModel device_model_of(const config::RunConfig& config);
+
+/// Floating-point operations per second of the data sheet, at train.precision: what an MFU counts
+/// against.
+[[nodiscard]] double peak_flops_per_second_of(const config::RunConfig& config);
+
+/// Says which rank needs more memory than a modelled device has: "does not fit: rank 3 needs ...".
+/// Empty when all fit, and for other devices, which say so themselves.
+[[nodiscard]] std::string memory_shortage(const config::RunConfig& config,
+                                          const std::vector<RankMemory>& planned);
+
+/// From a pipeline rank to each of them. The ranks of the mesh fill one machine after another;
+/// where the pipelines of a job lie differently on the machines, two pipeline ranks are as far
+/// apart as they are in any of them.
+[[nodiscard]] std::vector<transport::ModelledLink> links_from(
+    const config::HardwareProfile& profile, const parallel::Mesh& mesh, int pipeline_rank);
+
+/// Puts the links between pipeline ranks into a cost model: one message at a time.
+void add_links(const config::HardwareProfile& profile,
+               const parallel::Mesh& mesh,
+               schedule::CostModel& costs);
+
+}  // namespace halfpipe::runtime
