@@ -113,16 +113,9 @@ struct RunConfig {
   [[nodiscard]] int num_micro_batches() const {
     return train.global_batch_size / (train.micro_batch_size * parallel.data);
   }
-  /// Whether ranks go on with the next step before the norm of this one is known
-  /// (optimizer.post_validation). By itself under the schedules that leave no bubble but the one
-  /// that waiting for the norm makes; modelled devices, whose steps a plan foretells one by one,
-  /// only when told to.
-  [[nodiscard]] bool steps_early() const {
-    if (optimizer.post_validation != "auto") return optimizer.post_validation == "on";
-    const std::string& name = schedule.name;
-    const bool zero_bubble = name == "zb-1p" || name == "zb-2p" || name == "v-zb";
-    return zero_bubble && parallel.pipeline > 1 && !is_modelled(device);
-  }
+  /// Whether ranks go on with the next step before the norm of this one is known. What `auto` comes
+  /// to a job's plan decides; until then it is off.
+  [[nodiscard]] bool steps_early() const { return optimizer.post_validation == "on"; }
   friend bool operator==(const RunConfig&, const RunConfig&) = default;
 };
 

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "engine/model/parameter.h"
+#include "engine/runtime/planning/post_validation.h"
 #include "engine/runtime/planning/rank_model.h"
 #include "engine/runtime/planning/stage_costs.h"
 #include "engine/runtime/ranks/agreement.h"
@@ -54,6 +55,14 @@ std::vector<int> blocks_from_bytes(const std::vector<std::byte>& bytes) {
   return blocks;
 }
 
+std::string decided(const config::RunConfig& config,
+                    const ChosenSchedule& chosen,
+                    const schedule::CostModel& costs) {
+  if (config.optimizer.post_validation != "auto") return config.optimizer.post_validation;
+  const schedule::Timeline timeline = schedule::simulate(chosen.orders, costs);
+  return gains_by_post_validation(config, chosen.orders.placement, timeline) ? "on" : "off";
+}
+
 }  // namespace
 
 Job make_job(const config::RunConfig& config) {
@@ -62,12 +71,10 @@ Job make_job(const config::RunConfig& config) {
   schedule::Plan training = schedule::build_plan(chosen.orders, layout.costs);
   schedule::Plan evaluation =
       schedule::build_forward_plan(layout.placement, config.num_micro_batches(), layout.costs);
-  return {config,
-          layout.placement,
-          std::move(layout.stage_map),
-          std::move(layout.costs),
-          std::move(training),
-          std::move(evaluation),
+  config::RunConfig resolved = config;
+  resolved.optimizer.post_validation = decided(config, chosen, layout.costs);
+  return {std::move(resolved),     layout.placement,    std::move(layout.stage_map),
+          std::move(layout.costs), std::move(training), std::move(evaluation),
           std::move(chosen.search)};
 }
 
@@ -75,6 +82,7 @@ Job agree_on_job(const config::RunConfig& config, transport::Transport& transpor
   std::vector<std::byte> training;
   std::vector<std::byte> evaluation;
   std::vector<std::byte> blocks;
+  std::string post_validation;
   std::optional<ScheduleSearch> search;
   agree(transport, [&] {
     if (transport.rank() != 0) return;
@@ -82,19 +90,22 @@ Job agree_on_job(const config::RunConfig& config, transport::Transport& transpor
     training = schedule::serialize(job.training);
     evaluation = schedule::serialize(job.evaluation);
     blocks = blocks_to_bytes(job.stage_map);
+    post_validation = job.config.optimizer.post_validation;
     search = std::move(job.search);
   });
   transport.broadcast(training, 0);
   transport.broadcast(evaluation, 0);
   transport.broadcast(blocks, 0);
+  std::vector<std::byte> decision(post_validation.size());
+  std::ranges::copy(std::as_bytes(std::span(post_validation)), decision.begin());
+  transport.broadcast(decision, 0);
   schedule::Plan plan = schedule::deserialize(training);
   StageLayout layout = lay_out(config, plan.placement, blocks_from_bytes(blocks));
-  Job job{config,
-          layout.placement,
-          std::move(layout.stage_map),
-          std::move(layout.costs),
-          std::move(plan),
-          schedule::deserialize(evaluation),
+  config::RunConfig resolved = config;
+  resolved.optimizer.post_validation = {reinterpret_cast<const char*>(decision.data()),
+                                        decision.size()};
+  Job job{std::move(resolved),     layout.placement, std::move(layout.stage_map),
+          std::move(layout.costs), std::move(plan),  schedule::deserialize(evaluation),
           std::move(search)};
 
   // Plans and blocks per stage are received; what the stages keep comes from each rank's own model.

@@ -19,7 +19,7 @@
 namespace halfpipe::runtime {
 
 struct Job {
-  config::RunConfig config;  // model.vocab_size is resolved
+  config::RunConfig config;  // model.vocab_size and optimizer.post_validation are resolved
   schedule::Placement placement;
   std::vector<model::StageLayers> stage_map;  // [num_stages]
   schedule::CostModel costs;

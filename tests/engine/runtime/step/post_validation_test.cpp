@@ -225,19 +225,39 @@ TEST(PostValidationMemory, IsOneCopyOfTheValuesThatChangeEarly) {
   EXPECT_EQ(memory(copies, "on"), memory(copies, "off"));
 }
 
-TEST(PostValidationByItself, IsThatOfSchedulesWithoutBubble) {
-  for (const auto& [schedule, pipeline, expected] :
-       {std::tuple("v-zb", 2, true), std::tuple("zb-1p", 2, true), std::tuple("zb-2p", 2, true),
-        std::tuple("v-half", 2, false), std::tuple("1f1b", 2, false),
-        std::tuple("zb-1p", 1, false)}) {
-    config::RunConfig config = small_config(schedule, pipeline);
-    ASSERT_EQ(config.optimizer.post_validation, "auto");
-    EXPECT_EQ(config.steps_early(), expected) << schedule;
-    config.device.kind = "modelled";
-    EXPECT_FALSE(config.steps_early());
-    config.optimizer.post_validation = "on";
-    EXPECT_TRUE(config.steps_early());
-  }
+/// 4096 tokens a step, in bfloat16.
+config::RunConfig long_job(const char* schedule) {
+  config::RunConfig config = small_config(schedule, 4);
+  config.model.dtype = DType::kBFloat16;
+  config.model.tie_embeddings = false;
+  config.model.seq_len = 4096 / config.train.global_batch_size;
+  return config;
+}
+
+bool is_on_by_itself(const config::RunConfig& config) {
+  EXPECT_EQ(config.optimizer.post_validation, "auto");
+  return make_job(config).config.steps_early();
+}
+
+TEST(PostValidationByItself, IsOnWhereTheFirstRankIsDoneBeforeTheLast) {
+  EXPECT_TRUE(is_on_by_itself(long_job("zb-2p")));
+  EXPECT_FALSE(is_on_by_itself(long_job("1f1b")));
+}
+
+TEST(PostValidationByItself, IsOffWhereItTakesMoreThanItSaves) {
+  config::RunConfig tied = long_job("zb-2p");
+  tied.model.tie_embeddings = true;
+  EXPECT_FALSE(is_on_by_itself(tied));
+  config::RunConfig few_tokens = long_job("zb-2p");
+  few_tokens.model.seq_len = 4;
+  EXPECT_FALSE(is_on_by_itself(few_tokens));
+  config::RunConfig float32 = long_job("zb-2p");
+  float32.model.dtype = DType::kFloat32;
+  EXPECT_FALSE(is_on_by_itself(float32));
+  config::RunConfig sharded = long_job("zb-2p");
+  sharded.parallel.data = 2;
+  sharded.optimizer.zero_stage = 1;
+  EXPECT_FALSE(is_on_by_itself(sharded));
 }
 
 }  // namespace
