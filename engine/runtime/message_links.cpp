@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/core/align.h"
+#include "kernels/core/error.h"
 
 namespace halfpipe::runtime {
 
@@ -23,32 +24,47 @@ MessageLinks::MessageLinks(device::Backend& backend,
 
 void MessageLinks::prepare(const schedule::Plan& plan) {
   requests_.resize(std::max(requests_.size(), plan.messages.size()));
+  is_under_way_.resize(requests_.size(), false);
 }
 
 std::byte* MessageLinks::buffer(int index) const {
   return index == schedule::kNone ? nullptr : bytes_of(index);
 }
 
+transport::Request& MessageLinks::request_to_begin(int message) {
+  const auto index = static_cast<std::size_t>(message);
+  HALFPIPE_CHECK(!is_under_way_[index], "a message is begun a second time");
+  is_under_way_[index] = true;
+  return requests_[index];
+}
+
+transport::Request MessageLinks::request_to_end(int message) {
+  const auto index = static_cast<std::size_t>(message);
+  HALFPIPE_CHECK(is_under_way_[index], "a message is waited for that is not under way");
+  is_under_way_[index] = false;
+  return requests_[index];
+}
+
 void MessageLinks::post_recv(const schedule::Plan& plan, const schedule::Instruction& instruction) {
   const schedule::Message& message = plan.messages[static_cast<std::size_t>(instruction.message)];
-  request(instruction.message) = transport_.post_recv(
+  request_to_begin(instruction.message) = transport_.post_recv(
       {bytes_of(instruction.output_buffer), message_bytes_}, message.src_rank, compute_);
 }
 
 void MessageLinks::wait_recv(const schedule::Instruction& instruction) {
-  transport_.wait(request(instruction.message), compute_);
+  transport_.wait(request_to_end(instruction.message), compute_);
 }
 
 void MessageLinks::send(const schedule::Plan& plan, const schedule::Instruction& instruction) {
   const schedule::Message& message = plan.messages[static_cast<std::size_t>(instruction.message)];
   compute_.record(*produced_);
   communication_->wait_for(*produced_);
-  request(instruction.message) = transport_.send(
+  request_to_begin(instruction.message) = transport_.send(
       {bytes_of(instruction.input_buffer), message_bytes_}, message.dst_rank, *communication_);
 }
 
 void MessageLinks::wait_send(const schedule::Instruction& instruction) {
-  transport_.wait(request(instruction.message), compute_);
+  transport_.wait(request_to_end(instruction.message), compute_);
 }
 
 void MessageLinks::take_back(const schedule::Plan& plan,

@@ -44,7 +44,10 @@ class MessageLinks {
   [[nodiscard]] std::byte* bytes_of(int index) const {
     return memory_.bytes_pointer() + static_cast<std::size_t>(index) * stride_;
   }
-  transport::Request& request(int message) { return requests_[static_cast<std::size_t>(message)]; }
+  /// Of a message that is not under way, which it is from then on.
+  transport::Request& request_to_begin(int message);
+  /// Of one that is, and is not from then on.
+  transport::Request request_to_end(int message);
 
   transport::Transport& transport_;
   device::Stream& compute_;
@@ -54,6 +57,7 @@ class MessageLinks {
   std::size_t stride_;
   device::Buffer memory_;
   std::vector<transport::Request> requests_;  // [messages of the plan]
+  std::vector<bool> is_under_way_;            // [messages of the plan]
 };
 
 }  // namespace halfpipe::runtime
