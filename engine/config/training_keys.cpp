@@ -150,8 +150,9 @@ void add_optimizer_keys(std::vector<Key>& keys) {
       [](const RunConfig& c) { return c.parallel.data > 1; }));
   keys.push_back(choice("optimizer.post_validation", of(&OptimizerConfig::post_validation),
                         {"auto", "on", "off"}, {},
-                        "on: ranks step while the global norm is on its way, and put back what it "
-                        "changes; off: they wait for it; auto: off"));
+                        "on: ranks go on with the next step while the global norm is on its way, "
+                        "and do again what it changes; off: they wait for it; auto: on where the "
+                        "plan says that it gains and it takes no memory, not on modelled devices"));
 }
 
 }  // namespace

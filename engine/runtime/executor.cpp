@@ -79,11 +79,11 @@ Executor::Executor(const Job& job,
 void Executor::run(const schedule::Plan& plan,
                    const StepTensors& tensors,
                    std::int64_t step,
-                   const AfterInstruction& after) {
+                   const Hooks& hooks) {
   const double cpu_seconds_before = cpu_seconds_of_thread();
   begin_run(plan);
   try {
-    run_from(0, plan, tensors, step, after);
+    run_from(0, plan, tensors, step, hooks);
   } catch (...) {
     transport_.give_up_messages();
     throw;
@@ -94,11 +94,11 @@ void Executor::run(const schedule::Plan& plan,
 void Executor::run_after(const StepBefore& before,
                          const StepTensors& tensors,
                          std::int64_t step,
-                         const AfterInstruction& after) {
+                         const Hooks& hooks) {
   const double cpu_seconds_before = cpu_seconds_of_thread();
   begin_run(job_.training);
   try {
-    run_from(run_warm_up(before, tensors, step), job_.training, tensors, step, after);
+    run_from(run_warm_up(before, tensors, step, hooks), job_.training, tensors, step, hooks);
   } catch (...) {
     transport_.give_up_messages();
     throw;
@@ -117,17 +117,19 @@ void Executor::run_from(std::size_t first,
                         const schedule::Plan& plan,
                         const StepTensors& tensors,
                         std::int64_t step,
-                        const AfterInstruction& after) {
+                        const Hooks& hooks) {
   for (std::size_t i = first; i < num_instructions_; ++i) {
-    run_one(i, plan, tensors, step);
-    if (after) after(i);
+    run_one(i, plan, tensors, step, hooks);
+    if (hooks.after) hooks.after(i);
   }
 }
 
 void Executor::run_one(std::size_t index,
                        const schedule::Plan& plan,
                        const StepTensors& tensors,
-                       std::int64_t step) {
+                       std::int64_t step,
+                       const Hooks& hooks) {
+  if (hooks.before) hooks.before(index);
   const transport::RankStatus status = status_of(plan, index, step);
   transport_.publish(status);
   const ProfilerRange range(backend_, status.text);
@@ -137,12 +139,13 @@ void Executor::run_one(std::size_t index,
 
 std::size_t Executor::run_warm_up(const StepBefore& before,
                                   const StepTensors& tensors,
-                                  std::int64_t step) {
+                                  std::int64_t step,
+                                  const Hooks& hooks) {
   const schedule::RankPlan& program = job_.training.ranks[static_cast<std::size_t>(pipeline_rank_)];
   auto later = warm_up_.later_posts.begin();
   for (std::size_t i = 0; i < warm_up_.num_instructions; ++i) {
     if (later == warm_up_.later_posts.end() || *later != i) {
-      run_one(i, job_.training, tensors, step);
+      run_one(i, job_.training, tensors, step, hooks);
       continue;
     }
     ++later;

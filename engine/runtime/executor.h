@@ -45,8 +45,12 @@ class Executor {
            device::Stream& stream,
            model::TensorGroup* tensor_or_null = nullptr);
 
-  /// What is called after each instruction, with its index in this rank's program.
-  using AfterInstruction = std::function<void(std::size_t)>;
+  /// What is called before and after each instruction, with its index in this rank's program; not
+  /// after those of a warm-up.
+  struct Hooks {
+    std::function<void(std::size_t)> before;
+    std::function<void(std::size_t)> after;
+  };
   /// What the step before a warm-up has left to do.
   struct StepBefore {
     /// Waits until that step is decided. False: otherwise than was thought when the warm-up began.
@@ -61,14 +65,14 @@ class Executor {
   void run_after(const StepBefore& before,
                  const StepTensors& tensors,
                  std::int64_t step,
-                 const AfterInstruction& after = nullptr);
+                 const Hooks& hooks = {});
 
   /// Runs this rank's part of the plan for one step; returns when all its work is enqueued. Throws
   /// what transport.wait throws when a peer is lost.
   void run(const schedule::Plan& plan,
            const StepTensors& tensors,
            std::int64_t step,
-           const AfterInstruction& after = nullptr);
+           const Hooks& hooks = {});
 
   /// Runs every kind of pass of every chunk once, without messages. For what a device does at first
   /// use alone, loading code for example. Afterwards gradients and losses hold anything.
@@ -99,13 +103,17 @@ class Executor {
                 const schedule::Plan& plan,
                 const StepTensors& tensors,
                 std::int64_t step,
-                const AfterInstruction& after);
+                const Hooks& hooks);
   void run_one(std::size_t index,
                const schedule::Plan& plan,
                const StepTensors& tensors,
-               std::int64_t step);
+               std::int64_t step,
+               const Hooks& hooks);
   /// Returns the first instruction that is still to be run.
-  std::size_t run_warm_up(const StepBefore& before, const StepTensors& tensors, std::int64_t step);
+  std::size_t run_warm_up(const StepBefore& before,
+                          const StepTensors& tensors,
+                          std::int64_t step,
+                          const Hooks& hooks);
   void begin_run(const schedule::Plan& plan);
   void run_pass(const schedule::Instruction& instruction,
                 const schedule::RankPlan& program,

@@ -2,7 +2,8 @@
 #include "engine/runtime/optimizer_step.h"
 
 #include <algorithm>
-#include <numeric>
+#include <iterator>
+#include <ranges>
 
 #include "engine/runtime/ranks/activity.h"
 #include "kernels/ops/ops.h"
@@ -12,11 +13,14 @@ namespace {
 
 constexpr int kNoGroup = -1;
 
-/// After which instruction the gradients of which chunk are final: its last one.
-std::vector<int> last_of_chunks(const schedule::RankPlan& program, int num_chunks) {
+/// Of instructions in this order, the first one of each chunk, with the chunk: [instructions].
+template <typename Indices>
+std::vector<int> first_of_chunks(const schedule::RankPlan& program,
+                                 int num_chunks,
+                                 const Indices& order) {
   std::vector<int> groups(program.instructions.size(), kNoGroup);
   std::vector<bool> is_found(static_cast<std::size_t>(num_chunks), false);
-  for (std::size_t i = groups.size(); i-- > 0;) {
+  for (const std::size_t i : order) {
     const schedule::Instruction& instruction = program.instructions[i];
     if (instruction.message != schedule::kNone) continue;
     const auto chunk = static_cast<std::size_t>(instruction.chunk);
@@ -50,25 +54,25 @@ OptimizerStep::OptimizerStep(const Job& job,
       squares_(model.parameters(), parts_.stepped, backend, transports.replicas_or_null),
       sums_(model::all_parameters(job.config.model).size(), transports.world),
       exchange_begin_(backend.make_event()),
-      exchange_end_(backend.make_event()),
-      gather_begin_(backend.make_event()),
-      gather_end_(backend.make_event()) {
+      exchange_end_(backend.make_event()) {
   if (job.config.steps_early()) {
     early_.emplace(job.config, adamw_, model.parameters(), backend,
                    parts_.early_step_bytes(job.config));
   }
   make_exchange();
+  make_gather();
   if (tensor_or_null != nullptr) {
     shared_gradients_.emplace(model.parameters(), backend, *tensor_or_null);
-  }
-  if (parts_.is_sharded() && transports.replicas_or_null != nullptr) {
-    gather_.emplace(model.parameters(), parts_.buckets, backend, *transports.replicas_or_null);
   }
 }
 
 void OptimizerStep::make_exchange() {
   const auto& program = job_.training.ranks[static_cast<std::size_t>(transports_.pipeline.rank())];
-  released_after_ = last_of_chunks(program, job_.placement.num_chunks());
+  const auto forwards = std::views::iota(std::size_t{0}, program.instructions.size());
+  const int num_chunks = job_.placement.num_chunks();
+  // Its gradients are final after a chunk's last pass, its parameters are read from the first on.
+  released_after_ = first_of_chunks(program, num_chunks, std::views::reverse(forwards));
+  first_read_by_ = first_of_chunks(program, num_chunks, forwards);
   if (transports_.replicas_or_null == nullptr) return;
   std::vector<int> order;
   std::ranges::copy_if(released_after_, std::back_inserter(order),
@@ -79,9 +83,36 @@ void OptimizerStep::make_exchange() {
                     *transports_.replicas_or_null);
 }
 
+void OptimizerStep::make_gather() {
+  if (!parts_.is_sharded() || transports_.replicas_or_null == nullptr) return;
+  std::vector<int> order;
+  for (const int chunk : first_read_by_) {
+    if (chunk == kNoGroup) continue;
+    if (reads_tied_table(chunk)) order.push_back(model_.group_of_tied_table());
+    order.push_back(chunk);
+  }
+  // A rank may hold both uses of the table.
+  std::vector<int> once;
+  for (const int group : order) {
+    if (std::ranges::find(once, group) == once.end()) once.push_back(group);
+  }
+  using enum ParameterGather::UnderWay;
+  const bool is_staged = job_.config.device.kind == "cuda" &&
+                         !transports_.replicas_or_null->messages_hold_the_device_up();
+  gather_.emplace(model_.parameters(), model_.gradient_groups(), parts_.buckets, once,
+                  is_staged ? kSome : kAll, backend_, *transports_.replicas_or_null);
+}
+
+bool OptimizerStep::reads_tied_table(int chunk) const {
+  const model::StageLayers& layers = model_.stage(chunk).layers();
+  return job_.config.model.tie_embeddings && (layers.has_embedding || layers.has_head);
+}
+
 void OptimizerStep::take_new_plan() {
   exchange_.reset();  // before its memory is taken anew
   make_exchange();
+  gather_.reset();
+  make_gather();
 }
 
 void OptimizerStep::begin(std::int64_t step) {
@@ -91,6 +122,13 @@ void OptimizerStep::begin(std::int64_t step) {
     backend_.fill_async(gradients.bytes_pointer(), std::byte{0}, gradients.bytes(), compute_);
   }
   if (exchange_) exchange_->begin(step);
+}
+
+void OptimizerStep::before_instruction(std::size_t instruction) {
+  if (!gather_ || first_read_by_[instruction] == kNoGroup) return;
+  const int chunk = first_read_by_[instruction];
+  if (reads_tied_table(chunk)) gather_->finish(model_.group_of_tied_table(), compute_);
+  gather_->finish(chunk, compute_);
 }
 
 void OptimizerStep::after_instruction(std::size_t instruction) {
@@ -124,7 +162,7 @@ void OptimizerStep::finish_exchange() {
 RankShare OptimizerStep::share_of_this_rank(RankShare mine) {
   if (transports_.replica() == 0) squares_.read(sums_.squares());
   if (exchange_) mine.exchange = exchange_end_->seconds_since(*exchange_begin_);
-  if (has_gathered_) mine.gather = gather_end_->seconds_since(*gather_begin_);
+  if (gather_) mine.gather = gather_->exposed_seconds();
   return mine;
 }
 
@@ -144,19 +182,20 @@ void OptimizerStep::apply(double learning_rate, double norm) {
   const optimizer::Update update = update_of(learning_rate, norm);
   adamw_.step(update.step, update.learning_rate, update.grad_scale, compute_);
   gather_parameters();
-  compute_.synchronize();
 }
 
 void OptimizerStep::gather_parameters() {
-  if (!gather_) {
+  if (gather_) {
+    gather_->start(compute_, step_);
+  } else if (parts_.is_sharded()) {
     // The others are modelled, and what they step has come meanwhile.
-    if (parts_.is_sharded()) model_.parameters().round_copies(backend_, compute_);
-    return;
+    model_.parameters().round_copies(backend_, compute_);
   }
-  compute_.record(*gather_begin_);
-  gather_->run(compute_, step_);
-  compute_.record(*gather_end_);
-  has_gathered_ = true;
+}
+
+void OptimizerStep::complete_parameters() {
+  if (gather_) gather_->finish_all(compute_);
+  transports_.pipeline.synchronize(compute_);
 }
 
 void OptimizerStep::show(RankShare mine, double learning_rate) {
@@ -176,15 +215,18 @@ bool OptimizerStep::look_at_norm(double norm) {
 }
 
 void OptimizerStep::take_shown(double learning_rate) {
+  if (gather_) gather_->finish_all(compute_);
   early_->take(update_of(learning_rate, /*norm=*/0.0), compute_);
 }
 
 void OptimizerStep::put_right(double learning_rate, double norm) {
+  if (gather_) gather_->finish_all(compute_);
   early_->take(update_of(learning_rate, norm), compute_);
   gather_parameters();
 }
 
 void OptimizerStep::take_back() {
+  if (gather_) gather_->finish_all(compute_);
   early_->take_back(compute_);
   if (gather_) {
     gather_parameters();

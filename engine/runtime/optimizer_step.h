@@ -44,6 +44,8 @@ class OptimizerStep {
 
   /// Clears the gradients. `step` counts from 0.
   void begin(std::int64_t step);
+  /// Passes from here on see the parameters that they read.
+  void before_instruction(std::size_t instruction);
   /// Starts to exchange gradients that no later instruction adds to, and goes on with those under
   /// way. Does not wait for messages.
   void after_instruction(std::size_t instruction);
@@ -54,9 +56,12 @@ class OptimizerStep {
   /// The norm, and what all ranks brought. The stream has been synchronized since
   /// complete_gradients(), for which the times in `mine` may be missing. Collective.
   [[nodiscard]] StepTotals agree(RankShare mine);
-  /// Clips gradients of this global norm and steps the parameters; waits for them, on every
-  /// replica. Collective.
+  /// Clips gradients of this global norm and steps the parameters. With a sharded optimizer those
+  /// of other replicas come while the next step's passes run, or by complete_parameters().
+  /// Collective.
   void apply(double learning_rate, double norm);
+  /// All parameters are this step's on return.
+  void complete_parameters();
 
   /// Whether show() may stand in place of agree(): the same on every rank.
   [[nodiscard]] bool can_show() const { return early_ && early_->is_worth_a_guess(); }
@@ -94,13 +99,15 @@ class OptimizerStep {
   /// Adds the two.
   void finish_tied_gradients();
   void make_exchange();
+  void make_gather();
   /// Gradients of both uses of a tied table, and of all replicas, become their sums.
   void finish_exchange();
   /// What agree() sends.
   [[nodiscard]] RankShare share_of_this_rank(RankShare mine);
   [[nodiscard]] optimizer::Update update_of(double learning_rate, double norm) const;
-  /// Parameters that other replicas have stepped, and all copies, become those of this rank.
+  /// Starts to fetch the parameters that other replicas have stepped.
   void gather_parameters();
+  [[nodiscard]] bool reads_tied_table(int chunk) const;
 
   const Job& job_;
   RankModel& model_;
@@ -113,12 +120,12 @@ class OptimizerStep {
   GradientSquares squares_;
   StepSums sums_;
   std::vector<int> released_after_;           // [instructions]: the group of gradients, or kNoGroup
+  std::vector<int> first_read_by_;            // [instructions]: the chunk, or kNoGroup
   std::optional<GradientExchange> exchange_;  // with several replicas
   std::optional<SharedGradients> shared_gradients_;  // with several tensor ranks
   std::optional<ParameterGather> gather_;            // where they share the optimizer
   std::vector<transport::Request> tied_requests_;
-  std::unique_ptr<device::Event> exchange_begin_, exchange_end_, gather_begin_, gather_end_;
-  bool has_gathered_ = false;  // between those events
+  std::unique_ptr<device::Event> exchange_begin_, exchange_end_;
   std::int64_t step_ = 0;
 };
 

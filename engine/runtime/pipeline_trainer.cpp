@@ -190,17 +190,18 @@ std::vector<StepResult> PipelineTrainer::step_on(std::int64_t step,
   } else {
     optimizer_step_->apply(learning_rate, result.grad_norm);
   }
+  if (ending == Ending::kNow) optimizer_step_->complete_parameters();
   ended.push_back(result);
   return ended;
 }
 
 std::optional<StepResult> PipelineTrainer::run_passes(std::int64_t step) {
-  const auto after = [&](std::size_t instruction) {
-    optimizer_step_->after_instruction(instruction);
-  };
+  const Executor::Hooks hooks{
+      .before = [&](std::size_t i) { optimizer_step_->before_instruction(i); },
+      .after = [&](std::size_t i) { optimizer_step_->after_instruction(i); }};
   if (!open_) {
     optimizer_step_->begin(step);
-    executor_->run(job_.training, training_tensors(), step, after);
+    executor_->run(job_.training, training_tensors(), step, hooks);
     return std::nullopt;
   }
   StepResult before{};
@@ -217,20 +218,23 @@ std::optional<StepResult> PipelineTrainer::run_passes(std::int64_t step) {
                               put_open_step_right(before);
                               optimizer_step_->begin(step);
                             }},
-                       training_tensors(), step, after);
+                       training_tensors(), step, hooks);
   open_.reset();
   return before;
 }
 
-StepResult PipelineTrainer::end_open_step() {
-  const StepResult result = result_of(optimizer_step_->settle());
-  if (is_as_shown(result)) {
-    optimizer_step_->take_shown(open_->learning_rate);
-  } else {
-    put_open_step_right(result);
+std::optional<StepResult> PipelineTrainer::complete() {
+  std::optional<StepResult> result;
+  if (open_) {
+    result = result_of(optimizer_step_->settle());
+    if (is_as_shown(*result)) {
+      optimizer_step_->take_shown(open_->learning_rate);
+    } else {
+      put_open_step_right(*result);
+    }
+    open_.reset();
   }
-  open_.reset();
-  transport_.synchronize(*stream_);
+  optimizer_step_->complete_parameters();
   return result;
 }
 
@@ -244,7 +248,7 @@ void PipelineTrainer::put_open_step_right(const StepResult& result) {
     return;
   }
   optimizer_step_->take_back();
-  transport_.synchronize(*stream_);
+  optimizer_step_->complete_parameters();
   const std::int64_t step = open_->step;
   if (job_.config.optimizer.not_finite == "stop") open_.reset();
   refuse(step, result);

@@ -86,9 +86,10 @@ class PipelineTrainer {
     return step_on(step, learning_rate, batch, stop_requested, Ending::kNow).back();
   }
 
-  /// When a step ends. kWithTheNext: when the next one has warmed up, without any rank waiting for
-  /// the norm before that, where that is possible (RunConfig::steps_early, and no clipping in the
-  /// step before). Parameters and optimizer state belong to the trainer until then.
+  /// When a step ends. kWithTheNext: when the next one has warmed up. No rank waits for the norm
+  /// before that, where that is possible (RunConfig::steps_early, and no clipping in the step
+  /// before), and none for parameters that other replicas have stepped until a pass reads them.
+  /// Parameters and optimizer state belong to the trainer until then.
   enum class Ending : std::uint8_t { kNow, kWithTheNext };
   /// As step(). Returns the results of the steps that have ended meanwhile, in their order: of the
   /// one before where it had not, and of this one if it has. The ending is the same on every rank.
@@ -98,8 +99,9 @@ class PipelineTrainer {
                                   bool stop_requested,
                                   Ending ending);
   [[nodiscard]] bool has_open_step() const { return open_.has_value(); }
-  /// Ends the open step. Collective.
-  StepResult end_open_step();
+  /// Ends what the last step has left open: its result, if that was not known, and parameters that
+  /// other replicas have stepped. Collective.
+  std::optional<StepResult> complete();
 
   /// Sum of the losses of the first num_targets tokens of each replica's batch, in nats; the rest
   /// is padding. Collective; the same on every rank.

@@ -187,7 +187,7 @@ class Series {
       results.insert(results.end(), ended.begin(), ended.end());
       end_step(i);
     }
-    if (trainer_.has_open_step()) results.push_back(trainer_.end_open_step());
+    if (const auto last = trainer_.complete()) results.push_back(*last);
     for (int i = steps_.warm_up; i < num_steps(); ++i) add(results[static_cast<std::size_t>(i)]);
   }
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
@@ -219,6 +220,16 @@ std::vector<std::string> error_lines(const std::string& err) {
     }
   }
   return ::testing::AssertionSuccess();
+}
+
+std::string matches(const std::string& text, const std::string& pattern) {
+  const std::regex regex(pattern);
+  std::string found;
+  for (std::sregex_iterator it(text.begin(), text.end(), regex), end; it != end; ++it) {
+    if (!found.empty()) found += ' ';
+    found += (*it)[it->size() > 1 ? 1 : 0].str();
+  }
+  return found;
 }
 
 }  // namespace halfpipe::tools

@@ -74,6 +74,9 @@ struct Metrics {
 /// The same losses and parameters to the bit.
 void expect_same_run(const Metrics& one, const Metrics& other);
 
+/// Every match of a pattern in a text, with blanks between them; of its first group if it has one.
+[[nodiscard]] std::string matches(const std::string& text, const std::string& pattern);
+
 /// Waits until a running job has written a train record of `step`.
 [[nodiscard]] bool wait_for_step(const std::filesystem::path& output_dir,
                                  std::int64_t step,

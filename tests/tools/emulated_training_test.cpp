@@ -121,6 +121,35 @@ TEST_F(EmulatedTraining, HasTheSameBitsWithNccl) {
   expect_same_bits("float32", {{"1f1b", 4}, {"interleaved", 4}, {"v-half", 4}, {"v-zb", 2}},
                    {"reverse", "shuffled:0", "shuffled:3", "shuffled:6"});
 }
+// Warm-ups of steps whose norm is not known yet, some of them for nothing.
+TEST_F(EmulatedTraining, HasTheSameBitsBeforeTheNormIsKnown) {
+  const Arguments several = {"device.kind=cuda", "parallel.pipeline=4", "schedule.name=v-zb",
+                             "train.steps=8", "optimizer.clip_grad_norm=2.6"};  // of some steps
+  for (const std::string precision : {"float32", "bf16"}) {
+    for (const std::string transport : {"host", "nccl"}) {
+      SCOPED_TRACE(precision + " " + transport);
+      const Arguments settings =
+          several + Arguments{"train.precision=" + precision, "parallel.transport=" + transport};
+      const std::string name = precision + "-" + transport;
+      const auto metrics_with = [&](const std::string& post_validation) {
+        const std::string dir = name + "-" + post_validation;
+        const CommandResult result =
+            run_mpi(4, train(settings + Arguments{"optimizer.post_validation=" + post_validation,
+                                                  "output.dir=" + dir}));
+        EXPECT_TRUE(succeeded(result));
+        if (post_validation == "on") {
+          const int begun = std::stoi(matches(result.out, R"(post-validation (\d+) of)"));
+          const int put_back = std::stoi(matches(result.out, R"((\d+) put back)"));
+          EXPECT_GE(put_back, 1);
+          EXPECT_GT(begun, put_back);
+        }
+        return read_metrics(path(dir));
+      };
+      expect_same_run(metrics_with("off"), metrics_with("on"));
+    }
+  }
+}
+
 TEST_F(EmulatedTraining, HasTheSameBitsWhenEachOperationIsWaitedFor) {
   const Arguments two_steps = {"device.kind=cuda", "parallel.pipeline=1", "train.steps=2"};
   const CommandResult usual = run_mpi(1, train(two_steps + Arguments{"output.dir=usual"}));

@@ -10,7 +10,6 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <ostream>
-#include <regex>
 #include <set>
 #include <sstream>
 
@@ -50,17 +49,6 @@ Observation column(const std::string& event, const std::string& field) {
   };
 }
 
-/// Every match of a pattern in what was printed, one after the other; of its first group if it has
-/// one.
-std::string matches(const std::string& text, const std::string& pattern) {
-  const std::regex regex(pattern);
-  std::string found;
-  for (std::sregex_iterator it(text.begin(), text.end(), regex), end; it != end; ++it) {
-    if (!found.empty()) found += ' ';
-    found += (*it)[it->size() > 1 ? 1 : 0].str();
-  }
-  return found;
-}
 Observation printed(const std::string& pattern) {
   return [=](const Outcome& outcome) { return matches(outcome.printed, pattern); };
 }

@@ -149,8 +149,9 @@ bool TrainingLoop::train_one_step() {
   begun_.push_back({learning_rate, elapsed.count()});
   bool stop = false;
   for (const StepResult& result : ended) stop |= end_step(result);
-  if (stop && trainer_.has_open_step()) end_step(trainer_.end_open_step());
-  return stop;
+  if (!stop) return false;
+  if (const auto last = trainer_.complete()) end_step(*last);
+  return true;
 }
 
 bool TrainingLoop::end_step(const StepResult& result) {

@@ -88,22 +88,21 @@ void on_every_rank(const Job& job, int threads, const RankBody& body) {
   }
 }
 
+std::vector<StepResult> small_step_on(PipelineTrainer& trainer,
+                                      const config::RunConfig& config,
+                                      std::int64_t step,
+                                      PipelineTrainer::Ending ending,
+                                      BatchOrder order) {
+  const HostBatch batch = small_batch(config, order == BatchOrder::kSameBatch ? 0 : step);
+  return trainer.step_on(step, config.optimizer.learning_rate,
+                         part_of(batch, trainer.replica(), config.parallel.data), false, ending);
+}
+
 StepResult small_step(PipelineTrainer& trainer,
                       const config::RunConfig& config,
                       std::int64_t step,
                       BatchOrder order) {
-  const HostBatch batch = small_batch(config, order == BatchOrder::kSameBatch ? 0 : step);
-  return trainer.step(step, config.optimizer.learning_rate,
-                      part_of(batch, trainer.replica(), config.parallel.data), false);
-}
-
-std::vector<StepResult> small_step_on(PipelineTrainer& trainer,
-                                      const config::RunConfig& config,
-                                      std::int64_t step,
-                                      PipelineTrainer::Ending ending) {
-  const HostBatch batch = small_batch(config, step);
-  return trainer.step_on(step, config.optimizer.learning_rate,
-                         part_of(batch, trainer.replica(), config.parallel.data), false, ending);
+  return small_step_on(trainer, config, step, PipelineTrainer::Ending::kNow, order).back();
 }
 
 RunRecord run_locally(const config::RunConfig& config, int steps, int threads, BatchOrder order) {
@@ -115,10 +114,13 @@ RunRecord run_locally(const config::RunConfig& config, int steps, int threads, B
     const bool speaks = groups.world().rank() == 0;
     trainer.initialise_parameters(config.train.seed, 1);
     for (std::int64_t step = 0; step < steps; ++step) {
-      const StepResult result = small_step(trainer, config, step, order);
-      if (!speaks) continue;
-      record.losses.push_back(result.loss);
-      record.norms.push_back(result.grad_norm);
+      const auto ending = step + 1 == steps ? PipelineTrainer::Ending::kNow
+                                            : PipelineTrainer::Ending::kWithTheNext;
+      for (const StepResult& result : small_step_on(trainer, config, step, ending, order)) {
+        if (!speaks) continue;
+        record.losses.push_back(result.loss);
+        record.norms.push_back(result.grad_norm);
+      }
     }
     const std::string hash = trainer.parameter_hash();
     if (speaks) record.parameter_hash = hash;

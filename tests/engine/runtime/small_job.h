@@ -37,7 +37,8 @@ StepResult small_step(PipelineTrainer& trainer,
 std::vector<StepResult> small_step_on(PipelineTrainer& trainer,
                                       const config::RunConfig& config,
                                       std::int64_t step,
-                                      PipelineTrainer::Ending ending);
+                                      PipelineTrainer::Ending ending,
+                                      BatchOrder order = BatchOrder::kNewBatches);
 
 /// What a run shows to the outside.
 struct RunRecord {

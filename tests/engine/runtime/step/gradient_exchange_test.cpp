@@ -248,34 +248,75 @@ TEST(GradientExchange, MovesWhatIsReleasedAloneBeforeTheRest) {
   expect_sums(results, 48, HeldSums::kAll);
 }
 
-TEST(ParameterGather, BringsEveryPartToEveryReplica) {
+/// Sets this replica's parts to its number, all others to -1.
+void set_own_parts(const Replica& replica) {
+  auto* const values = replica.parameters.values().as<float>();
+  std::fill_n(values, replica.parameters.values().bytes() / sizeof(float), -1.0F);
+  for (const GradientBucket& bucket : replica.buckets) {
+    const GradientRange mine = bucket.part(replica.index);
+    for (std::size_t i = mine.begin; i < mine.end; ++i) {
+      values[i - bucket.num_without_value] = static_cast<float>(replica.index);
+    }
+  }
+}
+
+/// Of a bucket, elements that do not have their owner's number.
+std::size_t num_wrong(const Replica& replica, const GradientBucket& bucket) {
+  const auto* const values = replica.parameters.values().as<float>();
+  std::size_t count = 0;
+  for (int owner = 0; owner < replica.transport.world_size(); ++owner) {
+    const GradientRange part = bucket.part(owner);
+    for (std::size_t i = part.begin; i < part.end; ++i) {
+      if (values[i - bucket.num_without_value] != static_cast<float>(owner)) ++count;
+    }
+  }
+  return count;
+}
+
+class ParameterGatherTest : public ::testing::TestWithParam<ParameterGather::UnderWay> {};
+
+TEST_P(ParameterGatherTest, BringsEveryPartToEveryReplica) {
   for (const int num_replicas : {2, 3, 5}) {
     on_replicas(num_replicas, 48, [&](const Replica& replica) {
-      const std::size_t count = replica.parameters.values().bytes() / sizeof(float);
-      auto* const values = replica.parameters.values().as<float>();
-      std::fill_n(values, count, -1.0F);
-      for (const GradientBucket& bucket : replica.buckets) {
-        const GradientRange mine = bucket.part(replica.index);
-        for (std::size_t i = mine.begin; i < mine.end; ++i) {
-          values[i - bucket.num_without_value] = static_cast<float>(replica.index);
+      ParameterGather gather(replica.parameters, groups_of(replica.parameters), replica.buckets,
+                             kOrder, GetParam(), replica.backend, replica.transport);
+      for (int step = 0; step < 2; ++step) {
+        set_own_parts(replica);
+        gather.start(replica.stream, step);
+        gather.finish_all(replica.stream);
+        for (const GradientBucket& bucket : replica.buckets) {
+          EXPECT_EQ(num_wrong(replica, bucket), 0U);
         }
+        const auto* const values = replica.parameters.values().as<float>();
+        const std::size_t count = replica.parameters.values().bytes() / sizeof(float);
+        EXPECT_EQ(std::count(values, values + count, -1.0F), 0);
+        EXPECT_GE(gather.exposed_seconds(), 0.0);
       }
-      ParameterGather gather(replica.parameters, replica.buckets, replica.backend,
-                             replica.transport);
-      gather.run(replica.stream, 0);
-      std::size_t num_wrong = 0;
-      for (const GradientBucket& bucket : replica.buckets) {
-        for (int owner = 0; owner < num_replicas; ++owner) {
-          const GradientRange part = bucket.part(owner);
-          for (std::size_t i = part.begin; i < part.end; ++i) {
-            if (values[i - bucket.num_without_value] != static_cast<float>(owner)) ++num_wrong;
-          }
-        }
-      }
-      EXPECT_EQ(num_wrong, 0U);
-      EXPECT_EQ(std::count(values, values + count, -1.0F), 0);
     });
   }
+}
+
+INSTANTIATE_TEST_SUITE_P(UnderWay,
+                         ParameterGatherTest,
+                         ::testing::Values(ParameterGather::UnderWay::kAll,
+                                           ParameterGather::UnderWay::kSome));
+
+// One group whose others are slow: its waiting is for itself alone.
+TEST(ParameterGather, FinishesTheGroupThatIsReadAndNotTheOthers) {
+  on_replicas(2, 48, [&](const Replica& replica) {
+    ParameterGather gather(replica.parameters, groups_of(replica.parameters), replica.buckets,
+                           kOrder, ParameterGather::UnderWay::kAll, replica.backend,
+                           replica.transport);
+    set_own_parts(replica);
+    gather.start(replica.stream, 0);
+    for (const int group : kOrder) {
+      gather.finish(group, replica.stream);
+      for (const GradientBucket& bucket : replica.buckets) {
+        if (bucket.group == group) EXPECT_EQ(num_wrong(replica, bucket), 0U);
+      }
+    }
+    gather.finish(kOrder[0], replica.stream);  // again: nothing to do
+  });
 }
 
 }  // namespace

@@ -64,7 +64,9 @@ Outcome run(config::RunConfig config, const std::string& post_validation, Poison
     for (std::int64_t step = 0; step < kSteps; ++step) {
       const bool begins = poison == Poison::kTwoSteps && step == kPoisoned;
       const bool ends = poison == Poison::kTwoSteps && step == kPoisoned + kNumPoisoned;
-      if ((begins || ends) && trainer.has_open_step()) results.push_back(trainer.end_open_step());
+      if (begins || ends) {
+        if (const auto result = trainer.complete()) results.push_back(*result);
+      }
       if (begins) kept = set_a_scale(trainer, std::numeric_limits<float>::quiet_NaN());
       if (ends) set_a_scale(trainer, kept);
       const auto ended = small_step_on(trainer, config, step,
@@ -193,7 +195,7 @@ TEST(PostValidationStop, LeavesParametersAsTheyWere) {
     const std::string before = trainer.parameter_hash();
     const float kept = set_a_scale(trainer, std::numeric_limits<float>::quiet_NaN());
     EXPECT_TRUE(small_step_on(trainer, config, 1, PipelineTrainer::Ending::kWithTheNext).empty());
-    EXPECT_THROW((void)trainer.end_open_step(), AgreedError);
+    EXPECT_THROW((void)trainer.complete(), AgreedError);
     EXPECT_FALSE(trainer.has_open_step());
     set_a_scale(trainer, kept);
     EXPECT_EQ(trainer.parameter_hash(), before);
