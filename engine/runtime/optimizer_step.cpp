@@ -2,10 +2,12 @@
 #include "engine/runtime/optimizer_step.h"
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <ranges>
 
 #include "engine/runtime/ranks/activity.h"
+#include "kernels/core/error.h"
 #include "kernels/ops/ops.h"
 
 namespace halfpipe::runtime {
@@ -54,7 +56,8 @@ OptimizerStep::OptimizerStep(const Job& job,
       squares_(model.parameters(), parts_.stepped, backend, transports.replicas_or_null),
       sums_(model::all_parameters(job.config.model).size(), transports.world),
       exchange_begin_(backend.make_event()),
-      exchange_end_(backend.make_event()) {
+      exchange_end_(backend.make_event()),
+      has_warmed_up_(backend.make_event()) {
   if (job.config.steps_early()) {
     early_.emplace(job.config, adamw_, model.parameters(), backend,
                    parts_.early_step_bytes(job.config));
@@ -207,6 +210,16 @@ void OptimizerStep::show(RankShare mine, double learning_rate) {
 
 StepTotals OptimizerStep::settle() {
   publish_activity(transports_.pipeline, step_, "gradient norm, after the warm-up that follows");
+  // The device is still at the warm-up: what fails there shows here, too.
+  compute_.record(*has_warmed_up_);
+  const auto has_arrived = [&] {
+    (void)has_warmed_up_->reached();
+    return sums_.has_arrived(compute_);
+  };
+  const bool arrived = has_arrived() || transports_.world.watch_until(
+                                            "sum of the gradients' squares", -1, has_arrived,
+                                            std::chrono::steady_clock::time_point::max());
+  HALFPIPE_CHECK(arrived, "there was no deadline");
   return sums_.finish(compute_);
 }
 

@@ -125,7 +125,7 @@ class OptimizerStep {
   std::optional<SharedGradients> shared_gradients_;  // with several tensor ranks
   std::optional<ParameterGather> gather_;            // where they share the optimizer
   std::vector<transport::Request> tied_requests_;
-  std::unique_ptr<device::Event> exchange_begin_, exchange_end_;
+  std::unique_ptr<device::Event> exchange_begin_, exchange_end_, has_warmed_up_;
   std::int64_t step_ = 0;
 };
 

@@ -174,8 +174,15 @@ bool MpiTransport::watch_until(std::string_view what,
                                int peer,
                                const std::function<bool()>& done,
                                Clock::time_point deadline) {
+  // Messages under way go on, which others may wait for.
+  const auto looks = [&] {
+    if (done()) return true;
+    const std::lock_guard lock(mutex_);
+    requests_.test_all();
+    return false;
+  };
   return block({.rank = rank_, .world_size = world_size_, .peer = peer, .what = what},
-               Nap::Until::kLooked, done, {}, deadline);
+               Nap::Until::kLooked, looks, {}, deadline);
 }
 
 void MpiTransport::finish_collective(MPI_Request handle, std::string_view what) {

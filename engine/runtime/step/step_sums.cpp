@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 
 namespace halfpipe::runtime {
@@ -49,6 +50,17 @@ void StepSums::start(const RankShare& mine, device::Stream& stream) {
     receives_.push_back(world_.post_recv(std::as_writable_bytes(std::span(theirs)), rank, stream));
     sends_.push_back(world_.send(std::as_bytes(std::span(sums_)), rank, stream));
   }
+}
+
+bool StepSums::has_arrived(device::Stream& stream) {
+  const std::chrono::steady_clock::time_point only_look{};
+  for (auto* const requests : {&receives_, &sends_}) {
+    while (!requests->empty()) {
+      if (!world_.wait_until(requests->back(), stream, only_look)) return false;
+      requests->pop_back();
+    }
+  }
+  return true;
 }
 
 StepTotals StepSums::finish(device::Stream& stream) {

@@ -47,6 +47,8 @@ class StepSums {
   /// The same in two halves: start() sends what sum() would, and finish() waits for all of it.
   /// squares() stay untouched in between. `stream`: idle, or behind work that is waited for.
   void start(const RankShare& mine, device::Stream& stream);
+  /// Whether everything has come and gone. Does not wait.
+  [[nodiscard]] bool has_arrived(device::Stream& stream);
   [[nodiscard]] StepTotals finish(device::Stream& stream);
 
  private:

@@ -114,8 +114,8 @@ RunRecord run_locally(const config::RunConfig& config, int steps, int threads, B
     const bool speaks = groups.world().rank() == 0;
     trainer.initialise_parameters(config.train.seed, 1);
     for (std::int64_t step = 0; step < steps; ++step) {
-      const auto ending = step + 1 == steps ? PipelineTrainer::Ending::kNow
-                                            : PipelineTrainer::Ending::kWithTheNext;
+      const auto ending =
+          step + 1 == steps ? PipelineTrainer::Ending::kNow : PipelineTrainer::Ending::kWithTheNext;
       for (const StepResult& result : small_step_on(trainer, config, step, ending, order)) {
         if (!speaks) continue;
         record.losses.push_back(result.loss);
