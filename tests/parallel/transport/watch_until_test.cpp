@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Transport::watch_until, whatever the ranks are: a wait for what the transport does not carry.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
 #include <string>
+#include <vector>
 
 #include "parallel/transport/rank_lost.h"
 #include "tests/parallel/transport/transport_ranks.h"
@@ -45,6 +50,35 @@ TEST(WatchUntil, ADeadlineThatHasPassedOnlyLooks) {
         "answer", -1, [] { return false; }, Clock::now()));
     EXPECT_TRUE(transport.watch_until(
         "answer", -1, [] { return true; }, Clock::now()));
+  });
+}
+
+// The sender ends its wait while the receiver asks for nothing but a sign that it has.
+TEST(WatchUntil, MovesMessagesOn) {
+  if (a_world_size() < 2) return;
+  on_every_rank(a_world_size(), [](Transport& transport, device::Stream& stream) {
+    std::vector<std::byte> path;
+    if (transport.rank() == 0) {
+      const std::string name = testing::TempDir() + "watch-until-" + std::to_string(::getpid());
+      path.assign(reinterpret_cast<const std::byte*>(name.data()),
+                  reinterpret_cast<const std::byte*>(name.data() + name.size()));
+    }
+    transport.broadcast(path, 0);
+    const std::filesystem::path sign(
+        std::string(reinterpret_cast<const char*>(path.data()), path.size()));
+    std::vector<std::byte> message(std::size_t{1} << 22U);  // too long to be gone at once
+    if (transport.rank() == 0) {
+      transport.wait(transport.send(message, 1, stream), stream);
+      std::ofstream(sign) << "gone";
+    } else if (transport.rank() == 1) {
+      const Request request = transport.post_recv(message, 0, stream);
+      EXPECT_TRUE(transport.watch_until(
+          "sign of the sender", 0, [&] { return std::filesystem::exists(sign); },
+          Clock::now() + std::chrono::seconds(20)));
+      transport.wait(request, stream);
+    }
+    transport.barrier();
+    if (transport.rank() == 0) std::filesystem::remove(sign);
   });
 }
 
