@@ -10,7 +10,9 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 namespace halfpipe::checkpoint {
@@ -174,8 +176,15 @@ fs::path CheckpointStore::finish(std::int64_t step) {
 }
 
 void CheckpointStore::abandon(std::int64_t step) noexcept {
+  // Other ranks remove their own files meanwhile, and remove_all stops at one that is gone when its
+  // turn comes. What stays in the end is cleared by the next run.
+  constexpr int kAttempts = 20;
   std::error_code error;
-  fs::remove_all(working_directory(step), error);  // what stays is cleared by the next run
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    fs::remove_all(working_directory(step), error);
+    if (!error) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 void CheckpointStore::seal(std::int64_t step) {

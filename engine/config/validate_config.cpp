@@ -63,24 +63,8 @@ Finding tensor_ranks(const RunConfig& config) {
                                  "layers in this version; use 1",
                                  ranks, what)};
   };
-  if (config.schedule.replan_after > 0)
-    return refuse("schedule.replan_after", "schedule.replan_after");
   if (config.device.cuda_graphs) return refuse("device.cuda_graphs", "device.cuda_graphs");
   if (config.device.tune) return refuse("device.tune", "device.tune");
-  return std::nullopt;
-}
-
-/// What replicas of a pipeline do not go with yet.
-Finding replicas(const RunConfig& config) {
-  if (config.parallel.data == 1) return std::nullopt;
-  const auto refuse = [&](const char* key, const char* what) {
-    return Violation{{"parallel.data", key},
-                     fmt::format("parallel.data ({}): {} does not exist with more than one replica "
-                                 "in this version; use 1",
-                                 config.parallel.data, what)};
-  };
-  if (config.schedule.replan_after > 0)
-    return refuse("schedule.replan_after", "schedule.replan_after");
   return std::nullopt;
 }
 
@@ -323,10 +307,10 @@ Finding plan_size(const RunConfig& config) {
 std::optional<Violation> find_violation(const RunConfig& config,
                                         std::span<const std::string> meant_anyway) {
   // Single keys first: the others divide by sizes that are known to be positive then.
-  constexpr std::array kRules{single_keys,  hardware,   heads,         corpus,    vocabulary,
-                              evaluation,   batch,      learning_rate, stages,    memory_limit,
-                              plan_size,    replanning, waiting,       recompute, rank_count,
-                              tensor_ranks, replicas};
+  constexpr std::array kRules{single_keys, hardware,     heads,      corpus,
+                              vocabulary,  evaluation,   batch,      learning_rate,
+                              stages,      memory_limit, plan_size,  replanning,
+                              waiting,     recompute,    rank_count, tensor_ranks};
   for (const auto rule : kRules) {
     if (Finding violation = rule(config)) return violation;
   }

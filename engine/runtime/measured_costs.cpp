@@ -134,4 +134,20 @@ schedule::CostModel measure_costs(const Job& job,
   return costs;
 }
 
+schedule::CostModel mean_costs(schedule::CostModel of_pipeline, transport::Transport& world) {
+  std::vector<double*> places;
+  for (schedule::StageCost& stage : of_pipeline.stages) {
+    places.insert(places.end(), {&stage.forward_seconds, &stage.backward_input_seconds,
+                                 &stage.backward_weight_seconds});
+  }
+  for (std::vector<schedule::LinkCost>& from : of_pipeline.links) {
+    for (schedule::LinkCost& to : from) places.push_back(&to.latency_seconds);
+  }
+  std::vector<double> sums;
+  for (const double* place : places) sums.push_back(*place);
+  world.all_reduce_sum(sums);  // every pipeline has as many ranks
+  for (std::size_t i = 0; i < places.size(); ++i) *places[i] = sums[i] / world.world_size();
+  return of_pipeline;
+}
+
 }  // namespace halfpipe::runtime

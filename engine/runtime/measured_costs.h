@@ -18,4 +18,9 @@ namespace halfpipe::runtime {
                                                 device::Backend& backend,
                                                 transport::Transport& transport);
 
+/// The means of what the pipelines of a job have measured, each by measure_costs() of its own
+/// ranks. Collective over all ranks; the same on every one.
+[[nodiscard]] schedule::CostModel mean_costs(schedule::CostModel of_pipeline,
+                                             transport::Transport& world);
+
 }  // namespace halfpipe::runtime

@@ -40,11 +40,15 @@ std::string cost_lines(const schedule::CostModel& costs, const schedule::Plan& p
 
 }  // namespace
 
-Replanner::Replanner(Job& job, PipelineTrainer& trainer, transport::Transport& transport)
+Replanner::Replanner(Job& job,
+                     PipelineTrainer& trainer,
+                     transport::Transport& messages,
+                     transport::Transport& world)
     : job_(job),
       trainer_(trainer),
-      transport_(transport),
-      times_(job.training.ranks[static_cast<std::size_t>(transport.rank())],
+      messages_(messages),
+      world_(world),
+      times_(job.training.ranks[static_cast<std::size_t>(messages.rank())],
              job.placement.num_chunks()) {}
 
 std::string Replanner::after_step(const StepResult& step) {
@@ -68,9 +72,10 @@ bool Replanner::is_done() const {
 }
 
 std::string Replanner::replan_now() {
-  const schedule::CostModel costs = measure_costs(job_, times_, trainer_.backend(), transport_);
+  const schedule::CostModel costs =
+      mean_costs(measure_costs(job_, times_, trainer_.backend(), messages_), world_);
   const double measured_span = median_of(std::exchange(spans_, {}));
-  ReplanResult result = replan(job_, costs, transport_);
+  ReplanResult result = replan(job_, costs, world_);
   std::string text =
       fmt::format("replan after {} steps: medians of their passes\n{}", steps_seen_,
                   cost_lines(costs, job_.training)) +

@@ -16,9 +16,13 @@ namespace halfpipe::runtime {
 
 class Replanner {
  public:
-  /// job.config.schedule.replan_after is above 0. What it is given must outlive it.
-  /// `transport`: what carries the messages between stages; links are measured on it.
-  Replanner(Job& job, PipelineTrainer& trainer, transport::Transport& transport);
+  /// job.config.schedule.replan_after is above 0. What it is given must outlive it. `messages`:
+  /// what carries them between stages; links are measured on it. `world`: all ranks, which get one
+  /// plan.
+  Replanner(Job& job,
+            PipelineTrainer& trainer,
+            transport::Transport& messages,
+            transport::Transport& world);
 
   /// After each step. When as many steps are done as asked for, measures and searches; with a
   /// better plan, job.training and job.costs change and the trainer takes memory for them. Results
@@ -36,7 +40,8 @@ class Replanner {
 
   Job& job_;
   PipelineTrainer& trainer_;
-  transport::Transport& transport_;
+  transport::Transport& messages_;
+  transport::Transport& world_;
   PassTimes times_;
   std::int64_t steps_seen_ = 0;
   std::vector<double> spans_;   // seconds, of the steps since the start or the change

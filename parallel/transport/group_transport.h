@@ -52,6 +52,8 @@ class GroupTransport final : public CarriedTransport {
     return carrier().watch_until(what, peer < 0 ? peer : member(peer), done, deadline);
   }
 
+  void give_up_messages() noexcept override { carrier().give_up_messages(); }
+
   void all_reduce_sum(std::span<double> inout) override;
   void broadcast(std::vector<std::byte>& inout, int root) override;
   [[nodiscard]] std::vector<std::vector<std::byte>> all_gather(

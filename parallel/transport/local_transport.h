@@ -32,6 +32,7 @@ class LocalTransport final : public Transport {
   [[nodiscard]] int ranks_on_this_host() const override { return group_.num_ranks(); }
   [[nodiscard]] int rank_on_this_host() const override { return rank_; }
 
+  void give_up_messages() noexcept override { withdraw_all(); }
   [[nodiscard]] device::MemoryKind message_memory() const override {
     return device::MemoryKind::kPinned;
   }

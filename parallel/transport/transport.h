@@ -89,8 +89,8 @@ class Transport {
   /// True where a message under way is a kernel that waits for its peer: what the device does at
   /// first use alone, and waits for all its kernels, has to be done before.
   [[nodiscard]] virtual bool messages_hold_the_device_up() const { return false; }
-  /// For a rank that fails while messages are under way on a device: none touches its buffer any
-  /// more, and no other message will be sent.
+  /// For a rank that fails while messages are under way: none touches its buffer any more, and no
+  /// other message will be sent. Does nothing under MPI, where the process ends.
   virtual void give_up_messages() noexcept {}
 
   /// Element-wise sum over all ranks of host values, in rank order, the same bits everywhere.

@@ -215,8 +215,6 @@ TEST_F(DataParallel, RefusesWhatIsNotThereYet) {
                       2, {"train.recompute", "--sweep-memory"}));
   EXPECT_TRUE(refused(run({"bench", "run.yaml", "--local-ranks", "4", "--set", "parallel.data=2"}),
                       2, {"parallel.data (2)", "halfpipe bench"}));
-  EXPECT_TRUE(refused(run_local(2, 1, {"schedule.replan_after=3", "schedule.name=auto"}), 2,
-                      {"parallel.data (2)", "schedule.replan_after"}));
 }
 
 }  // namespace

@@ -71,6 +71,10 @@ GradientExchange::GradientExchange(model::ParameterSet& parameters,
   }
 }
 
+GradientExchange::~GradientExchange() {
+  if (!flights_.empty()) replicas_.give_up_messages();
+}
+
 std::size_t GradientExchange::bytes_for(const std::vector<GradientBucket>& buckets,
                                         int num_replicas) {
   return std::min(kMostPlaces, buckets.size()) * static_cast<std::size_t>(num_replicas) *

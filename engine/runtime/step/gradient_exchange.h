@@ -32,6 +32,10 @@ class GradientExchange {
                    HeldSums held,
                    device::Backend& backend,
                    transport::Transport& replicas);
+  /// Gives up what is under way: the rank fails.
+  ~GradientExchange();
+  GradientExchange(const GradientExchange&) = delete;
+  GradientExchange& operator=(const GradientExchange&) = delete;
 
   /// A new step, of which nothing is released. `step` is for messages about ranks that stand still.
   void begin(std::int64_t step);

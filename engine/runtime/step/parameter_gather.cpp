@@ -49,6 +49,11 @@ ParameterGather::ParameterGather(model::ParameterSet& parameters,
   HALFPIPE_CHECK(num_buckets == buckets.size(), "every group of parameters is gathered once");
 }
 
+ParameterGather::~ParameterGather() {
+  const auto is_under_way = [](const Group& group) { return !group.requests.empty(); };
+  if (std::ranges::any_of(of_group_, is_under_way)) replicas_.give_up_messages();
+}
+
 void ParameterGather::start(device::Stream& compute, std::int64_t step) {
   step_ = step;
   compute.record(*is_stepped_);

@@ -32,6 +32,11 @@ class ParameterGather {
                   device::Backend& backend,
                   transport::Transport& replicas);
 
+  /// Gives up what is under way: the rank fails.
+  ~ParameterGather();
+  ParameterGather(const ParameterGather&) = delete;
+  ParameterGather& operator=(const ParameterGather&) = delete;
+
   /// Starts to replace the values in the others' parts of the buckets by theirs, as soon as the
   /// stream has come so far, and to send them this one's, which nobody may write until they are
   /// finished. Collective among the replicas. `step` is for messages about ranks that stand still.

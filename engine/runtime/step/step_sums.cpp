@@ -20,6 +20,10 @@ StepSums::StepSums(std::size_t num_parameters, transport::Transport& world)
       sums_(num_parameters + 2 +
             kOfEachRank.size() * static_cast<std::size_t>(world.world_size())) {}
 
+StepSums::~StepSums() {
+  if (!receives_.empty() || !sends_.empty()) world_.give_up_messages();
+}
+
 void StepSums::clear() {
   std::ranges::fill(sums_, 0.0);
 }

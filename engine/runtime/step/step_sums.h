@@ -36,6 +36,10 @@ class StepSums {
  public:
   /// `world` must outlive this.
   StepSums(std::size_t num_parameters, transport::Transport& world);
+  /// Gives up what is under way: the rank fails.
+  ~StepSums();
+  StepSums(const StepSums&) = delete;
+  StepSums& operator=(const StepSums&) = delete;
 
   /// Of the parameters of the model, by global index, to be filled for sum(): each by one rank.
   [[nodiscard]] std::span<double> squares() { return {sums_.data(), num_parameters_}; }

@@ -63,7 +63,9 @@ TrainingLoop::TrainingLoop(const TrainingInputs& inputs,
   const auto own_tokens = static_cast<std::size_t>(sequences_.count * job.config.model.seq_len);
   if (trainer.has_first_stage()) batch_.inputs.resize(own_tokens);
   if (trainer.has_last_stage()) batch_.targets.resize(own_tokens);
-  if (job.config.schedule.replan_after > 0) replanner_.emplace(job, trainer, trainer.messages());
+  if (job.config.schedule.replan_after > 0) {
+    replanner_.emplace(job, trainer, trainer.messages(), transport_);
+  }
   if (job.config.output.asynchronous_checkpoints) {
     background_.emplace(trainer, groups,
                         [this](const CheckpointSave& save) { log_checkpoint(save); });
@@ -186,6 +188,7 @@ void TrainingLoop::look_at_skipped(const StepResult& result) {
                                        result.loss, result.grad_norm);
   if (log_) log_->say(fmt::format("step {} skipped: {}", steps_done_, what));
   if (++skipped_in_a_row_ < kMostSkippedInARow) return;
+  (void)trainer_.complete();  // nothing may be under way when a rank leaves
   throw AgreedError(
       fmt::format("step {}: {}, in {} steps one after the other; lower optimizer.learning_rate or "
                   "go back to an earlier checkpoint",

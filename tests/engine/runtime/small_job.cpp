@@ -55,6 +55,14 @@ HostBatch part_of(const HostBatch& batch, int replica, int num_replicas) {
 }  // namespace
 
 void on_every_rank(const Job& job, int threads, const RankBody& body) {
+  on_every_rank(job, threads, [&](Job&, PipelineTrainer& trainer, const RankGroups& groups) {
+    body(trainer, groups);
+  });
+}
+
+void on_every_rank(const Job& job,
+                   int threads,
+                   const std::function<void(Job&, PipelineTrainer&, const RankGroups&)>& body) {
   const int num_ranks = mesh_of(job.config.parallel).num_ranks();
   transport::LocalGroup group(num_ranks);
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(num_ranks));
@@ -63,12 +71,13 @@ void on_every_rank(const Job& job, int threads, const RankBody& body) {
     transport->set_timeout(60.0);
     const auto backend = cpu::make_cpu_backend(threads);
     const RankGroups groups(job.config.parallel, *transport);
-    PipelineTrainer trainer(job, *backend,
+    Job own = job;
+    PipelineTrainer trainer(own, *backend,
                             TrainerTransports{.world = groups.world(),
                                               .pipeline = groups.pipeline(),
                                               .replicas_or_null = groups.replicas_or_null(),
                                               .tensor_or_null = groups.tensor_or_null()});
-    body(trainer, groups);
+    body(own, trainer, groups);
   };
   {
     std::vector<std::jthread> ranks;

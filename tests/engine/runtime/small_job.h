@@ -28,6 +28,10 @@ using RankBody = std::function<void(PipelineTrainer& trainer, const RankGroups& 
 /// Runs it on as many local ranks as the mesh has, of `threads` threads each. What one throws is
 /// thrown.
 void on_every_rank(const Job& job, int threads, const RankBody& body);
+/// The same with each rank's own copy of the job, that it may change.
+void on_every_rank(const Job& job,
+                   int threads,
+                   const std::function<void(Job&, PipelineTrainer&, const RankGroups&)>& body);
 /// One step on this replica's part of small_batch.
 StepResult small_step(PipelineTrainer& trainer,
                       const config::RunConfig& config,

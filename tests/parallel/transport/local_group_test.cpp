@@ -136,5 +136,26 @@ TEST(LocalGroup, ManySmallMessagesBetweenManyRanksAllArrive) {
   });
 }
 
+TEST(LocalTransportThatGivesUp, HasNoBufferTouchedAnyMore) {
+  LocalGroup group(2);
+  std::vector<std::thread> ranks;
+  for (int rank = 0; rank < 2; ++rank) {
+    ranks.emplace_back([&group, rank] {
+      const auto transport = group.make_transport(rank);
+      ImmediateStream stream;
+      Bytes bytes(1000, static_cast<std::byte>(rank));
+      if (rank == 0) static_cast<void>(transport->post_recv(bytes, 1, stream));
+      transport->barrier();
+      if (rank == 0) transport->give_up_messages();
+      transport->barrier();
+      if (rank == 1) static_cast<void>(transport->send(bytes, 0, stream));
+      transport->barrier();
+      EXPECT_EQ(bytes, Bytes(1000, static_cast<std::byte>(rank)));
+      if (rank == 1) transport->give_up_messages();
+    });
+  }
+  for (std::thread& rank : ranks) rank.join();
+}
+
 }  // namespace
 }  // namespace halfpipe::transport

@@ -96,6 +96,32 @@ TEST(MeasuredCosts, AreThoseOfTheDeviceOnEveryRank) {
   }
 }
 
+TEST(MeasuredCosts, OfSeveralPipelinesAreTheirMeans) {
+  transport::LocalGroup group(4);  // two pipelines of two ranks
+  std::vector<schedule::CostModel> means(4);
+  {
+    std::vector<std::jthread> ranks;
+    for (std::size_t rank = 0; rank < means.size(); ++rank) {
+      ranks.emplace_back([&, rank] {
+        const auto world = group.make_transport(static_cast<int>(rank));
+        schedule::CostModel costs = schedule::uniform_costs(2);
+        const double seconds = rank < 2 ? 1.0 : 3.0;
+        costs.stages[0].forward_seconds = seconds;
+        costs.stages[1].backward_weight_seconds = 10.0 * seconds;
+        costs.links.assign(2, std::vector<schedule::LinkCost>(2));
+        costs.links[0][1].latency_seconds = 0.5 * seconds;
+        means[rank] = mean_costs(costs, *world);
+      });
+    }
+  }
+  for (const schedule::CostModel& mean : means) {
+    EXPECT_EQ(mean.stages[0].forward_seconds, 2.0);
+    EXPECT_EQ(mean.stages[0].backward_input_seconds, 1.0);
+    EXPECT_EQ(mean.stages[1].backward_weight_seconds, 20.0);
+    EXPECT_EQ(mean.links[0][1].latency_seconds, 1.0);
+  }
+}
+
 TEST(MeasuredTimes, CountFromTheBeginningOfTheStep) {
   config::HardwareProfile profile = quick_profile();
   profile.memory = {1e8, 1.0};  // the gradients of a rank take 0.1 ms and more to be zeroed
@@ -198,7 +224,7 @@ TEST(Replanner, ChangesThePlanOnceAndNoBitOfTheResult) {
         job.config = config;
         PipelineTrainer trainer(job, *backend, *transport);
         trainer.initialise_parameters(config.train.seed, 1);
-        Replanner replanner(job, trainer, *transport);
+        Replanner replanner(job, trainer, *transport, *transport);
         for (int step = 0; step < 6; ++step) {
           const StepResult result =
               trainer.step(step, config.optimizer.learning_rate, small_batch(config, step), false);
@@ -221,6 +247,41 @@ TEST(Replanner, ChangesThePlanOnceAndNoBitOfTheResult) {
   EXPECT_LE(changes[0], 1);
   const bool compared = lines[0].find("replanned steps: span ") != std::string::npos;
   EXPECT_EQ(compared, changes[0] == 1) << lines[0];
+}
+
+// Every pipeline measures for itself; all get one plan, and gradients are exchanged in its order.
+TEST(Replanner, GivesEveryPipelineTheSamePlan) {
+  config::RunConfig config = small_config("v-half", 2);
+  config.model.num_layers = 8;
+  config.model.num_heads = 4;
+  config.parallel.data = 2;
+  config.parallel.tensor = 2;
+  config.optimizer.zero_stage = 1;
+  config.schedule.exact = true;
+  const RunRecord plain = run_locally(config, 6);
+  config.schedule.replan_after = 2;
+  config.schedule.search_evaluations = 50000;
+  std::mutex mutex;
+  std::vector<schedule::Plan> plans;
+  const auto train = [&](Job& job, PipelineTrainer& trainer, const RankGroups& groups) {
+    job.config.schedule.exact = false;  // the textbook order, which a search may beat
+    trainer.initialise_parameters(config.train.seed, 1);
+    Replanner replanner(job, trainer, trainer.messages(), groups.world());
+    std::vector<double> losses;
+    for (int step = 0; step < 6; ++step) {
+      const StepResult result = small_step(trainer, config, step);
+      losses.push_back(result.loss);
+      static_cast<void>(replanner.after_step(result));
+    }
+    EXPECT_TRUE(replanner.is_done());
+    EXPECT_EQ(losses, plain.losses);
+    EXPECT_EQ(trainer.parameter_hash(), plain.parameter_hash);
+    const std::lock_guard lock(mutex);
+    plans.push_back(job.training);
+  };
+  on_every_rank(make_job(config), 1, train);
+  ASSERT_EQ(plans.size(), 8U);
+  for (const schedule::Plan& plan : plans) EXPECT_EQ(plan, plans.front());
 }
 
 }  // namespace
