@@ -8,11 +8,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # halfpipe's own thread pool and transport are what ThreadSanitizer is for; it cannot see into libgomp.
-thread_tests=(thread_pool_test local_transport_test runtime_test schedule_search_property_test)
+thread_tests=(thread_pool_test local_transport_test runtime_test post_validation_test tensor_parallel_test schedule_search_property_test)
 address_tests=(core_test device_test op_cost_test modelled_device_test cpu_kernels_test cpu_products_test thread_pool_test schedule_test schedule_plan_test schedule_bound_test
   schedule_search_test schedule_search_property_test schedule_joint_test config_test
   files_test data_test checkpoint_test optimizer_test model_test trace_test local_transport_test transport_watch_test runtime_test
-  oracle_test)
+  post_validation_test tensor_parallel_test oracle_test)
 
 kind=${1:-}
 shift || true

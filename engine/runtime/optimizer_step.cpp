@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
-#include <ranges>
+#include <numeric>
 
 #include "engine/runtime/ranks/activity.h"
 #include "kernels/core/error.h"
@@ -16,10 +16,9 @@ namespace {
 constexpr int kNoGroup = -1;
 
 /// Of instructions in this order, the first one of each chunk, with the chunk: [instructions].
-template <typename Indices>
 std::vector<int> first_of_chunks(const schedule::RankPlan& program,
                                  int num_chunks,
-                                 const Indices& order) {
+                                 const std::vector<std::size_t>& order) {
   std::vector<int> groups(program.instructions.size(), kNoGroup);
   std::vector<bool> is_found(static_cast<std::size_t>(num_chunks), false);
   for (const std::size_t i : order) {
@@ -71,10 +70,12 @@ OptimizerStep::OptimizerStep(const Job& job,
 
 void OptimizerStep::make_exchange() {
   const auto& program = job_.training.ranks[static_cast<std::size_t>(transports_.pipeline.rank())];
-  const auto forwards = std::views::iota(std::size_t{0}, program.instructions.size());
+  std::vector<std::size_t> forwards(program.instructions.size());
+  std::iota(forwards.begin(), forwards.end(), std::size_t{0});
+  const std::vector<std::size_t> backwards(forwards.rbegin(), forwards.rend());
   const int num_chunks = job_.placement.num_chunks();
   // Its gradients are final after a chunk's last pass, its parameters are read from the first on.
-  released_after_ = first_of_chunks(program, num_chunks, std::views::reverse(forwards));
+  released_after_ = first_of_chunks(program, num_chunks, backwards);
   first_read_by_ = first_of_chunks(program, num_chunks, forwards);
   if (transports_.replicas_or_null == nullptr) return;
   std::vector<int> order;
