@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 #include <utility>
 
@@ -39,16 +40,46 @@ modelled::ModelledStream& modelled_stream(device::Stream& stream) {
 
 }  // namespace
 
-ModelledTransport::ModelledTransport(Transport& carrier, const std::vector<ModelledLink>& links)
-    : CarriedTransport(carrier) {
+Departures::TimePoint Departures::start_due() {
+  TimePoint next = TimePoint::max();
+  const TimePoint now = Clock::now();
+  std::erase_if(waiting_, [&](const Departure& each) {
+    if (each.leaves > now) {
+      next = std::min(next, each.leaves);
+      return false;
+    }
+    each.transport->depart(each.message);
+    return true;
+  });
+  return next;
+}
+
+void Departures::forget(const ModelledTransport& transport) {
+  std::erase_if(waiting_, [&](const Departure& each) { return each.transport == &transport; });
+}
+
+ModelledTransport::ModelledTransport(Transport& carrier,
+                                     const std::vector<ModelledLink>& links,
+                                     Departures* shared_or_null)
+    : CarriedTransport(carrier), departures_(shared_or_null == nullptr ? own_ : *shared_or_null) {
   HALFPIPE_CHECK(links.size() == static_cast<std::size_t>(carrier.world_size()),
                  "a link to each rank is needed");
-  HALFPIPE_CHECK(carrier.ranks_on_this_host() == carrier.world_size(),
+  // A group of ranks says how many of the job are here.
+  HALFPIPE_CHECK(carrier.ranks_on_this_host() >= carrier.world_size(),
                  "modelled devices are all on one host");
-  for (const ModelledLink& link : links) peers_.push_back({.link = link, .link_free_at = {}});
+  std::map<int, std::size_t> adapters;  // by their numbers
+  for (const ModelledLink& link : links) {
+    const std::size_t next = adapter_free_at_.size();
+    const std::size_t adapter = link.adapter == ModelledLink::kAlone
+                                    ? next
+                                    : adapters.emplace(link.adapter, next).first->second;
+    if (adapter == next) adapter_free_at_.emplace_back();
+    peers_.push_back({.link = link, .adapter = adapter});
+  }
 }
 
 ModelledTransport::~ModelledTransport() {
+  departures_.forget(*this);
   const bool all_done = std::ranges::all_of(
       messages_, [](const Message& message) { return message.state == Message::State::kFree; });
   if (all_done) return;
@@ -90,15 +121,16 @@ Request ModelledTransport::send(std::span<const std::byte> src,
   message.peer = dst_rank;
   // A stream that has run dry does not send in the past.
   const TimePoint ready = std::max(modelled_stream(stream).free_at(), Clock::now());
-  message.leaves = std::max(ready, to.link_free_at);
+  TimePoint& adapter_free_at = adapter_free_at_[to.adapter];
+  const TimePoint leaves = std::max(ready, adapter_free_at);
   message.is_gone =
-      modelled::later(message.leaves, static_cast<double>(src.size()) / to.link.bytes_per_second);
-  to.link_free_at = message.is_gone;
+      modelled::later(leaves, static_cast<double>(src.size()) / to.link.bytes_per_second);
+  adapter_free_at = message.is_gone;
   const TimePoint arrival = modelled::later(message.is_gone, to.link.latency_seconds);
   message.note = {to.num_sent++, static_cast<std::int64_t>(src.size()),
                   std::chrono::nanoseconds(arrival.time_since_epoch()).count()};
-  to_send_.push_back(index);
-  start_due_sends();
+  departures_.add(leaves, *this, index);
+  departures_.start_due();
   return {index};
 }
 
@@ -135,8 +167,8 @@ bool ModelledTransport::finish_send(std::int32_t index,
                                     device::Stream& stream,
                                     TimePoint deadline) {
   Message& message = at(index);
-  for (TimePoint next = start_due_sends(); message.state == Message::State::kToSend;
-       next = start_due_sends()) {
+  for (TimePoint next = departures_.start_due(); message.state == Message::State::kToSend;
+       next = departures_.start_due()) {
     if (Clock::now() >= deadline) return false;
     modelled::sleep_until(std::min(next, deadline));
   }
@@ -150,12 +182,12 @@ bool ModelledTransport::finish_receive(std::int32_t index,
                                        device::Stream& stream,
                                        TimePoint deadline) {
   Message& message = at(index);
-  start_due_sends();
+  departures_.start_due();
   const bool was_there = carrier().wait_until(message.carried, no_work, kLongAgo);
   bool is_there = was_there;
   while (!is_there) {
     if (Clock::now() >= deadline) return false;
-    const TimePoint next = start_due_sends();
+    const TimePoint next = departures_.start_due();
     is_there = carrier().wait_until(message.carried, no_work, std::min(next, deadline));
   }
   const Note& note = message.note;
@@ -174,22 +206,10 @@ bool ModelledTransport::finish_receive(std::int32_t index,
   return true;
 }
 
-ModelledTransport::TimePoint ModelledTransport::start_due_sends() {
-  TimePoint next = TimePoint::max();
-  const TimePoint now = Clock::now();
-  std::size_t num_left = 0;
-  for (const std::int32_t index : to_send_) {
-    Message& message = at(index);
-    if (message.leaves > now) {
-      next = std::min(next, message.leaves);
-      to_send_[num_left++] = index;
-      continue;
-    }
-    message.carried = carrier().send(bytes_of(message.note), message.peer, no_work);
-    message.state = Message::State::kSent;
-  }
-  to_send_.resize(num_left);
-  return next;
+void ModelledTransport::depart(std::int32_t index) {
+  Message& message = at(index);
+  message.carried = carrier().send(bytes_of(message.note), message.peer, no_work);
+  message.state = Message::State::kSent;
 }
 
 void ModelledTransport::collect_sent() {

@@ -17,8 +17,39 @@ namespace halfpipe::transport {
 /// The way from this rank to another one, one message at a time: a message leaves when the bytes of
 /// the one before have gone.
 struct ModelledLink {
+  static constexpr int kAlone = -1;
+
   double latency_seconds = 0.0;
   double bytes_per_second = 0.0;
+  /// Links of a rank with the same number, from 0, are one adapter: one message at a time on all of
+  /// them.
+  int adapter = kAlone;
+};
+
+class ModelledTransport;
+
+/// The sends of one rank that wait for their time. Transports that share them hand over each
+/// other's: otherwise those of one would be late while the host waits in another.
+class Departures {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+
+  void add(TimePoint leaves, ModelledTransport& transport, std::int32_t message) {
+    waiting_.push_back({leaves, &transport, message});
+  }
+  /// Lets those go whose time has come, in the order in which they were added; returns when the
+  /// next one's does.
+  TimePoint start_due();
+  /// Of a transport that ends.
+  void forget(const ModelledTransport& transport);
+
+ private:
+  struct Departure {
+    TimePoint leaves;
+    ModelledTransport* transport;
+    std::int32_t message;
+  };
+  std::vector<Departure> waiting_;
 };
 
 /// Streams must be those of the modelled backend. Bytes named by the caller are neither read nor
@@ -28,8 +59,11 @@ struct ModelledLink {
 /// waits hand messages over in time. All ranks must be on one host: they compare clocks.
 class ModelledTransport final : public CarriedTransport {
  public:
-  /// links: [world_size]. `carrier` must outlive it.
-  ModelledTransport(Transport& carrier, const std::vector<ModelledLink>& links);
+  /// links: [world_size]. `carrier` must outlive it, and so must departures that it shares with
+  /// other transports of this rank.
+  ModelledTransport(Transport& carrier,
+                    const std::vector<ModelledLink>& links,
+                    Departures* shared_or_null = nullptr);
   /// Notes that the carrier may still touch stay in memory until the process ends.
   ~ModelledTransport() override;
 
@@ -48,6 +82,7 @@ class ModelledTransport final : public CarriedTransport {
                                 std::chrono::steady_clock::time_point deadline) override;
 
  private:
+  friend class Departures;
   using TimePoint = std::chrono::steady_clock::time_point;
 
   /// What goes through the carrier in place of the bytes.
@@ -64,12 +99,11 @@ class ModelledTransport final : public CarriedTransport {
     std::int64_t bytes = 0;
     Note note;
     Request carried;    // from kReceiving or kSent on
-    TimePoint leaves;   // of a send
     TimePoint is_gone;  // of a send: its bytes may be overwritten
   };
   struct Peer {
     ModelledLink link;
-    TimePoint link_free_at;
+    std::size_t adapter;  // index into adapter_free_at_
     std::int64_t num_sent = 0;
     std::int64_t num_received = 0;
   };
@@ -80,18 +114,20 @@ class ModelledTransport final : public CarriedTransport {
     return messages_[static_cast<std::size_t>(index)];
   }
   [[nodiscard]] Peer& peer(int rank);
-  /// Hands the sends that are due to the carrier; returns when the next one is.
-  TimePoint start_due_sends();
+  /// Hands a send to the carrier.
+  void depart(std::int32_t index);
   /// Gives back the places of sends that the carrier has brought across.
   void collect_sent();
   [[nodiscard]] bool finish_send(std::int32_t index, device::Stream& stream, TimePoint deadline);
   [[nodiscard]] bool finish_receive(std::int32_t index, device::Stream& stream, TimePoint deadline);
 
-  std::vector<Peer> peers_;            // [world_size]
-  std::deque<Message> messages_;       // a deque: notes stay in place while it grows
-  std::vector<std::int32_t> free_;     // indices into messages_
-  std::vector<std::int32_t> to_send_;  // in the order of send()
-  std::vector<std::int32_t> sent_;     // waited for by the caller, not yet by the carrier
+  Departures own_;  // where no others are shared
+  Departures& departures_;
+  std::vector<Peer> peers_;                 // [world_size]
+  std::vector<TimePoint> adapter_free_at_;  // of adapters, and of links that are alone
+  std::deque<Message> messages_;            // a deque: notes stay in place while it grows
+  std::vector<std::int32_t> free_;          // indices into messages_
+  std::vector<std::int32_t> sent_;          // waited for by the caller, not yet by the carrier
 };
 
 }  // namespace halfpipe::transport

@@ -156,6 +156,58 @@ TEST(ModelledTransport, TheHostWaitsForItsOwnSendsInTheRightOrder) {
   });
 }
 
+TEST(ModelledTransport, LinksOfOneAdapterTakeOneMessageAtATime) {
+  const int world_size = world_sizes().back();
+  if (world_size < 3) GTEST_SKIP() << "one link alone";
+  on_every_rank(world_size, [&](Transport& carrier, device::Stream&) {
+    ModelledLink link = kLink;
+    link.adapter = 1;
+    std::vector<ModelledLink> links(static_cast<std::size_t>(world_size), link);
+    links[0].adapter = 0;
+    ModelledTransport transport(carrier, links);
+    if (transport.rank() == 0) {
+      ModelledStream pass;
+      pass.enqueue(20e-3);
+      const Clock::time_point start = pass.free_at();
+      for (int other = 1; other < world_size; ++other) {
+        const Request request = transport.send(no_bytes(kBytes), other, pass);
+        ModelledStream elsewhere;
+        transport.wait(request, elsewhere);
+        EXPECT_EQ(elsewhere.free_at() - start, milliseconds(other)) << other;
+      }
+    } else {
+      ModelledStream stream;
+      transport.wait(transport.post_recv(no_bytes(kBytes), 0, stream), stream);
+    }
+    transport.barrier();
+  });
+}
+
+TEST(ModelledTransport, SendsOfAnotherTransportLeaveWhileTheHostWaits) {
+  // Rank 0 waits in one transport for what rank 1 sends when it has rank 0's message of the other.
+  const int world_size = world_sizes().back();
+  on_every_rank(world_size, [&](Transport& carrier, device::Stream&) {
+    const std::vector<ModelledLink> links(static_cast<std::size_t>(world_size), kLink);
+    Departures departures;
+    ModelledTransport one(carrier, links, &departures);
+    ModelledTransport other(carrier, links, &departures);
+    ModelledStream stream;
+    if (carrier.rank() == 0) {
+      const Request receive = one.post_recv(no_bytes(kBytes), 1, stream);
+      ModelledStream elsewhere;
+      elsewhere.enqueue(10e-3);
+      const Request send = other.send(no_bytes(kBytes), 1, elsewhere);
+      one.wait(receive, stream);
+      other.wait(send, elsewhere);
+    }
+    if (carrier.rank() == 1) {
+      other.wait(other.post_recv(no_bytes(kBytes), 0, stream), stream);
+      one.wait(one.send(no_bytes(kBytes), 0, stream), stream);
+    }
+    carrier.barrier();
+  });
+}
+
 TEST(ModelledTransport, SizesThatDisagreeAreFound) {
   on_modelled_ranks([](Transport& transport, ModelledStream& stream) {
     if (transport.rank() == 0) transport.wait(transport.send(no_bytes(10), 1, stream), stream);
