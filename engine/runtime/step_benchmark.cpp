@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "engine/runtime/median.h"
 #include "engine/runtime/pipeline_trainer.h"
 #include "engine/runtime/planning/outside_passes.h"
 #include "engine/runtime/planning/rank_model.h"
@@ -73,13 +74,28 @@ struct ModelledReplicas {
   std::int64_t bytes = 0;  // of the buckets under way
 };
 
-ModelledReplicas modelled_replicas(const Job& job, int pipeline_rank) {
-  if (!is_modelled(job.config.device) || job.config.parallel.data == 1) return {};
-  const RankModel model(job, pipeline_rank);
+ModelledReplicas modelled_replicas(const Job& job, const TrainerTransports& transports) {
+  const bool all_run = transports.num_replicas() == job.config.parallel.data;
+  if (!is_modelled(job.config.device) || all_run) return {};
+  const RankModel model(job, transports.pipeline.rank());
   const ReplicaParts parts = replica_parts(job.config, model);
   return {exchange_seconds(job.config, parts),
           static_cast<std::int64_t>(
               GradientExchange::bytes_for(parts.buckets, job.config.parallel.data))};
+}
+
+/// Of each pipeline rank, the one of its replica that takes most.
+std::vector<RankMemory> gather_memory(const RankMemory& mine, const TrainerTransports& transports) {
+  struct OfRank {
+    int pipeline_rank;
+    RankMemory memory;
+  };
+  std::vector<RankMemory> most(static_cast<std::size_t>(transports.pipeline.world_size()));
+  for (const OfRank& rank : gather(OfRank{transports.pipeline.rank(), mine}, transports.world)) {
+    RankMemory& fullest = most[static_cast<std::size_t>(rank.pipeline_rank)];
+    if (rank.memory.total() > fullest.total()) fullest = rank.memory;
+  }
+  return most;
 }
 
 /// Among the first `count` steps.
@@ -97,12 +113,12 @@ std::size_t nearest_to(double seconds, const std::vector<MeasuredStep>& steps, s
 schedule::Timeline gather_timeline(const Job& job,
                                    const Times& mine,
                                    const MeasuredStep& step,
-                                   transport::Transport& transport) {
+                                   transport::Transport& pipeline) {
   schedule::Timeline timeline;
   double first = 0.0;
   double last = 0.0;
   bool any = false;
-  const auto parts = transport.all_gather(std::as_bytes(std::span(mine)));
+  const auto parts = pipeline.all_gather(std::as_bytes(std::span(mine)));
   for (std::size_t rank = 0; rank < parts.size(); ++rank) {
     Times times(parts[rank].size() / sizeof(InstructionTime));
     std::memcpy(times.data(), parts[rank].data(), parts[rank].size());
@@ -135,13 +151,13 @@ class Series {
   Series(const Job& job,
          const BenchmarkSteps& steps,
          PipelineTrainer& trainer,
-         transport::Transport& transport)
+         const TrainerTransports& transports)
       : job_(job),
         steps_(steps),
         trainer_(trainer),
-        transport_(transport),
+        world_(transports.world),
         batch_(random_batch(job, trainer)),
-        replicas_(modelled_replicas(job, transport.rank())) {}
+        replicas_(modelled_replicas(job, transports)) {}
 
   void run() {
     if (job_.config.steps_early()) {
@@ -150,7 +166,7 @@ class Series {
       run_one_by_one();
     }
     for (MeasuredStep& mine : measured_) {
-      for (const MeasuredStep& other : gather(mine, transport_)) {
+      for (const MeasuredStep& other : gather(mine, world_)) {
         mine.seconds = std::max(mine.seconds, other.seconds);
         mine.host_cpu_seconds = std::max(mine.host_cpu_seconds, other.host_cpu_seconds);
       }
@@ -160,6 +176,11 @@ class Series {
   /// Of the first measured steps, since the barrier before them.
   [[nodiscard]] const std::vector<Times>& times() const { return times_; }
   [[nodiscard]] const ModelledReplicas& replicas() const { return replicas_; }
+  [[nodiscard]] std::optional<ExposedSeconds> exposed() const {
+    const bool knows_all = job_.config.optimizer.zero_stage == 0 || !parameters_.empty();
+    if (trainer_.num_replicas() == 1 || !knows_all) return std::nullopt;
+    return ExposedSeconds{.gradients = median_of(gradients_), .parameters = median_of(parameters_)};
+  }
 
  private:
   [[nodiscard]] int num_steps() const { return steps_.warm_up + steps_.measured; }
@@ -171,7 +192,7 @@ class Series {
       const StepResult step =
           trainer_.step(i, /*learning_rate=*/0.0, batch_, /*stop_requested=*/false);
       end_step(i);
-      if (i >= steps_.warm_up) add(step);
+      if (i >= steps_.warm_up) add(step, i);
     }
   }
 
@@ -188,14 +209,16 @@ class Series {
       end_step(i);
     }
     if (const auto last = trainer_.complete()) results.push_back(*last);
-    for (int i = steps_.warm_up; i < num_steps(); ++i) add(results[static_cast<std::size_t>(i)]);
+    for (int i = steps_.warm_up; i < num_steps(); ++i) {
+      add(results[static_cast<std::size_t>(i)], i);
+    }
   }
 
   void line_up(int step) {
-    publish_activity(transport_, step, "waiting for the others");
+    publish_activity(world_, step, "waiting for the others");
     // The first barrier may end a millisecond apart, after a long wait; the second does not.
-    transport_.barrier();
-    transport_.barrier();
+    world_.barrier();
+    world_.barrier();
     lined_up_ = std::chrono::steady_clock::now();
   }
 
@@ -217,7 +240,9 @@ class Series {
     }
   }
 
-  void add(const StepResult& result) {
+  void add(const StepResult& result, int step) {
+    gradients_.push_back(result.exchange_seconds);
+    if (step > 0) parameters_.push_back(result.gather_seconds);  // those of the step before
     MeasuredStep& mine = measured_.emplace_back(seconds_[measured_.size()]);
     mine.span_seconds = result.span_seconds;
     mine.work_seconds = result.work_seconds;
@@ -226,13 +251,15 @@ class Series {
   const Job& job_;
   BenchmarkSteps steps_;
   PipelineTrainer& trainer_;
-  transport::Transport& transport_;
+  transport::Transport& world_;
   HostBatch batch_;
   ModelledReplicas replicas_;
   std::chrono::steady_clock::time_point lined_up_;
   std::chrono::steady_clock::time_point begun_;  // the present step
   std::vector<MeasuredStep> seconds_;            // without what its result says
   std::vector<MeasuredStep> measured_;
+  std::vector<double> gradients_;   // exposed, seconds
+  std::vector<double> parameters_;  // the same
   std::vector<Times> times_;
 };
 
@@ -246,33 +273,35 @@ StepBenchmark benchmark_steps(const Job& job,
                               const BenchmarkSteps& steps,
                               int num_threads,
                               device::Backend& backend,
-                              transport::Transport& transport,
+                              const TrainerTransports& transports,
                               const std::optional<checkpoint::TunedRecord>& tuned) {
-  PipelineTrainer trainer(job, backend, transport);
-  if (transport.messages_hold_the_device_up()) trainer.run_every_pass();
+  PipelineTrainer trainer(job, backend, transports);
+  if (transports.pipeline.messages_hold_the_device_up()) trainer.run_every_pass();
   if (!is_modelled(job.config.device)) {
     trainer.initialise_parameters(job.config.train.seed, num_threads);
   }
 
   StepBenchmark result;
   if (job.config.device.tune) {
-    Tuning tuning = tune(trainer, transport, tuned);
+    Tuning tuning = tune(trainer, transports.world, tuned);
     result.tuning = std::move(tuning.report);
     result.tuned = std::move(tuning.record);
   }
   if (job.config.device.cuda_graphs) {
-    agree(transport, [&] { trainer.run_every_pass(); });
-    agree(transport, [&] { trainer.record_passes(); });
+    agree(transports.world, [&] { trainer.run_every_pass(); });
+    agree(transports.world, [&] { trainer.record_passes(); });
   }
-  Series series(job, steps, trainer, transport);
+  Series series(job, steps, trainer, transports);
   series.run();
   result.steps = series.measured();
   RankMemory memory = trainer.measured_memory();
   memory.communication += series.replicas().bytes;
-  result.memory = gather(memory, transport);
+  result.memory = gather_memory(memory, transports);
+  result.exposed = series.exposed();
   const std::size_t shown =
       nearest_to(result.median().seconds, result.steps, series.times().size());
-  result.timeline = gather_timeline(job, series.times()[shown], result.steps[shown], transport);
+  result.timeline =
+      gather_timeline(job, series.times()[shown], result.steps[shown], transports.pipeline);
   return result;
 }
 

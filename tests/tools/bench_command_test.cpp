@@ -121,8 +121,10 @@ TEST_F(BenchCommand, OnePipelineStandsForModelledReplicasAndTensorRanks) {
   EXPECT_EQ(report.at("devices"), 16);
   EXPECT_EQ(report.at("micro_batches"), 8);
   EXPECT_EQ(report.at("tokens_per_step"), 128 * 16);
+  EXPECT_EQ(report.at("replicas"), json({{"all", 4}, {"run", 1}}));
   for (const json& schedule : report.at("schedules")) {
     expect_consistent(report, schedule);
+    EXPECT_TRUE(schedule.at("exchange").is_null());
     const std::string name = schedule.at("schedule");
     Arguments plan{"plan", "run.yaml", "--json", "-", "--set", "schedule.name=" + name};
     for (const std::string& one : replicated) plan = plan + Arguments{"--set", one};
@@ -137,6 +139,40 @@ TEST_F(BenchCommand, OnePipelineStandsForModelledReplicasAndTensorRanks) {
     const double outside = step.at("outside_passes");
     const std::vector<double> measured = schedule.at("step_seconds");
     for (const double one : measured) EXPECT_GE(one, seconds - 0.1 * outside);
+  }
+}
+
+TEST_F(BenchCommand, AllReplicasOfModelledDevicesRun) {
+  const Arguments replicated =
+      kModelled + Arguments{"parallel.data=2", "train.global_batch_size=64", "parallel.tensor=2",
+                            "optimizer.zero_stage=1"};
+  const Arguments more{"--schedules", "1f1b,v-zb", "--json", "all.json"};
+  for (const bool mpi : {false, true}) {
+    const CommandResult result =
+        mpi ? run_mpi(4, bench(replicated, more)) : run(bench(replicated, local(4) + more));
+    ASSERT_TRUE(succeeded(result));
+    EXPECT_NE(result.out.find("2 replicas (all run) of 2 pipeline ranks"), std::string::npos)
+        << result.out;
+    EXPECT_NE(result.out.find("replicas: all 2 ran, and exchanged gradients and parameters"),
+              std::string::npos)
+        << result.out;
+    const json report = json::parse(read("all.json"));
+    EXPECT_EQ(report.at("replicas"), json({{"all", 2}, {"run", 2}}));
+    EXPECT_EQ(report.at("ranks"), 2);
+    EXPECT_EQ(report.at("devices"), 8);
+    EXPECT_EQ(report.at("tokens_per_step"), 64 * 16);
+    for (const json& schedule : report.at("schedules")) {
+      expect_consistent(report, schedule);
+      const json& exchange = schedule.at("exchange");
+      const double gradients = exchange.at("exposed_gradients");
+      const double parameters = exchange.at("exposed_parameters");
+      const double adapter = exchange.at("busiest_adapter");
+      EXPECT_GT(gradients, 0.0);
+      EXPECT_GT(parameters, 0.0);
+      EXPECT_LT(adapter, exchange.at("planned"));
+      EXPECT_DOUBLE_EQ(exchange.at("hidden_share"),
+                       std::max(0.0, 1.0 - (gradients + parameters) / adapter));
+    }
   }
 }
 
@@ -235,6 +271,10 @@ TEST_F(BenchCommand, RefusesWhatItCannotMean) {
   refuse(kModelled + Arguments{"debug.timeout_seconds=0.001"}, local(2),
          {"no schedule was run", "debug.timeout_seconds (0.001)"});
   refuse({}, local(3), {"parallel.pipeline (2)", "3"});
+  refuse(kModelled + Arguments{"parallel.data=2"}, local(3),
+         {"parallel.pipeline (2) x parallel.data (2)", "one pipeline of 2 ranks", "all 4 ranks",
+          "this job has 3", "mpirun -n 2 or 4"});
+  refuse(kModelled, local(4), {"parallel.pipeline (2)", "wants 2 ranks", "this job has 4"});
   refuse({}, local(2) + Arguments{"--steps", "0"}, {"--steps"});
   refuse({"device.kind=modelled", "device.threads_per_rank=null"}, local(2),
          {"device.hardware is missing"});

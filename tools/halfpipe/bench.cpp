@@ -13,13 +13,11 @@
 
 #include "engine/config/key_table.h"
 #include "engine/config/load_config.h"
-#include "engine/runtime/planning/hardware.h"
+#include "engine/runtime/modelled_ranks.h"
 #include "engine/runtime/ranks/agreement.h"
 #include "engine/runtime/ranks/rank_count.h"
-#include "engine/runtime/ranks/rank_groups.h"
 #include "engine/runtime/training/same_on_all_ranks.h"
 #include "engine/runtime/training/training_inputs.h"
-#include "parallel/transport/modelled_transport.h"
 #include "tools/halfpipe/bench_ops.h"
 #include "tools/halfpipe/bench_report.h"
 #include "tools/halfpipe/commands.h"
@@ -85,17 +83,10 @@ void check_keys(const config::RunConfig& config, const std::vector<ScheduleChoic
   }
 }
 
-/// The pipelines of modelled devices are all the same: one of them runs.
-config::RunConfig one_pipeline_of(config::RunConfig config) {
-  if (!is_modelled(config.device)) return config;
-  config.parallel.data = 1;
-  config.parallel.tensor = 1;
-  return config;
-}
-
 struct Question {
   config::RunConfig config;
   std::vector<ScheduleChoice> choices;
+  int num_running_replicas = 1;
 };
 
 /// Collective; the same on every rank.
@@ -124,7 +115,12 @@ Question read_question(const Options& options, transport::Transport& transport) 
                       "version, but on modelled devices; use 1",
                       config.parallel.tensor));
     }
-    runtime::check_rank_count(one_pipeline_of(config), transport.world_size());
+    if (is_modelled(config.device)) {
+      question.num_running_replicas =
+          runtime::check_modelled_rank_count(config, transport.world_size());
+    } else {
+      runtime::check_rank_count(config, transport.world_size());
+    }
     if (config.model.vocab_size == 0) runtime::open_training_data(config);
     if (is_modelled(config.device) && transport.ranks_on_this_host() != transport.world_size()) {
       throw ConfigError("device.kind (modelled): all ranks must be on one machine");
@@ -155,27 +151,24 @@ void write_report(const Options& options, const BenchReport& report) {
 
 /// What one rank does.
 void bench_rank(const Options& options, transport::Transport& carrier) {
-  const auto [config, choices] = read_question(options, carrier);
-  std::optional<transport::ModelledTransport> modelled;
-  if (is_modelled(config.device)) {
-    modelled.emplace(carrier,
-                     runtime::links_from(*config.device.profile, runtime::mesh_of(config.parallel),
-                                         carrier.rank()));
-  }
-  transport::Transport& transport =
-      modelled ? static_cast<transport::Transport&>(*modelled) : carrier;
-  BenchReport report{config, options.steps, {}};
+  const Question question = read_question(options, carrier);
+  const config::RunConfig& config = question.config;
+  std::optional<runtime::ModelledRanks> modelled;
+  if (is_modelled(config.device)) modelled.emplace(config, carrier);
+  const runtime::TrainerTransports transports =
+      modelled ? modelled->transports() : runtime::TrainerTransports{carrier, carrier, nullptr};
+  BenchReport report{config, options.steps, question.num_running_replicas, {}};
   std::optional<checkpoint::TunedRecord> tuned;
-  for (const ScheduleChoice& choice : choices) {
-    if (transport.rank() == 0) fmt::print(stderr, "bench: {}\n", choice.text);
-    report.schedules.push_back(bench_schedule(config, choice, options.steps, tuned, transport));
+  for (const ScheduleChoice& choice : question.choices) {
+    if (carrier.rank() == 0) fmt::print(stderr, "bench: {}\n", choice.text);
+    report.schedules.push_back(bench_schedule(config, choice, options.steps, tuned, transports));
     const auto& measured = report.schedules.back().measured;
     if (!measured) continue;
-    if (transport.rank() == 0) fmt::print(stderr, "{}", measured->tuning);
+    if (carrier.rank() == 0) fmt::print(stderr, "{}", measured->tuning);
     if (measured->tuned) tuned = measured->tuned;
   }
-  runtime::agree(transport, [&] {
-    if (transport.rank() == 0) write_report(options, report);
+  runtime::agree(carrier, [&] {
+    if (carrier.rank() == 0) write_report(options, report);
   });
 }
 

@@ -40,6 +40,10 @@ std::optional<double> peak_flops_per_second(const config::RunConfig& config) {
   return runtime::peak_flops_per_second_of(config);
 }
 
+double planned_exchange_seconds(const BenchedSchedule& benched) {
+  return benched.outside.exchange + benched.outside.tied_gradient;
+}
+
 BenchFigures figures_of(const BenchedSchedule& benched) {
   const runtime::Job& job = *benched.job;
   const runtime::StepBenchmark& measured = *benched.measured;
@@ -68,6 +72,11 @@ BenchFigures figures_of(const BenchedSchedule& benched) {
         std::max(figures.num_instructions, static_cast<std::int64_t>(rank.instructions.size()));
   }
   figures.host_cpu_seconds = measured.median().host_cpu_seconds;
+  if (measured.exposed) {
+    figures.exchange = {.planned = planned_exchange_seconds(benched),
+                        .busiest_adapter = runtime::busiest_adapter_seconds(job),
+                        .exposed = *measured.exposed};
+  }
   return figures;
 }
 

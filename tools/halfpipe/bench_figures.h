@@ -2,12 +2,26 @@
 // Figures of one benched schedule, by the conventions of docs/benchmarking.md.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
 #include "tools/halfpipe/benched_schedule.h"
 
 namespace halfpipe::tools {
+
+/// Of a step, seconds.
+struct ExchangeFigures {
+  double planned;          // planned_exchange_seconds
+  double busiest_adapter;  // busiest_adapter_seconds
+  runtime::ExposedSeconds exposed;
+
+  /// What the busiest rank does behind its passes, at least: messages that overlap take less than
+  /// is planned, but never less than their bytes.
+  [[nodiscard]] double hidden_share() const {
+    return std::max(0.0, 1.0 - exposed.total() / busiest_adapter);
+  }
+};
 
 /// Only of a schedule that was run.
 struct BenchFigures {
@@ -22,9 +36,13 @@ struct BenchFigures {
   std::int64_t measured_peak_bytes;
   std::int64_t planned_total_bytes;  // of everything, most of any rank
   std::int64_t measured_total_bytes;
-  std::int64_t num_instructions;  // of the longest program
-  double host_cpu_seconds;        // in the executor, median step, most of any rank
+  std::int64_t num_instructions;            // of the longest program
+  double host_cpu_seconds;                  // in the executor, median step, most of any rank
+  std::optional<ExchangeFigures> exchange;  // where several replicas ran
 };
+
+/// Of the exchange one bucket after another, and of the gradients of a tied table before it.
+[[nodiscard]] double planned_exchange_seconds(const BenchedSchedule& benched);
 
 [[nodiscard]] BenchFigures figures_of(const BenchedSchedule& benched);
 

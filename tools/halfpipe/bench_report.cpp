@@ -97,6 +97,27 @@ const std::vector<Column>& columns() {
   return all;
 }
 
+/// Where every replica ran.
+const std::vector<Column>& exchange_columns() {
+  using Figures = BenchFigures;
+  using Benched = BenchedSchedule;
+  static const std::vector<Column> all = {
+      {"exchange plan",
+       [](const Benched& b, const Figures&) {
+         return fmt::format("{:.1f}", 1e3 * planned_exchange_seconds(b));
+       }},
+      {"exposed",
+       [](const Benched&, const Figures& f) {
+         return f.exchange ? fmt::format("{:.1f}", 1e3 * f.exchange->exposed.total()) : "-";
+       }},
+      {"hidden",
+       [](const Benched&, const Figures& f) {
+         return f.exchange ? fmt::format("{:.1f}%", 100.0 * f.exchange->hidden_share()) : "-";
+       }},
+  };
+  return all;
+}
+
 std::string device_text(const config::RunConfig& config) {
   if (is_modelled(config.device)) return "modelled: " + config.device.profile->name;
   return config.device.kind;
@@ -104,8 +125,11 @@ std::string device_text(const config::RunConfig& config) {
 
 std::string title_of(const BenchReport& report) {
   const config::RunConfig& config = report.config;
-  const std::string replicas =
-      config.parallel.data == 1 ? "" : fmt::format("{} replicas of ", config.parallel.data);
+  std::string replicas;
+  if (config.parallel.data > 1) {
+    replicas = fmt::format("{} replicas ({}) of ", config.parallel.data,
+                           report.num_running_replicas > 1 ? "all run" : "one runs");
+  }
   const std::string tensor =
       config.parallel.tensor == 1 ? "" : fmt::format(" of {} tensor ranks", config.parallel.tensor);
   return fmt::format(
@@ -113,6 +137,29 @@ std::string title_of(const BenchReport& report) {
       replicas, config.parallel.pipeline, tensor, config.num_micro_batches(),
       config.train.micro_batch_size, config.model.seq_len,
       1e-6 * static_cast<double>(model::num_parameters(config.model)), device_text(config));
+}
+
+void add_exchange_notes(const BenchReport& report, std::vector<std::string>& notes) {
+  notes.push_back(fmt::format("replicas: all {} ran, and exchanged gradients{} over modelled links",
+                              report.num_running_replicas,
+                              report.config.optimizer.zero_stage == 0 ? "" : " and parameters"));
+  notes.push_back(
+      "exchange (ms): planned, one bucket after another and the gradient of a tied embedding; "
+      "exposed: for how long it was all that some rank had left to do (medians)");
+  notes.push_back(
+      "hidden behind passes, at least: 1 - exposed / what the bytes alone take of the busiest "
+      "adapter");
+  for (const BenchedSchedule& benched : report.schedules) {
+    if (!benched.measured || !benched.measured->exposed) continue;
+    const ExchangeFigures exchange = *figures_of(benched).exchange;
+    std::string text = fmt::format("{}: gradients exposed for {:.2f} ms", benched.title,
+                                   1e3 * exchange.exposed.gradients);
+    if (report.config.optimizer.zero_stage > 0) {
+      text += fmt::format(", parameters for {:.2f} ms", 1e3 * exchange.exposed.parameters);
+    }
+    notes.push_back(
+        text + fmt::format("; the bytes alone take {:.2f} ms", 1e3 * exchange.busiest_adapter));
+  }
 }
 
 std::vector<std::string> notes_of(const BenchReport& report) {
@@ -137,7 +184,9 @@ std::vector<std::string> notes_of(const BenchReport& report) {
         "modelled: passes and messages take the time of the hardware profile; plan, executor, "
         "messages between ranks and memory accounts are those of training");
   }
-  if (report.config.parallel.data > 1) {
+  if (report.num_running_replicas > 1) {
+    add_exchange_notes(report, notes);
+  } else if (report.config.parallel.data > 1) {
     notes.push_back(
         "replicas: one pipeline ran and stands for all; the exchange of gradients is a time of the "
         "hardware profile after its step");
@@ -155,6 +204,16 @@ Json by_rank(const std::vector<runtime::RankMemory>& ranks,
   Json values = Json::array();
   for (const runtime::RankMemory& rank : ranks) values.push_back(bytes(rank));
   return values;
+}
+
+Json exchange_json(const BenchFigures& figures) {
+  if (!figures.exchange) return nullptr;
+  const ExchangeFigures& exchange = *figures.exchange;
+  return {{"planned", exchange.planned},
+          {"busiest_adapter", exchange.busiest_adapter},
+          {"exposed_gradients", exchange.exposed.gradients},
+          {"exposed_parameters", exchange.exposed.parameters},
+          {"hidden_share", exchange.hidden_share()}};
 }
 
 Json timeline_figures(const schedule::Timeline& timeline) {
@@ -187,7 +246,8 @@ Json schedule_json(const BenchedSchedule& benched, double reference_tokens_per_s
            {{"planned", by_rank(benched.planned_memory, total)},
             {"measured", by_rank(benched.measured->memory, total)}}},
           {"instructions", figures.num_instructions},
-          {"host_cpu_seconds", figures.host_cpu_seconds}};
+          {"host_cpu_seconds", figures.host_cpu_seconds},
+          {"exchange", exchange_json(figures)}};
 }
 
 }  // namespace
@@ -195,7 +255,11 @@ Json schedule_json(const BenchedSchedule& benched, double reference_tokens_per_s
 page::PageTable bench_table(const BenchReport& report) {
   page::PageTable table;
   table.columns = {"schedule"};
-  for (const Column& column : columns()) table.columns.push_back(column.name);
+  std::vector<Column> shown = columns();
+  if (report.num_running_replicas > 1) {
+    shown.insert(shown.end(), exchange_columns().begin(), exchange_columns().end());
+  }
+  for (const Column& column : shown) table.columns.push_back(column.name);
   const BenchedSchedule* const reference = reference_of(report);
   if (reference != nullptr) table.columns.push_back("vs " + reference->title);
   for (const BenchedSchedule& benched : report.schedules) {
@@ -203,7 +267,7 @@ page::PageTable bench_table(const BenchReport& report) {
     const BenchFigures figures = figures_of(benched);
     std::vector<std::string>& row = table.rows.emplace_back();
     row.push_back(benched.title);
-    for (const Column& column : columns()) row.push_back(column.text(benched, figures));
+    for (const Column& column : shown) row.push_back(column.text(benched, figures));
     row.push_back(fmt::format(
         "{:.3f}", figures.tokens_per_second / figures_of(*reference).tokens_per_second));
   }
@@ -228,18 +292,20 @@ std::string bench_json(const BenchReport& report) {
   for (const BenchedSchedule& benched : report.schedules) {
     schedules.push_back(schedule_json(benched, reference_rate));
   }
-  const Json json = {{"device", {{"kind", config.device.kind}, {"name", device_text(config)}}},
-                     {"ranks", config.parallel.pipeline},
-                     {"devices", num_devices(config)},
-                     {"micro_batches", config.num_micro_batches()},
-                     {"tokens_per_step", tokens_per_step(config)},
-                     {"model",
-                      {{"num_parameters", model::num_parameters(config.model)},
-                       {"flops_per_token", model::model_flops_per_token(config.model)}}},
-                     {"peak_flops_per_second", peak ? Json(*peak) : Json(nullptr)},
-                     {"warm_up_steps", report.steps.warm_up},
-                     {"ratio_to", reference == nullptr ? Json(nullptr) : Json(reference->title)},
-                     {"schedules", std::move(schedules)}};
+  const Json json = {
+      {"device", {{"kind", config.device.kind}, {"name", device_text(config)}}},
+      {"ranks", config.parallel.pipeline},
+      {"devices", num_devices(config)},
+      {"replicas", {{"all", config.parallel.data}, {"run", report.num_running_replicas}}},
+      {"micro_batches", config.num_micro_batches()},
+      {"tokens_per_step", tokens_per_step(config)},
+      {"model",
+       {{"num_parameters", model::num_parameters(config.model)},
+        {"flops_per_token", model::model_flops_per_token(config.model)}}},
+      {"peak_flops_per_second", peak ? Json(*peak) : Json(nullptr)},
+      {"warm_up_steps", report.steps.warm_up},
+      {"ratio_to", reference == nullptr ? Json(nullptr) : Json(reference->title)},
+      {"schedules", std::move(schedules)}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

@@ -14,6 +14,7 @@ namespace halfpipe::tools {
 struct BenchReport {
   config::RunConfig config;  // what all schedules have in common
   runtime::BenchmarkSteps steps;
+  int num_running_replicas = 1;  // fewer than there are: modelled ones
   std::vector<BenchedSchedule> schedules;
 };
 
@@ -23,7 +24,8 @@ struct BenchReport {
 /// The table, aligned.
 [[nodiscard]] std::string bench_text(const BenchReport& report);
 
-/// {"device": {"kind", "name"}, "ranks", "micro_batches", "tokens_per_step", "model":
+/// {"device": {"kind", "name"}, "ranks": of a pipeline, "devices": of the job, "replicas": {"all",
+/// "run"}, "micro_batches", "tokens_per_step", "model":
 /// {"num_parameters", "flops_per_token"}, "peak_flops_per_second": of a device or null,
 /// "warm_up_steps", "ratio_to": the schedule that ratios are to,
 /// "schedules":
@@ -32,8 +34,11 @@ struct BenchReport {
 /// "step_seconds_median", "planned": null or {"span", "bubble", "makespan"}, "measured": {"span",
 /// "bubble", "makespan"} (of the median step), "peak_activation_bytes": {"planned": [by rank],
 /// "measured": [by rank]}, "total_bytes": the same, "instructions": most of any rank,
-/// "host_cpu_seconds": most of any rank in the executor, median step}]}. Seconds and bytes; what
-/// was not run has only its first two.
+/// "host_cpu_seconds": most of any rank in the executor, median step, "exchange": null or, where
+/// several replicas ran, {"planned": one bucket after another, with the tied gradient,
+/// "busiest_adapter", "exposed_gradients", "exposed_parameters": medians, "hidden_share": at
+/// least, 1 - exposed / busiest_adapter}}]}. Seconds and bytes; what was not run has only its first
+/// two.
 [[nodiscard]] std::string bench_json(const BenchReport& report);
 
 /// The table, then the planned timeline of every schedule, where its costs are seconds, and the

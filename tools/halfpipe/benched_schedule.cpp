@@ -13,7 +13,6 @@
 #include "engine/config/nearest_name.h"
 #include "engine/config/validate_config.h"
 #include "engine/runtime/planning/hardware.h"
-#include "engine/runtime/planning/outside_passes.h"
 #include "engine/runtime/planning/stage_costs.h"
 #include "engine/runtime/ranks/agreement.h"
 #include "engine/runtime/ranks/host_cores.h"
@@ -95,19 +94,20 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
                                const ScheduleChoice& choice,
                                const runtime::BenchmarkSteps& steps,
                                const std::optional<checkpoint::TunedRecord>& tuned,
-                               transport::Transport& transport) {
+                               const runtime::TrainerTransports& transports) {
+  transport::Transport& world = transports.world;
   BenchedSchedule result;
   result.title = choice.text;
-  transport.set_timeout(0.0);  // a search may take long
+  world.set_timeout(0.0);  // a search may take long
   const config::RunConfig config = with_schedule(base, choice);
   std::unique_ptr<device::Backend> backend;
   runtime::RankThreads threads;
   try {
-    runtime::agree(transport, [&] { config::validate(config); });
-    result.job.emplace(runtime::agree_on_job(config, transport));
-    threads = runtime::agree_on_threads(config.device, transport);
-    runtime::agree(transport, [&] {
-      backend = make_backend(config, threads, transport.rank_on_this_host());
+    runtime::agree(world, [&] { config::validate(config); });
+    result.job.emplace(runtime::agree_on_job(config, world));
+    threads = runtime::agree_on_threads(config.device, world);
+    runtime::agree(world, [&] {
+      backend = make_backend(config, threads, world.rank_on_this_host());
       result.planned_memory = runtime::plan_memory(*result.job, *backend);
       // A benchmark saves nothing.
       for (runtime::RankMemory& rank : result.planned_memory) rank.checkpoint_copy = 0;
@@ -123,17 +123,20 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
   if (runtime::costs_are_seconds(config)) {
     result.planned =
         schedule::simulate(runtime::orders_of(result.job->training), result.job->costs);
-    result.problem =
-        slowness(config, result.planned->makespan + runtime::outside_passes(*result.job).total());
+    result.outside = runtime::outside_passes(*result.job);
+    result.problem = slowness(config, result.planned->makespan + result.outside.total());
     if (!result.problem.empty()) return result;
   }
-  transport.set_timeout(config.debug.timeout_seconds);
-  check_devices(config, transport, *backend);
+  world.set_timeout(config.debug.timeout_seconds);
+  check_devices(config, world, *backend);
   const auto device_transport_or_null =
-      make_device_transport(config, transport, *backend, transport::Reach::kNeighbours);
+      make_device_transport(config, transports.pipeline, *backend, transport::Reach::kNeighbours);
   result.measured = runtime::benchmark_steps(
       *result.job, steps, threads.count, *backend,
-      device_transport_or_null ? *device_transport_or_null : transport, tuned);
+      {.world = world,
+       .pipeline = device_transport_or_null ? *device_transport_or_null : transports.pipeline,
+       .replicas_or_null = transports.replicas_or_null},
+      tuned);
   return result;
 }
 

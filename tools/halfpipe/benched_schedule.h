@@ -8,9 +8,9 @@
 
 #include "engine/config/run_config.h"
 #include "engine/runtime/planning/job.h"
+#include "engine/runtime/planning/outside_passes.h"
 #include "engine/runtime/step_benchmark.h"
 #include "parallel/schedule/simulate.h"
-#include "parallel/transport/transport.h"
 
 namespace halfpipe::tools {
 
@@ -35,15 +35,17 @@ struct BenchedSchedule {
   std::optional<runtime::Job> job;
   std::vector<runtime::RankMemory> planned_memory;  // [rank]
   std::optional<schedule::Timeline> planned;        // in seconds: on modelled devices only
+  runtime::OutsidePasses outside;                   // as planned, there only
   std::optional<runtime::StepBenchmark> measured;
 };
 
 /// Plans and runs one schedule. A job that cannot be planned, or does not fit a modelled device's
-/// memory, is not run: `problem` says why. `tuned`: as benchmark_steps has it. Collective.
+/// memory, is not run: `problem` says why. `transports`: of host memory, or between modelled
+/// devices. `tuned`: as benchmark_steps has it. Collective.
 [[nodiscard]] BenchedSchedule bench_schedule(const config::RunConfig& config,
                                              const ScheduleChoice& choice,
                                              const runtime::BenchmarkSteps& steps,
                                              const std::optional<checkpoint::TunedRecord>& tuned,
-                                             transport::Transport& transport);
+                                             const runtime::TrainerTransports& transports);
 
 }  // namespace halfpipe::tools

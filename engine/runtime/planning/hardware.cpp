@@ -75,7 +75,32 @@ std::vector<transport::ModelledLink> links_from(const config::HardwareProfile& p
   for (int other = 0; other < mesh.extents.pipeline; ++other) {
     const bool near = share_machines(profile, mesh, pipeline_rank, other);
     const config::HardwareLink& link = near ? profile.within_machine : profile.between_machines;
-    links.push_back({link.latency_seconds, link.bytes.reached()});
+    links.push_back(
+        {.latency_seconds = link.latency_seconds, .bytes_per_second = link.bytes.reached()});
+  }
+  return links;
+}
+
+std::vector<transport::ModelledLink> replica_links_from(const config::HardwareProfile& profile,
+                                                        const parallel::Mesh& mesh,
+                                                        int pipeline_rank,
+                                                        int replica) {
+  constexpr int kWithinMachine = 0;
+  constexpr int kBetweenMachines = 1;
+  std::vector<transport::ModelledLink> links;
+  for (int other = 0; other < mesh.extents.data; ++other) {
+    bool near = true;
+    for (int tensor = 0; tensor < mesh.extents.tensor; ++tensor) {
+      const auto machine_of = [&](int data) {
+        return mesh.rank_at({.data = data, .pipeline = pipeline_rank, .tensor = tensor}) /
+               profile.ranks_per_machine;
+      };
+      near = near && machine_of(replica) == machine_of(other);
+    }
+    const config::HardwareLink& link = near ? profile.within_machine : profile.between_machines;
+    links.push_back({.latency_seconds = link.latency_seconds,
+                     .bytes_per_second = link.bytes.reached(),
+                     .adapter = near ? kWithinMachine : kBetweenMachines});
   }
   return links;
 }

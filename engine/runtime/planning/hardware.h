@@ -32,6 +32,15 @@ namespace halfpipe::runtime {
 [[nodiscard]] std::vector<transport::ModelledLink> links_from(
     const config::HardwareProfile& profile, const parallel::Mesh& mesh, int pipeline_rank);
 
+/// From a replica of a pipeline rank to each of them. Those on its machine share its adapter there,
+/// and those elsewhere the one between machines, as in a Fan; two are apart where any of their
+/// tensor ranks are.
+[[nodiscard]] std::vector<transport::ModelledLink> replica_links_from(
+    const config::HardwareProfile& profile,
+    const parallel::Mesh& mesh,
+    int pipeline_rank,
+    int replica);
+
 /// Puts the links between pipeline ranks into a cost model: one message at a time.
 void add_links(const config::HardwareProfile& profile,
                const parallel::Mesh& mesh,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <map>
 
 #include "engine/runtime/planning/hardware.h"
 #include "engine/runtime/planning/rank_model.h"
@@ -44,6 +45,32 @@ double exchange_seconds(const config::RunConfig& config, const ReplicaParts& par
                       .dst = nullptr, .src = nullptr, .count = static_cast<std::int64_t>(part)}));
   }
   return seconds;
+}
+
+double busiest_adapter_seconds(const Job& job) {
+  const config::RunConfig& config = job.config;
+  const int D = config.parallel.data;
+  double most = 0.0;
+  for (int rank = 0; D > 1 && rank < job.placement.num_pipeline_ranks(); ++rank) {
+    const ReplicaParts parts = replica_parts(config, RankModel(job, rank));
+    for (int replica = 0; replica < D; ++replica) {
+      const auto links =
+          replica_links_from(*config.device.profile, mesh_of(config.parallel), rank, replica);
+      std::map<int, double> seconds;  // by adapter
+      for (int other = 0; other < D; ++other) {
+        if (other == replica) continue;
+        std::size_t floats = 0;  // theirs, to be added up, then mine
+        for (const GradientBucket& bucket : parts.buckets) {
+          floats += bucket.part(other).count() + bucket.part(replica).count();
+        }
+        const transport::ModelledLink& link = links[static_cast<std::size_t>(other)];
+        seconds[link.adapter] +=
+            static_cast<double>(floats * sizeof(float)) / link.bytes_per_second;
+      }
+      for (const auto& [adapter, busy] : seconds) most = std::max(most, busy);
+    }
+  }
+  return most;
 }
 
 double update_seconds(const config::RunConfig& config,

@@ -41,6 +41,10 @@ struct OutsidePasses {
 ///   2 * fan(b) + (D - 1) * accumulate(b)
 [[nodiscard]] double exchange_seconds(const config::RunConfig& config, const ReplicaParts& parts);
 
+/// What no exchange is shorter than, however its messages overlap: the time of all bytes that a
+/// rank sends to replicas in a step, on the busiest adapter of all ranks.
+[[nodiscard]] double busiest_adapter_seconds(const Job& job);
+
 /// Of a rank with these parameters, of which it steps these elements: what OptimizerStep does with
 /// each of them. With optimizer.zero_stage 1 every copy is made anew from all parameters.
 [[nodiscard]] double update_seconds(const config::RunConfig& config,

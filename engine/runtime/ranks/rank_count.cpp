@@ -20,4 +20,22 @@ void check_rank_count(const config::RunConfig& config, int world_size) {
       parallel.pipeline, others, wanted, wanted == 1 ? "" : "s", world_size, wanted, wanted));
 }
 
+int check_modelled_rank_count(const config::RunConfig& config, int world_size) {
+  const int pipeline = config.parallel.pipeline;
+  const int data = config.parallel.data;
+  config::RunConfig one = config;
+  one.parallel.data = 1;
+  one.parallel.tensor = 1;
+  if (data == 1) check_rank_count(one, world_size);
+  if (world_size == pipeline) return 1;
+  const int all = data * pipeline;
+  if (world_size == all) return data;
+  throw ConfigError(fmt::format(
+      "parallel.pipeline ({}) x parallel.data ({}): on modelled devices one pipeline of {} rank{} "
+      "stands for all replicas, or all {} ranks run; this job has {}; start it with mpirun -n {} "
+      "or {}, or in one process with --local-ranks {} or {}",
+      pipeline, data, pipeline, pipeline == 1 ? "" : "s", all, world_size, pipeline, all, pipeline,
+      all));
+}
+
 }  // namespace halfpipe::runtime

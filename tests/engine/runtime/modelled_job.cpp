@@ -5,11 +5,10 @@
 #include <thread>
 #include <vector>
 
+#include "engine/runtime/modelled_ranks.h"
 #include "engine/runtime/planning/hardware.h"
-#include "engine/runtime/ranks/rank_groups.h"
 #include "kernels/modelled/modelled_backend.h"
 #include "parallel/transport/local_group.h"
-#include "parallel/transport/modelled_transport.h"
 #include "tests/engine/runtime/small_job.h"
 
 namespace halfpipe::runtime {
@@ -37,21 +36,22 @@ config::RunConfig modelled_config(const std::string& schedule,
 }
 
 void on_modelled_ranks(const config::RunConfig& config,
-                       const std::function<void(device::Backend&, transport::Transport&)>& body) {
-  const int p = config.parallel.pipeline;
-  transport::LocalGroup group(p);
-  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(p));
+                       const ModelledRankBody& body,
+                       RunningReplicas replicas) {
+  const int num_ranks =
+      config.parallel.pipeline * (replicas == RunningReplicas::kAll ? config.parallel.data : 1);
+  transport::LocalGroup group(num_ranks);
+  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(num_ranks));
   {
     std::vector<std::jthread> ranks;
-    for (int rank = 0; rank < p; ++rank) {
+    for (int rank = 0; rank < num_ranks; ++rank) {
       ranks.emplace_back([&, rank] {
         try {
           const auto carrier = group.make_transport(rank);
           carrier->set_timeout(60.0);
-          transport::ModelledTransport transport(
-              *carrier, links_from(*config.device.profile, mesh_of(config.parallel), rank));
+          ModelledRanks modelled(config, *carrier);
           const auto backend = modelled::make_modelled_backend(device_model_of(config));
-          body(*backend, transport);
+          body(*backend, modelled.transports());
         } catch (...) {
           failures[static_cast<std::size_t>(rank)] = std::current_exception();
           group.abort(1, "a rank failed");

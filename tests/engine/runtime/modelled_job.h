@@ -8,8 +8,8 @@
 
 #include "engine/config/run_config.h"
 #include "engine/runtime/planning/job.h"
+#include "engine/runtime/trainer_transports.h"
 #include "kernels/device/backend.h"
-#include "parallel/transport/transport.h"
 
 namespace halfpipe::runtime {
 
@@ -22,8 +22,13 @@ namespace halfpipe::runtime {
                                                 int pipeline,
                                                 const config::HardwareProfile& profile);
 
-/// Runs `body` on a modelled device and transport per rank; what it throws is thrown.
+using ModelledRankBody = std::function<void(device::Backend&, const TrainerTransports&)>;
+/// Whose ranks run: of one replica, which stands for all, or of all.
+enum class RunningReplicas : std::uint8_t { kOne, kAll };
+
+/// Runs `body` on a modelled device per rank; what it throws is thrown.
 void on_modelled_ranks(const config::RunConfig& config,
-                       const std::function<void(device::Backend&, transport::Transport&)>& body);
+                       const ModelledRankBody& body,
+                       RunningReplicas replicas = RunningReplicas::kOne);
 
 }  // namespace halfpipe::runtime

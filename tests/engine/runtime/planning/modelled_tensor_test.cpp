@@ -197,9 +197,9 @@ TEST(ModelledTensorRanks, TakeTheMemoryOfThePlanAndNoLessThanItsTime) {
     config.device.profile->within_machine = {1e-5, {1e9, 1.0}};
     config.device.profile->between_machines = {1e-5, {1e9, 1.0}};
     const Job job = make_job(config);
-    on_modelled_ranks(config, [&](device::Backend& backend, transport::Transport& transport) {
+    on_modelled_ranks(config, [&](device::Backend& backend, const TrainerTransports& transports) {
       const StepBenchmark measured =
-          benchmark_steps(job, {.warm_up = 0, .measured = 1}, 1, backend, transport);
+          benchmark_steps(job, {.warm_up = 0, .measured = 1}, 1, backend, transports);
       EXPECT_EQ(measured.memory, plan_memory(job, backend));
       const double planned = schedule::simulate(orders_of(job.training), job.costs).makespan +
                              outside_passes(job).total();

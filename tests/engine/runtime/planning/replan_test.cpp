@@ -61,14 +61,14 @@ TEST(MeasuredCosts, AreThoseOfTheDeviceOnEveryRank) {
   const Job job = make_job(config);
   std::mutex mutex;
   std::vector<schedule::CostModel> of_ranks;
-  on_modelled_ranks(config, [&](device::Backend& backend, transport::Transport& transport) {
-    PipelineTrainer trainer(job, backend, transport);
-    PassTimes times(job.training.ranks[static_cast<std::size_t>(transport.rank())], 2);
+  on_modelled_ranks(config, [&](device::Backend& backend, const TrainerTransports& transports) {
+    PipelineTrainer trainer(job, backend, transports);
+    PassTimes times(job.training.ranks[static_cast<std::size_t>(transports.pipeline.rank())], 2);
     for (int step = 0; step < 3; ++step) {
       static_cast<void>(trainer.step(step, 0.0, small_batch(config, step), false));
       times.add(trainer.instruction_times());
     }
-    const schedule::CostModel costs = measure_costs(job, times, backend, transport);
+    const schedule::CostModel costs = measure_costs(job, times, backend, transports.pipeline);
     const std::lock_guard lock(mutex);
     of_ranks.push_back(costs);
   });
@@ -127,8 +127,8 @@ TEST(MeasuredTimes, CountFromTheBeginningOfTheStep) {
   profile.memory = {1e8, 1.0};  // the gradients of a rank take 0.1 ms and more to be zeroed
   const config::RunConfig config = modelled_config("1f1b", 2, profile);
   const Job job = make_job(config);
-  on_modelled_ranks(config, [&](device::Backend& backend, transport::Transport& transport) {
-    PipelineTrainer trainer(job, backend, transport);
+  on_modelled_ranks(config, [&](device::Backend& backend, const TrainerTransports& transports) {
+    PipelineTrainer trainer(job, backend, transports);
     static_cast<void>(trainer.step(0, 0.0, small_batch(config, 0), false));
     const double zeroing =
         static_cast<double>(trainer.measured_memory().gradients) / profile.memory.reached();
