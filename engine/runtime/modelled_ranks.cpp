@@ -20,6 +20,7 @@ config::ParallelConfig running_of(const config::RunConfig& config, int world_siz
 
 ModelledRanks::ModelledRanks(const config::RunConfig& config, transport::Transport& world)
     : groups_(running_of(config, world.world_size()), world),
+      world_(groups_.world(), departures_),
       pipeline_(
           groups_.pipeline(),
           links_from(*config.device.profile, mesh_of(config.parallel), groups_.place().pipeline),

@@ -9,6 +9,7 @@
 #include "engine/runtime/trainer_transports.h"
 #include "parallel/transport/modelled_transport.h"
 #include "parallel/transport/transport.h"
+#include "parallel/transport/unmodelled_transport.h"
 
 namespace halfpipe::runtime {
 
@@ -21,7 +22,7 @@ class ModelledRanks {
   ModelledRanks(const config::RunConfig& config, transport::Transport& world);
 
   [[nodiscard]] TrainerTransports transports() {
-    return {.world = groups_.world(),
+    return {.world = world_,
             .pipeline = pipeline_,
             .replicas_or_null = replicas_ ? &*replicas_ : nullptr};
   }
@@ -29,6 +30,7 @@ class ModelledRanks {
  private:
   RankGroups groups_;
   transport::Departures departures_;
+  transport::UnmodelledTransport world_;
   transport::ModelledTransport pipeline_;
   std::optional<transport::ModelledTransport> replicas_;  // where every replica runs
 };

@@ -160,7 +160,7 @@ class Series {
         replicas_(modelled_replicas(job, transports)) {}
 
   void run() {
-    if (job_.config.steps_early()) {
+    if (job_.config.steps_early() || waits_for_parameters_late()) {
       run_in_a_row();
     } else {
       run_one_by_one();
@@ -184,6 +184,10 @@ class Series {
 
  private:
   [[nodiscard]] int num_steps() const { return steps_.warm_up + steps_.measured; }
+  /// Parameters that other replicas have stepped come while the next step's passes run.
+  [[nodiscard]] bool waits_for_parameters_late() const {
+    return job_.config.optimizer.zero_stage > 0 && trainer_.num_replicas() > 1;
+  }
 
   void run_one_by_one() {
     for (int i = 0; i < num_steps(); ++i) {

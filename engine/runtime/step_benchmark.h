@@ -23,8 +23,9 @@ struct BenchmarkSteps {
 
 /// One measured step; each figure is the largest of any rank.
 struct MeasuredStep {
-  double seconds = 0.0;           // from a barrier to the end of the optimizer step; of steps that
-                                  // go on early, from one's to the next one's
+  /// From a barrier to the end of the optimizer step; of steps in a row, from where one has sent
+  /// its share of the norm to where the next one has.
+  double seconds = 0.0;
   double span_seconds = 0.0;      // from first to last pass
   double work_seconds = 0.0;      // in passes
   double host_cpu_seconds = 0.0;  // Executor::host_cpu_seconds
@@ -57,9 +58,10 @@ struct StepBenchmark {
 
 /// Runs the training steps of the job on random tokens with a learning rate of 0, so that the
 /// parameters stay as they are: one by one or, where ranks go on with the next step before the norm
-/// is known (RunConfig::steps_early), in a row. Collective; the same on every rank. `job` must
-/// outlive it; backend and transports are those of training. `tuned`: choices of a benchmark before
-/// this one, which hold for this one, too, so that schedules differ in nothing else.
+/// is known (RunConfig::steps_early) or before all of a sharded optimizer's parameters have come,
+/// in a row. Collective; the same on every rank. `job` must outlive it; backend and transports are
+/// those of training. `tuned`: choices of a benchmark before this one, which hold for this one,
+/// too, so that schedules differ in nothing else.
 ///
 /// On modelled devices (ModelledRanks) a pipeline may stand for all replicas: after each step a
 /// rank then sleeps as long as its exchange with them would take (outside_passes.h), and the

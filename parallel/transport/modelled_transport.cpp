@@ -40,22 +40,29 @@ modelled::ModelledStream& modelled_stream(device::Stream& stream) {
 
 }  // namespace
 
+bool Departures::is_later(const Departure& one, const Departure& other) {
+  return std::pair(one.leaves, one.number) > std::pair(other.leaves, other.number);
+}
+
+void Departures::add(TimePoint leaves, ModelledTransport& transport, std::int32_t message) {
+  waiting_.push_back({leaves, num_added_++, &transport, message});
+  std::ranges::push_heap(waiting_, is_later);
+}
+
 Departures::TimePoint Departures::start_due() {
-  TimePoint next = TimePoint::max();
-  const TimePoint now = Clock::now();
-  std::erase_if(waiting_, [&](const Departure& each) {
-    if (each.leaves > now) {
-      next = std::min(next, each.leaves);
-      return false;
-    }
-    each.transport->depart(each.message);
-    return true;
-  });
-  return next;
+  for (const TimePoint now = Clock::now(); !waiting_.empty();) {
+    if (waiting_.front().leaves > now) return waiting_.front().leaves;
+    std::ranges::pop_heap(waiting_, is_later);
+    const Departure due = waiting_.back();
+    waiting_.pop_back();
+    due.transport->depart(due.message);
+  }
+  return TimePoint::max();
 }
 
 void Departures::forget(const ModelledTransport& transport) {
   std::erase_if(waiting_, [&](const Departure& each) { return each.transport == &transport; });
+  std::ranges::make_heap(waiting_, is_later);
 }
 
 ModelledTransport::ModelledTransport(Transport& carrier,

@@ -34,11 +34,9 @@ class Departures {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
 
-  void add(TimePoint leaves, ModelledTransport& transport, std::int32_t message) {
-    waiting_.push_back({leaves, &transport, message});
-  }
-  /// Lets those go whose time has come, in the order in which they were added; returns when the
-  /// next one's does.
+  void add(TimePoint leaves, ModelledTransport& transport, std::int32_t message);
+  /// Lets those go whose time has come, the earliest first and of one time those that were added
+  /// first; returns when the next one's does.
   TimePoint start_due();
   /// Of a transport that ends.
   void forget(const ModelledTransport& transport);
@@ -46,10 +44,14 @@ class Departures {
  private:
   struct Departure {
     TimePoint leaves;
+    std::int64_t number;  // of those added
     ModelledTransport* transport;
     std::int32_t message;
   };
-  std::vector<Departure> waiting_;
+  static bool is_later(const Departure& one, const Departure& other);
+
+  std::vector<Departure> waiting_;  // a heap, the next one on top: thousands may wait
+  std::int64_t num_added_ = 0;
 };
 
 /// Streams must be those of the modelled backend. Bytes named by the caller are neither read nor

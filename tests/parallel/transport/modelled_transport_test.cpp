@@ -11,6 +11,7 @@
 
 #include "kernels/core/error.h"
 #include "kernels/modelled/modelled_stream.h"
+#include "parallel/transport/unmodelled_transport.h"
 #include "tests/parallel/transport/transport_ranks.h"
 
 namespace halfpipe::transport {
@@ -203,6 +204,47 @@ TEST(ModelledTransport, SendsOfAnotherTransportLeaveWhileTheHostWaits) {
     if (carrier.rank() == 1) {
       other.wait(other.post_recv(no_bytes(kBytes), 0, stream), stream);
       one.wait(one.send(no_bytes(kBytes), 0, stream), stream);
+    }
+    carrier.barrier();
+  });
+}
+
+TEST(UnmodelledTransport, BringsBytesWhileModelledSendsLeave) {
+  // Rank 1 answers, beside the modelled messages, when it has one of them.
+  const int world_size = world_sizes().back();
+  on_every_rank(world_size, [&](Transport& carrier, device::Stream& host) {
+    Departures departures;
+    ModelledTransport modelled(
+        carrier, std::vector<ModelledLink>(static_cast<std::size_t>(world_size), kLink),
+        &departures);
+    UnmodelledTransport beside(carrier, departures);
+    ModelledStream stream;
+    std::int64_t answer = 0;
+    const auto bytes = std::as_writable_bytes(std::span(&answer, 1));
+    for (const bool watches : {false, true}) {
+      if (carrier.rank() == 0) {
+        stream.enqueue(10e-3);
+        const Request send = modelled.send(no_bytes(kBytes), 1, stream);
+        const Request receive = beside.post_recv(bytes, 1, host);
+        bool has_come = false;
+        const auto looks = [&] {
+          has_come = has_come || beside.wait_until(receive, host, Clock::time_point{});
+          return has_come;
+        };
+        if (watches) {
+          EXPECT_TRUE(beside.watch_until("answer", 1, looks, Clock::time_point::max()));
+        } else {
+          EXPECT_FALSE(beside.wait_until(receive, host, Clock::now() + milliseconds(1)));
+          beside.wait(receive, host);
+        }
+        EXPECT_EQ(answer, watches ? 8 : 7);
+        modelled.wait(send, stream);
+      }
+      if (carrier.rank() == 1) {
+        modelled.wait(modelled.post_recv(no_bytes(kBytes), 0, stream), stream);
+        answer = watches ? 8 : 7;
+        beside.wait(beside.send(bytes, 0, host), host);
+      }
     }
     carrier.barrier();
   });
