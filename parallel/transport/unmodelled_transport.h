@@ -52,6 +52,7 @@ class UnmodelledTransport final : public CarriedTransport {
     return until(deadline,
                  [&](TimePoint next) { return carrier().watch_until(what, peer, done, next); });
   }
+  void give_up_messages() noexcept override { carrier().give_up_messages(); }
 
  private:
   /// wait(t) waits until t at most and says whether it is over.
