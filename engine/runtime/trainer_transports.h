@@ -2,6 +2,7 @@
 // Whom the rank of a trainer talks to.
 #pragma once
 
+#include "engine/runtime/ranks/rank_groups.h"
 #include "parallel/transport/transport.h"
 
 namespace halfpipe::runtime {
@@ -19,5 +20,13 @@ struct TrainerTransports {
     return replicas_or_null ? replicas_or_null->world_size() : 1;
   }
 };
+
+/// Of devices that are the host.
+[[nodiscard]] inline TrainerTransports transports_of(const RankGroups& groups) {
+  return {.world = groups.world(),
+          .pipeline = groups.pipeline(),
+          .replicas_or_null = groups.replicas_or_null(),
+          .tensor_or_null = groups.tensor_or_null()};
+}
 
 }  // namespace halfpipe::runtime

@@ -213,8 +213,6 @@ TEST_F(DataParallel, RefusesWhatIsNotThereYet) {
   EXPECT_TRUE(refused(run({"plan", "run.yaml", "--sweep-memory", "--set", "schedule.name=1f1b",
                            "--set", "train.recompute=[full, none]"}),
                       2, {"train.recompute", "--sweep-memory"}));
-  EXPECT_TRUE(refused(run({"bench", "run.yaml", "--local-ranks", "4", "--set", "parallel.data=2"}),
-                      2, {"parallel.data (2)", "halfpipe bench"}));
 }
 
 }  // namespace

@@ -135,9 +135,6 @@ TEST_F(MeshTest, SaysWhichRankIsWhereAndHowManyItNeeds) {
             "rank");
   EXPECT_TRUE(refused(run(job({1, 2, 2}, {}) + Arguments{"--local-ranks", "2"}), 2,
                       {"parallel.pipeline (2) x parallel.tensor (2)", "4 ranks", "has 2"}));
-  EXPECT_TRUE(
-      refused(run({"bench", "run.yaml", "--local-ranks", "2", "--set", "parallel.tensor=2"}), 2,
-              {"parallel.tensor (2)", "halfpipe bench"}));
 }
 
 TEST_F(MeshTest, IsPlannedWithTheBytesThatItTakes) {
@@ -163,6 +160,24 @@ TEST_F(MeshTest, IsPlannedWithTheBytesThatItTakes) {
     EXPECT_GT(lines.back().size(), 60U);
   }
   EXPECT_NE(lines[0], lines[1]);
+}
+
+TEST_F(MeshTest, IsBenchmarkedWithAllItsRanks) {
+  for (const std::string zero_stage : {"0", "1"}) {
+    Arguments bench = job({2, 2, 2}, {"optimizer.zero_stage=" + zero_stage});
+    bench.front() = "bench";
+    const CommandResult result =
+        run(bench + Arguments{"--local-ranks", "8", "--steps", "3", "--schedules", "1f1b,v-half"});
+    ASSERT_TRUE(succeeded(result));
+    EXPECT_NE(result.out.find("2 replicas of 2 pipeline ranks of 2 tensor ranks"),
+              std::string::npos)
+        << result.out;
+    const std::string exposed = R"(v-half: gradients exposed for \S+ ms)";
+    EXPECT_NE(
+        matches(result.out, exposed + (zero_stage == "0" ? "" : R"(, parameters for \S+ ms)")), "")
+        << result.out;
+    EXPECT_EQ(result.out.find("modelled"), std::string::npos);
+  }
 }
 
 /// The same on emulated GPUs, whose messages go by NCCL or through pinned memory.

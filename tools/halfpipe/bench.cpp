@@ -103,23 +103,12 @@ Question read_question(const Options& options, transport::Transport& transport) 
       question.choices = {{config.schedule.name, config.schedule.name, ""}};
     }
     check_keys(config, question.choices);
-    if (config.parallel.data > 1 && !is_modelled(config.device)) {
-      throw ConfigError(
-          fmt::format("parallel.data ({}): halfpipe bench runs one replica in this version, but on "
-                      "modelled devices; use 1",
-                      config.parallel.data));
-    }
-    if (config.parallel.tensor > 1 && !is_modelled(config.device)) {
-      throw ConfigError(
-          fmt::format("parallel.tensor ({}): halfpipe bench runs ranks with whole layers in this "
-                      "version, but on modelled devices; use 1",
-                      config.parallel.tensor));
-    }
     if (is_modelled(config.device)) {
       question.num_running_replicas =
           runtime::check_modelled_rank_count(config, transport.world_size());
     } else {
       runtime::check_rank_count(config, transport.world_size());
+      question.num_running_replicas = config.parallel.data;
     }
     if (config.model.vocab_size == 0) runtime::open_training_data(config);
     if (is_modelled(config.device) && transport.ranks_on_this_host() != transport.world_size()) {
@@ -154,9 +143,14 @@ void bench_rank(const Options& options, transport::Transport& carrier) {
   const Question question = read_question(options, carrier);
   const config::RunConfig& config = question.config;
   std::optional<runtime::ModelledRanks> modelled;
-  if (is_modelled(config.device)) modelled.emplace(config, carrier);
+  std::optional<runtime::RankGroups> groups;
+  if (is_modelled(config.device)) {
+    modelled.emplace(config, carrier);
+  } else {
+    groups.emplace(config.parallel, carrier);
+  }
   const runtime::TrainerTransports transports =
-      modelled ? modelled->transports() : runtime::TrainerTransports{carrier, carrier, nullptr};
+      modelled ? modelled->transports() : runtime::transports_of(*groups);
   BenchReport report{config, options.steps, question.num_running_replicas, {}};
   std::optional<checkpoint::TunedRecord> tuned;
   for (const ScheduleChoice& choice : question.choices) {

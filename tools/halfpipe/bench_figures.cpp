@@ -73,9 +73,11 @@ BenchFigures figures_of(const BenchedSchedule& benched) {
   }
   figures.host_cpu_seconds = measured.median().host_cpu_seconds;
   if (measured.exposed) {
-    figures.exchange = {.planned = planned_exchange_seconds(benched),
-                        .busiest_adapter = runtime::busiest_adapter_seconds(job),
-                        .exposed = *measured.exposed};
+    figures.exchange = {.exposed = *measured.exposed, .planned = {}, .busiest_adapter = {}};
+    if (is_modelled(job.config.device)) {
+      figures.exchange->planned = planned_exchange_seconds(benched);
+      figures.exchange->busiest_adapter = runtime::busiest_adapter_seconds(job);
+    }
   }
   return figures;
 }

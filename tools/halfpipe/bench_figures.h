@@ -12,14 +12,16 @@ namespace halfpipe::tools {
 
 /// Of a step, seconds.
 struct ExchangeFigures {
-  double planned;          // planned_exchange_seconds
-  double busiest_adapter;  // busiest_adapter_seconds
   runtime::ExposedSeconds exposed;
+  // On modelled devices, whose links are known.
+  std::optional<double> planned;          // planned_exchange_seconds
+  std::optional<double> busiest_adapter;  // busiest_adapter_seconds
 
-  /// What the busiest rank does behind its passes, at least: messages that overlap take less than
-  /// is planned, but never less than their bytes.
-  [[nodiscard]] double hidden_share() const {
-    return std::max(0.0, 1.0 - exposed.total() / busiest_adapter);
+  /// Where the links are known: what the busiest rank does behind its passes, at least. Messages
+  /// that overlap take less than is planned, but never less than their bytes.
+  [[nodiscard]] std::optional<double> hidden_share() const {
+    if (!busiest_adapter) return std::nullopt;
+    return std::max(0.0, 1.0 - exposed.total() / *busiest_adapter);
   }
 };
 

@@ -97,22 +97,27 @@ const std::vector<Column>& columns() {
   return all;
 }
 
+std::string milliseconds_or_dash(const std::optional<double>& seconds) {
+  return seconds ? fmt::format("{:.1f}", 1e3 * *seconds) : "-";
+}
+
 /// Where every replica ran.
 const std::vector<Column>& exchange_columns() {
   using Figures = BenchFigures;
   using Benched = BenchedSchedule;
   static const std::vector<Column> all = {
       {"exchange plan",
-       [](const Benched& b, const Figures&) {
-         return fmt::format("{:.1f}", 1e3 * planned_exchange_seconds(b));
+       [](const Benched&, const Figures& f) {
+         return f.exchange ? milliseconds_or_dash(f.exchange->planned) : "-";
        }},
       {"exposed",
        [](const Benched&, const Figures& f) {
-         return f.exchange ? fmt::format("{:.1f}", 1e3 * f.exchange->exposed.total()) : "-";
+         return f.exchange ? milliseconds_or_dash(f.exchange->exposed.total()) : "-";
        }},
       {"hidden",
        [](const Benched&, const Figures& f) {
-         return f.exchange ? fmt::format("{:.1f}%", 100.0 * f.exchange->hidden_share()) : "-";
+         const auto share = f.exchange ? f.exchange->hidden_share() : std::nullopt;
+         return share ? fmt::format("{:.1f}%", 100.0 * *share) : "-";
        }},
   };
   return all;
@@ -127,8 +132,10 @@ std::string title_of(const BenchReport& report) {
   const config::RunConfig& config = report.config;
   std::string replicas;
   if (config.parallel.data > 1) {
-    replicas = fmt::format("{} replicas ({}) of ", config.parallel.data,
-                           report.num_running_replicas > 1 ? "all run" : "one runs");
+    replicas = fmt::format("{} replicas{} of ", config.parallel.data,
+                           !is_modelled(config.device)       ? ""
+                           : report.num_running_replicas > 1 ? " (all run)"
+                                                             : " (one runs)");
   }
   const std::string tensor =
       config.parallel.tensor == 1 ? "" : fmt::format(" of {} tensor ranks", config.parallel.tensor);
@@ -139,16 +146,8 @@ std::string title_of(const BenchReport& report) {
       1e-6 * static_cast<double>(model::num_parameters(config.model)), device_text(config));
 }
 
-void add_exchange_notes(const BenchReport& report, std::vector<std::string>& notes) {
-  notes.push_back(fmt::format("replicas: all {} ran, and exchanged gradients{} over modelled links",
-                              report.num_running_replicas,
-                              report.config.optimizer.zero_stage == 0 ? "" : " and parameters"));
-  notes.push_back(
-      "exchange (ms): planned, one bucket after another and the gradient of a tied embedding; "
-      "exposed: for how long it was all that some rank had left to do (medians)");
-  notes.push_back(
-      "hidden behind passes, at least: 1 - exposed / what the bytes alone take of the busiest "
-      "adapter");
+/// For how long what replicas exchange was exposed under each schedule.
+void add_exposed(const BenchReport& report, std::vector<std::string>& notes) {
   for (const BenchedSchedule& benched : report.schedules) {
     if (!benched.measured || !benched.measured->exposed) continue;
     const ExchangeFigures exchange = *figures_of(benched).exchange;
@@ -157,9 +156,30 @@ void add_exchange_notes(const BenchReport& report, std::vector<std::string>& not
     if (report.config.optimizer.zero_stage > 0) {
       text += fmt::format(", parameters for {:.2f} ms", 1e3 * exchange.exposed.parameters);
     }
-    notes.push_back(
-        text + fmt::format("; the bytes alone take {:.2f} ms", 1e3 * exchange.busiest_adapter));
+    if (exchange.busiest_adapter) {
+      text += fmt::format("; the bytes alone take {:.2f} ms", 1e3 * *exchange.busiest_adapter);
+    }
+    notes.push_back(std::move(text));
   }
+}
+
+void add_exchange_notes(const BenchReport& report, std::vector<std::string>& notes) {
+  const bool modelled = is_modelled(report.config.device);
+  notes.push_back(fmt::format("replicas: all {} ran, and exchanged gradients{}{}",
+                              report.num_running_replicas,
+                              report.config.optimizer.zero_stage == 0 ? "" : " and parameters",
+                              modelled ? " over modelled links" : ""));
+  notes.push_back(fmt::format(
+      "{}exposed (ms): for how long it was all that some rank had left to do (medians)",
+      modelled ? "exchange (ms): planned, one bucket after another and the gradient of a tied "
+                 "embedding; "
+               : ""));
+  if (modelled) {
+    notes.push_back(
+        "hidden behind passes, at least: 1 - exposed / what the bytes alone take of the busiest "
+        "adapter");
+  }
+  add_exposed(report, notes);
 }
 
 std::vector<std::string> notes_of(const BenchReport& report) {
@@ -191,7 +211,7 @@ std::vector<std::string> notes_of(const BenchReport& report) {
         "replicas: one pipeline ran and stands for all; the exchange of gradients is a time of the "
         "hardware profile after its step");
   }
-  if (report.config.parallel.tensor > 1) {
+  if (report.config.parallel.tensor > 1 && is_modelled(report.config.device)) {
     notes.push_back(
         "tensor ranks: one of them ran and stands for all; what they exchange is a time of the "
         "hardware profile within its passes");
@@ -209,11 +229,14 @@ Json by_rank(const std::vector<runtime::RankMemory>& ranks,
 Json exchange_json(const BenchFigures& figures) {
   if (!figures.exchange) return nullptr;
   const ExchangeFigures& exchange = *figures.exchange;
-  return {{"planned", exchange.planned},
-          {"busiest_adapter", exchange.busiest_adapter},
+  const auto or_null = [](const std::optional<double>& value) {
+    return value ? Json(*value) : Json(nullptr);
+  };
+  return {{"planned", or_null(exchange.planned)},
+          {"busiest_adapter", or_null(exchange.busiest_adapter)},
           {"exposed_gradients", exchange.exposed.gradients},
           {"exposed_parameters", exchange.exposed.parameters},
-          {"hidden_share", exchange.hidden_share()}};
+          {"hidden_share", or_null(exchange.hidden_share())}};
 }
 
 Json timeline_figures(const schedule::Timeline& timeline) {

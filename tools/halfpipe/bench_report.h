@@ -37,8 +37,8 @@ struct BenchReport {
 /// "host_cpu_seconds": most of any rank in the executor, median step, "exchange": null or, where
 /// several replicas ran, {"planned": one bucket after another, with the tied gradient,
 /// "busiest_adapter", "exposed_gradients", "exposed_parameters": medians, "hidden_share": at
-/// least, 1 - exposed / busiest_adapter}}]}. Seconds and bytes; what was not run has only its first
-/// two.
+/// least, 1 - exposed / busiest_adapter}, null what only modelled links tell}]}. Seconds and bytes;
+/// what was not run has only its first two.
 [[nodiscard]] std::string bench_json(const BenchReport& report);
 
 /// The table, then the planned timeline of every schedule, where its costs are seconds, and the

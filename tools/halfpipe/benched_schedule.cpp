@@ -129,13 +129,21 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
   }
   world.set_timeout(config.debug.timeout_seconds);
   check_devices(config, world, *backend);
-  const auto device_transport_or_null =
-      make_device_transport(config, transports.pipeline, *backend, transport::Reach::kNeighbours);
+  const auto of_device = [&](transport::Transport* host_or_null,
+                             transport::Reach reach) -> std::unique_ptr<transport::Transport> {
+    if (host_or_null == nullptr) return nullptr;
+    return make_device_transport(config, *host_or_null, *backend, reach);
+  };
+  using enum transport::Reach;
+  const auto pipeline = of_device(&transports.pipeline, kNeighbours);
+  const auto replicas = of_device(transports.replicas_or_null, kEveryPair);
+  const auto tensor = of_device(transports.tensor_or_null, kEveryPair);
   result.measured = runtime::benchmark_steps(
       *result.job, steps, threads.count, *backend,
       {.world = world,
-       .pipeline = device_transport_or_null ? *device_transport_or_null : transports.pipeline,
-       .replicas_or_null = transports.replicas_or_null},
+       .pipeline = pipeline ? *pipeline : transports.pipeline,
+       .replicas_or_null = replicas ? replicas.get() : transports.replicas_or_null,
+       .tensor_or_null = tensor ? tensor.get() : transports.tensor_or_null},
       tuned);
   return result;
 }

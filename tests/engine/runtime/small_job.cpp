@@ -72,11 +72,7 @@ void on_every_rank(const Job& job,
     const auto backend = cpu::make_cpu_backend(threads);
     const RankGroups groups(job.config.parallel, *transport);
     Job own = job;
-    PipelineTrainer trainer(own, *backend,
-                            TrainerTransports{.world = groups.world(),
-                                              .pipeline = groups.pipeline(),
-                                              .replicas_or_null = groups.replicas_or_null(),
-                                              .tensor_or_null = groups.tensor_or_null()});
+    PipelineTrainer trainer(own, *backend, transports_of(groups));
     body(own, trainer, groups);
   };
   {
