@@ -9,6 +9,9 @@
 
 namespace halfpipe::cpu {
 
+/// Whether probabilities and gradients of scores are rounded to bfloat16 on the way.
+[[nodiscard]] bool attention_multiplies_pairs(const ops::AttentionDims& dims, DType dtype);
+
 void attention_forward(const ops::AttentionForward& args, ThreadPool& pool);
 /// A buffer per thread of the pool, which grows with HS but not with T.
 [[nodiscard]] std::size_t attention_forward_scratch_bytes(const ops::AttentionDims& dims,

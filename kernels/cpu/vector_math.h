@@ -68,7 +68,15 @@ struct ExpParts {
   return x < kLowest ? 0.0F : result;
 }
 
-/// The same for -87.33 <= x <= 88.02, or NaN: fewer steps.
+/// exp_approx(x), in fewer steps, for x <= 88.02, or NaN.
+[[nodiscard]] inline float exp_below(float x) {
+  constexpr float kLowest = -87.33F;
+  const ExpParts parts = exp_parts(x < kLowest ? kLowest : x);
+  const float result = parts.p * power_of_two(parts.n);
+  return x < kLowest ? 0.0F : result;
+}
+
+/// The same for -87.33 <= x <= 88.02, or NaN: fewer still.
 [[nodiscard]] inline float exp_in_range(float x) {
   const ExpParts parts = exp_parts(x);
   return parts.p * power_of_two(parts.n);

@@ -12,6 +12,9 @@
 #include <tuple>
 #include <vector>
 
+#include "kernels/cpu/attention_float32.h"
+#include "kernels/cpu/attention_pairs.h"
+#include "kernels/cpu/bfloat16_pairs.h"
 #include "tests/kernels/attention_reference.h"
 #include "tests/kernels/central_differences.h"
 #include "tests/kernels/compare.h"
@@ -48,6 +51,37 @@ constexpr double kForwardTolerance = 1e-6;
 constexpr double kBackwardTolerance = 3e-6;
 // Beside the rounding of dqkv that of out, from which delta comes.
 constexpr double kBFloat16BackwardTolerance = 2 * testing::kBFloat16Rounding;
+// A rounding to bfloat16 is 2^-9 at most and 1.1e-3 as a norm: one of the probabilities and one of
+// the result; backward, one of the gradients of scores, too. As on a GPU.
+constexpr double kPairsForwardTolerance = 2.5e-3;
+constexpr double kPairsBackwardTolerance = 4e-3;
+
+/// A way of the CPU backend to compute attention, one of which attention_forward() takes: all keep
+/// its contract.
+struct AttentionWay {
+  const char* name;
+  DType dtype;
+  bool by_pairs;  // even head sizes alone
+  void (*forward)(const ops::AttentionForward& args, ThreadPool& pool);
+  std::size_t (*forward_scratch_bytes)(const AttentionDims&, DType, const ThreadPool&);
+  void (*backward)(const ops::AttentionBackwardInput& args, ThreadPool& pool);
+  std::size_t (*backward_scratch_bytes)(const AttentionDims&, DType, const ThreadPool&);
+};
+
+std::ostream& operator<<(std::ostream& stream, const AttentionWay& way) {
+  return stream << way.name;
+}
+
+const AttentionWay kWays[] = {
+    {"float32", DType::kFloat32, false, attention_forward_float32,
+     attention_forward_float32_scratch_bytes, attention_backward_input_float32,
+     attention_backward_float32_scratch_bytes},
+    {"bfloat16_widened", DType::kBFloat16, false, attention_forward_float32,
+     attention_forward_float32_scratch_bytes, attention_backward_input_float32,
+     attention_backward_float32_scratch_bytes},
+    {"bfloat16_pairs", DType::kBFloat16, true, attention_forward_pairs,
+     attention_forward_pairs_scratch_bytes, attention_backward_input_pairs,
+     attention_backward_pairs_scratch_bytes}};
 
 const AttentionDims kShapes[] = {{1, 1, 1, 8},      // one position
                                  {2, 3, 2, 24},     //
@@ -63,6 +97,7 @@ const AttentionDims kShapes[] = {{1, 1, 1, 8},      // one position
 /// With operands of element type T, all guarded, and scratch of exactly the size asked for.
 template <typename T>
 struct GuardedAttention {
+  const AttentionWay& way;
   AttentionDims dims;
   ThreadPool& pool;
   std::int64_t count = dims.B * dims.T * dims.NH * dims.HS;
@@ -72,15 +107,15 @@ struct GuardedAttention {
     const GuardedBuffer<T> qkv_buffer(to_elements<T>(qkv));
     const GuardedBuffer<T> out(count);
     const GuardedBuffer<float> lse(dims.B * dims.NH * dims.T);
-    const GuardedBuffer<std::uint8_t> scratch(static_cast<std::int64_t>(
-        attention_forward_scratch_bytes(dims, testing::kDTypeOf<T>, pool)));
-    attention_forward({.out = out.get(),
-                       .lse = lse.get(),
-                       .qkv = qkv_buffer.get(),
-                       .dims = dims,
-                       .scratch = scratch.get(),
-                       .dtype = testing::kDTypeOf<T>},
-                      pool);
+    const GuardedBuffer<std::uint8_t> scratch(
+        static_cast<std::int64_t>(way.forward_scratch_bytes(dims, testing::kDTypeOf<T>, pool)));
+    way.forward({.out = out.get(),
+                 .lse = lse.get(),
+                 .qkv = qkv_buffer.get(),
+                 .dims = dims,
+                 .scratch = scratch.get(),
+                 .dtype = testing::kDTypeOf<T>},
+                pool);
     return {to_float32(out.values()), lse.values()};
   }
 
@@ -95,33 +130,38 @@ struct GuardedAttention {
     const GuardedBuffer<float> lse(saved[1]);
     const GuardedBuffer<T> poisoned(3 * count);
     const GuardedBuffer<T>& dqkv = in_place ? qkv_buffer : poisoned;
-    const GuardedBuffer<std::uint8_t> scratch(static_cast<std::int64_t>(
-        attention_backward_scratch_bytes(dims, testing::kDTypeOf<T>, pool)));
-    attention_backward_input({.dqkv = dqkv.get(),
-                              .dout = dout_buffer.get(),
-                              .qkv = qkv_buffer.get(),
-                              .out = out.get(),
-                              .lse = lse.get(),
-                              .dims = dims,
-                              .scratch = scratch.get(),
-                              .dtype = testing::kDTypeOf<T>},
-                             pool);
+    const GuardedBuffer<std::uint8_t> scratch(
+        static_cast<std::int64_t>(way.backward_scratch_bytes(dims, testing::kDTypeOf<T>, pool)));
+    way.backward({.dqkv = dqkv.get(),
+                  .dout = dout_buffer.get(),
+                  .qkv = qkv_buffer.get(),
+                  .out = out.get(),
+                  .lse = lse.get(),
+                  .dims = dims,
+                  .scratch = scratch.get(),
+                  .dtype = testing::kDTypeOf<T>},
+                 pool);
     return {to_float32(dqkv.values())};
   }
 };
 
-class AttentionOf : public ::testing::TestWithParam<std::tuple<DType, AttentionDims>> {
+class AttentionOf : public ::testing::TestWithParam<std::tuple<AttentionWay, AttentionDims>> {
  protected:
-  DType dtype = std::get<0>(GetParam());
+  AttentionWay way = std::get<0>(GetParam());
+  DType dtype = way.dtype;
   AttentionDims dims = std::get<1>(GetParam());
   std::int64_t count = dims.B * dims.T * dims.NH * dims.HS;
   std::vector<float> qkv = representable(random_values("qkv", 3 * count), dtype);
   std::vector<float> dout = representable(random_values("dout", count), dtype);
 
+  void SetUp() override {
+    if (way.by_pairs && dims.HS % 2 != 0) GTEST_SKIP() << "pairs need an even head size";
+  }
+
   Results forward(ThreadPool& pool) const {
     Results results;
     with_elements(dtype, [&]<typename T>(T) {
-      results = GuardedAttention<T>{dims, pool}.forward(qkv);
+      results = GuardedAttention<T>{way, dims, pool}.forward(qkv);
     });
     return results;
   }
@@ -129,7 +169,7 @@ class AttentionOf : public ::testing::TestWithParam<std::tuple<DType, AttentionD
   Results backward(ThreadPool& pool, bool in_place) const {
     Results results;
     with_elements(dtype, [&]<typename T>(T) {
-      results = GuardedAttention<T>{dims, pool}.backward(qkv, dout, in_place);
+      results = GuardedAttention<T>{way, dims, pool}.backward(qkv, dout, in_place);
     });
     return results;
   }
@@ -151,7 +191,9 @@ TEST_P(AttentionOf, ForwardMatchesReference) {
   const Results actual =
       testing::run_with_any_threads([&](ThreadPool& pool) { return forward(pool); });
   EXPECT_TRUE(near_reference(actual[1], expected.lse, kForwardTolerance));
-  if (dtype == DType::kBFloat16) {
+  if (way.by_pairs) {
+    EXPECT_TRUE(near_reference(actual[0], expected.out, kPairsForwardTolerance));
+  } else if (dtype == DType::kBFloat16) {
     EXPECT_TRUE(near_reference(actual[0], expected.out, testing::kBFloat16Rounding));
     EXPECT_TRUE(testing::rounded_once(actual[0], expected.out));
   } else {
@@ -163,7 +205,9 @@ TEST_P(AttentionOf, BackwardMatchesReference) {
   const auto expected = reference::attention_backward(to_float64(dout), to_float64(qkv), dims);
   const Results actual = testing::run_with_any_threads(
       [&](ThreadPool& pool) { return backward(pool, /*in_place=*/false); });
-  if (dtype == DType::kBFloat16) {
+  if (way.by_pairs) {
+    EXPECT_TRUE(near_reference(actual[0], expected, kPairsBackwardTolerance));
+  } else if (dtype == DType::kBFloat16) {
     EXPECT_TRUE(near_reference(actual[0], expected, kBFloat16BackwardTolerance));
     EXPECT_TRUE(testing::rounded_once(dv_of(actual[0]), dv_of(expected)));
   } else {
@@ -176,10 +220,33 @@ TEST_P(AttentionOf, BackwardMayOverwriteQkv) {
   EXPECT_TRUE(same_bits(backward(pool, /*in_place=*/true)[0], backward(pool, false)[0]));
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes,
+INSTANTIATE_TEST_SUITE_P(WaysAndShapes,
                          AttentionOf,
-                         ::testing::Combine(::testing::Values(DType::kFloat32, DType::kBFloat16),
+                         ::testing::Combine(::testing::ValuesIn(kWays),
                                             ::testing::ValuesIn(kShapes)));
+
+TEST(Attention, TakesTheWayOfTheBuild) {
+  ThreadPool pool(1);
+  for (const std::int64_t HS : {std::int64_t{6}, std::int64_t{7}}) {
+    const AttentionDims dims{1, 40, 1, HS};
+    const bool by_pairs = kMultipliesPairs && HS % 2 == 0;
+    EXPECT_EQ(attention_multiplies_pairs(dims, DType::kBFloat16), by_pairs);
+    EXPECT_FALSE(attention_multiplies_pairs(dims, DType::kFloat32));
+    const AttentionWay automatic{"bfloat16",
+                                 DType::kBFloat16,
+                                 by_pairs,
+                                 attention_forward,
+                                 attention_forward_scratch_bytes,
+                                 attention_backward_input,
+                                 attention_backward_scratch_bytes};
+    const std::vector<float> qkv = random_values("qkv", 3 * 40 * HS);
+    const std::vector<float> dout = random_values("dout", 40 * HS);
+    const auto gradient_by = [&](const AttentionWay& way) {
+      return GuardedAttention<BFloat16>{way, dims, pool}.backward(qkv, dout, false)[0];
+    };
+    EXPECT_TRUE(same_bits(gradient_by(automatic), gradient_by(kWays[by_pairs ? 2 : 1])));
+  }
+}
 
 class AttentionDecodeOf : public ::testing::TestWithParam<AttentionDims> {};
 
@@ -237,19 +304,19 @@ TEST(AttentionReference, BackwardIsTheDerivativeOfForward) {
             testing::kCentralDifferenceTolerance);
 }
 
-class AttentionIn : public ::testing::TestWithParam<DType> {};
+class AttentionBy : public ::testing::TestWithParam<AttentionWay> {};
 
-INSTANTIATE_TEST_SUITE_P(Types, AttentionIn, ::testing::Values(DType::kFloat32, DType::kBFloat16));
+INSTANTIATE_TEST_SUITE_P(Ways, AttentionBy, ::testing::ValuesIn(kWays));
 
-TEST_P(AttentionIn, DoesNotSeeTheFuture) {
+TEST_P(AttentionBy, DoesNotSeeTheFuture) {
   constexpr std::int64_t T = 150;
   constexpr std::int64_t HS = 16;
   ThreadPool pool(1);
   std::vector<float> qkv = random_values("qkv", T * 3 * HS);
   const auto run = [&] {
     std::vector<float> out;
-    with_elements(GetParam(), [&]<typename Element>(Element) {
-      out = GuardedAttention<Element>{{1, T, 1, HS}, pool}.forward(qkv)[0];
+    with_elements(GetParam().dtype, [&]<typename Element>(Element) {
+      out = GuardedAttention<Element>{GetParam(), {1, T, 1, HS}, pool}.forward(qkv)[0];
     });
     return out;
   };
@@ -264,16 +331,16 @@ TEST_P(AttentionIn, DoesNotSeeTheFuture) {
 }
 
 // Scores of +-3e4 would overflow exp(); most probabilities are 0.
-TEST_P(AttentionIn, SurvivesLargeScores) {
+TEST_P(AttentionBy, SurvivesLargeScores) {
   constexpr std::int64_t T = 200;
   constexpr std::int64_t HS = 64;
   const AttentionDims dims{1, T, 1, HS};
   ThreadPool pool(1);
   const std::vector<float> qkv =
-      representable(random_values("qkv", T * 3 * HS, /*deviation=*/50.0), GetParam());
-  const std::vector<float> dout = representable(random_values("dout", T * HS), GetParam());
-  with_elements(GetParam(), [&]<typename Element>(Element) {
-    const GuardedAttention<Element> attention{dims, pool};
+      representable(random_values("qkv", T * 3 * HS, /*deviation=*/50.0), GetParam().dtype);
+  const std::vector<float> dout = representable(random_values("dout", T * HS), GetParam().dtype);
+  with_elements(GetParam().dtype, [&]<typename Element>(Element) {
+    const GuardedAttention<Element> attention{GetParam(), dims, pool};
     // Scores near 1e4 are rounded to 5e-4 each, and exp() makes that a relative error.
     constexpr double kTolerance = 5e-3;
     EXPECT_TRUE(near_reference(attention.forward(qkv)[0],

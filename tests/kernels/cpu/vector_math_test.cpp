@@ -45,6 +45,15 @@ TEST(ExpApprox, IsExactAtTheEnds) {
   EXPECT_TRUE(std::isnan(exp_approx(-std::numeric_limits<float>::quiet_NaN())));
 }
 
+TEST(ExpBelow, HasTheBitsOfExpApprox) {
+  for (std::int64_t i = -90000; i <= 88020; ++i) {
+    const float x = static_cast<float>(i) * 1e-3F;
+    ASSERT_EQ(exp_below(x), exp_approx(x)) << x;
+  }
+  EXPECT_EQ(exp_below(-kInfinity), 0.0F);
+  EXPECT_TRUE(std::isnan(exp_below(std::numeric_limits<float>::quiet_NaN())));
+}
+
 TEST(ExpInRange, HasTheBitsOfExpApprox) {
   for (std::int64_t i = -87330; i <= 88020; ++i) {
     const float x = static_cast<float>(i) * 1e-3F;

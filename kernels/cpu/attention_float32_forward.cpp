@@ -8,8 +8,8 @@
 #include <limits>
 
 #include "kernels/core/align.h"
-#include "kernels/cpu/attention.h"
 #include "kernels/cpu/attention_block.h"
+#include "kernels/cpu/attention_float32.h"
 #include "kernels/cpu/block_product.h"
 #include "kernels/cpu/vector_math.h"
 #include "kernels/cpu/widen.h"
@@ -122,7 +122,7 @@ std::size_t thread_scratch_bytes(const ops::AttentionDims& dims, DType dtype) {
 
 }  // namespace
 
-void attention_forward(const ops::AttentionForward& args, ThreadPool& pool) {
+void attention_forward_float32(const ops::AttentionForward& args, ThreadPool& pool) {
   const ops::AttentionDims& dims = args.dims;
   if (dims.HS == 0) return;
   const std::int64_t num_heads = dims.B * dims.NH;
@@ -143,9 +143,9 @@ void attention_forward(const ops::AttentionForward& args, ThreadPool& pool) {
   });
 }
 
-std::size_t attention_forward_scratch_bytes(const ops::AttentionDims& dims,
-                                            DType dtype,
-                                            const ThreadPool& pool) {
+std::size_t attention_forward_float32_scratch_bytes(const ops::AttentionDims& dims,
+                                                    DType dtype,
+                                                    const ThreadPool& pool) {
   return thread_scratch_bytes(dims, dtype) * static_cast<std::size_t>(pool.num_threads());
 }
 

@@ -12,8 +12,8 @@
 #include <limits>
 
 #include "kernels/core/align.h"
-#include "kernels/cpu/attention.h"
 #include "kernels/cpu/attention_block.h"
+#include "kernels/cpu/attention_float32.h"
 #include "kernels/cpu/block_product.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/vector_math.h"
@@ -187,7 +187,7 @@ void backward_head(const ops::AttentionBackwardInput& args, const HeadLayout& he
 
 }  // namespace
 
-void attention_backward_input(const ops::AttentionBackwardInput& args, ThreadPool& pool) {
+void attention_backward_input_float32(const ops::AttentionBackwardInput& args, ThreadPool& pool) {
   const ops::AttentionDims& dims = args.dims;
   if (dims.HS == 0) return;
   const std::size_t thread_bytes = BackwardScratch::bytes(dims, args.dtype);
@@ -201,9 +201,9 @@ void attention_backward_input(const ops::AttentionBackwardInput& args, ThreadPoo
   });
 }
 
-std::size_t attention_backward_scratch_bytes(const ops::AttentionDims& dims,
-                                             DType dtype,
-                                             const ThreadPool& pool) {
+std::size_t attention_backward_float32_scratch_bytes(const ops::AttentionDims& dims,
+                                                     DType dtype,
+                                                     const ThreadPool& pool) {
   return BackwardScratch::bytes(dims, dtype) * static_cast<std::size_t>(pool.num_threads());
 }
 
