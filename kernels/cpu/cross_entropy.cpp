@@ -35,13 +35,13 @@ float largest(const T* x, std::int64_t V) {
   return *std::ranges::max_element(lanes);
 }
 
-// exponentials[i] = exp(logits[i] - shift)
+// exponentials[i] = exp(logits[i] - shift); no logit is above shift.
 template <typename T>
 void exponentiate(const T* logits, std::int64_t count, float shift, Chunk& exponentials) {
   Chunk buffer;
   const float* x = as_floats(logits, count, buffer.data());
   for (std::int64_t i = 0; i < count; ++i) {
-    exponentials[static_cast<std::size_t>(i)] = exp_approx(x[i] - shift);
+    exponentials[static_cast<std::size_t>(i)] = exp_below(x[i] - shift);
   }
 }
 

@@ -14,6 +14,10 @@
 #include "kernels/core/bfloat16.h"
 #include "kernels/cpu/element_type.h"
 
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
 namespace halfpipe::cpu {
 
 inline constexpr std::int64_t kLanes = 16;
@@ -101,6 +105,16 @@ static_assert(sizeof(Lanes) == kLanes * sizeof(float));
 }
 /// Rounds as to_bfloat16 does.
 [[gnu::always_inline]] inline void store_all(BFloat16* pointer, const Lanes& lanes) {
+#if defined(__AVX512BF16__) && defined(__AVX512DQ__)
+  // The machine's own rounding makes subnormal numbers 0, which to_bfloat16 does not.
+  constexpr int kSubnormal = 0x20;
+  const auto values = reinterpret_cast<__m512>(lanes.vector[0]);
+  if (_mm512_fpclass_ps_mask(values, kSubnormal) == 0) [[likely]] {
+    const __m256bh nearest = _mm512_cvtneps_pbh(values);
+    std::memcpy(pointer, &nearest, sizeof(nearest));
+    return;
+  }
+#endif
   WordVector rounded[kVectorsOfLanes];
   for (int i = 0; i < kVectorsOfLanes; ++i) {
     const FloatVector value = lanes.vector[i];
