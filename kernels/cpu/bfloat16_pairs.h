@@ -28,6 +28,13 @@ inline constexpr bool kMultipliesPairs = false;
 
 /// A pair in every lane, its first term in the lower half.
 using PairVector = WordVector;
+// Rows of a full tile of sums, of kRegisterVectors vectors: AVX-512 has registers for 24 sums,
+// which read the least of b.
+#if defined(__AVX512F__)
+inline constexpr std::int64_t kPairRows = 12;
+#else
+inline constexpr std::int64_t kPairRows = kRegisterRows;
+#endif
 using PairsOfAllLanes [[gnu::vector_size(kLanes * 4)]] = std::uint16_t;
 
 [[gnu::always_inline]] inline PairVector load_pairs(const BFloat16* pairs) {
@@ -124,25 +131,36 @@ struct PairProduct {
   bool accumulate;
 };
 
-/// kRows rows from row m, kVectors vectors of columns from column n.
-template <std::int64_t kRows, std::int64_t kVectors>
-[[gnu::always_inline]] inline void multiply_pair_registers(const PairProduct& p,
-                                                           std::int64_t m,
-                                                           std::int64_t n) {
+/// Pair p of row i of a is at a + i * a_row_stride + p * a_pair_stride, pairs p of all columns of b
+/// at b + p * b_pair_stride; strides in elements.
+struct PairOperands {
+  const BFloat16* a;
+  std::int64_t a_row_stride;
+  std::int64_t a_pair_stride;
+  const BFloat16* b;
+  std::int64_t b_pair_stride;
+  std::int64_t num_pairs;
+};
+
+/// As multiply_registers() of register_tile.h.
+template <std::int64_t kRows, std::int64_t kVectors, typename Store>
+[[gnu::always_inline]] inline void multiply_pair_registers(const PairOperands& p,
+                                                           const Store& store) {
   FloatVector sums[kRows][kVectors] = {};
-  const BFloat16* a = p.a + m * p.a_row_stride;
-  const BFloat16* b = p.b + 2 * n;
+  const BFloat16* a = p.a;
+  const BFloat16* b = p.b;
 #pragma GCC unroll 4
   for (std::int64_t k = 0; k < p.num_pairs; ++k, a += p.a_pair_stride, b += p.b_pair_stride) {
     PairVector b_row[kVectors];
 #pragma GCC unroll 4
     for (std::int64_t j = 0; j < kVectors; ++j) {
-      b_row[j] = load_pairs(b + 2 * j * kVectorLanes);
+      PairVector vector = load_pairs(b + 2 * j * kVectorLanes);
 #if defined(__AVX512F__)
-      asm("" : "+v"(b_row[j]));  // see register_tile.h
+      asm("" : "+v"(vector));  // see register_tile.h
 #endif
+      b_row[j] = vector;
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (std::int64_t i = 0; i < kRows; ++i) {
       const PairVector factor = broadcast_pair(a + i * p.a_row_stride);
 #pragma GCC unroll 4
@@ -151,22 +169,27 @@ template <std::int64_t kRows, std::int64_t kVectors>
       }
     }
   }
-  float* const c = p.c + m * p.c_stride + n;
-#pragma GCC unroll 8
-  for (std::int64_t i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (std::int64_t j = 0; j < kVectors; ++j) {
-      float* const at = c + i * p.c_stride + j * kVectorLanes;
-      store_vector(at, p.accumulate ? load_vector(at) + sums[i][j] : sums[i][j]);
-    }
+  [&]<std::int64_t... index>(std::integer_sequence<std::int64_t, index...>) {
+    (store(index / kVectors, index % kVectors, sums[index / kVectors][index % kVectors]), ...);
   }
+  (std::make_integer_sequence<std::int64_t, kRows * kVectors>{});
 }
 
+/// Columns n .. n + kVectors * kVectorLanes of all rows.
 template <std::int64_t kVectors>
 inline void pair_product_columns(const PairProduct& p, std::int64_t n) {
-  for (std::int64_t m = 0; m < p.M; m += kRegisterRows) {
-    with_row_count(std::min(p.M - m, kRegisterRows),
-                   [&](auto rows) { multiply_pair_registers<rows.value, kVectors>(p, m, n); });
+  for (std::int64_t m = 0; m < p.M; m += kPairRows) {
+    const PairOperands operands{p.a + m * p.a_row_stride, p.a_row_stride,
+                                p.a_pair_stride,          p.b + 2 * n,
+                                p.b_pair_stride,          p.num_pairs};
+    float* const c = p.c + m * p.c_stride + n;
+    with_row_count<kPairRows>(std::min(p.M - m, kPairRows), [&](auto rows) {
+      multiply_pair_registers<rows.value, kVectors>(
+          operands, [&](std::int64_t i, std::int64_t j, FloatVector sum) {
+            float* const at = c + i * p.c_stride + j * kVectorLanes;
+            store_vector(at, p.accumulate ? load_vector(at) + sum : sum);
+          });
+    });
   }
 }
 
