@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/core/align.h"
 #include "kernels/core/bfloat16.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/register_tile.h"
@@ -147,10 +148,15 @@ template <std::int64_t kRows, std::int64_t kVectors, typename Store>
 [[gnu::always_inline]] inline void multiply_pair_registers(const PairOperands& p,
                                                            const Store& store) {
   FloatVector sums[kRows][kVectors] = {};
-  const BFloat16* a = p.a;
+  // Three rows to a pointer: x86 addresses them by one register of strides.
+  constexpr std::int64_t kRowsToAPointer = 3;
+  const BFloat16* a[ceil_div(kRows, kRowsToAPointer)];
+  for (std::int64_t i = 0; i < kRows; i += kRowsToAPointer) {
+    a[i / kRowsToAPointer] = p.a + i * p.a_row_stride;
+  }
   const BFloat16* b = p.b;
-#pragma GCC unroll 4
-  for (std::int64_t k = 0; k < p.num_pairs; ++k, a += p.a_pair_stride, b += p.b_pair_stride) {
+#pragma GCC unroll 2
+  for (std::int64_t k = 0; k < p.num_pairs; ++k, b += p.b_pair_stride) {
     PairVector b_row[kVectors];
 #pragma GCC unroll 4
     for (std::int64_t j = 0; j < kVectors; ++j) {
@@ -162,11 +168,17 @@ template <std::int64_t kRows, std::int64_t kVectors, typename Store>
     }
 #pragma GCC unroll 16
     for (std::int64_t i = 0; i < kRows; ++i) {
-      const PairVector factor = broadcast_pair(a + i * p.a_row_stride);
+      const PairVector factor =
+          broadcast_pair(a[i / kRowsToAPointer] + i % kRowsToAPointer * p.a_row_stride);
 #pragma GCC unroll 4
       for (std::int64_t j = 0; j < kVectors; ++j) {
         sums[i][j] = add_pair_products(sums[i][j], factor, b_row[j]);
       }
+    }
+#pragma GCC unroll 16
+    for (const BFloat16*& pointer : a) {
+      pointer += p.a_pair_stride;
+      asm("" : "+r"(pointer));  // else g++ 12 keeps one pointer and eleven offsets
     }
   }
   [&]<std::int64_t... index>(std::integer_sequence<std::int64_t, index...>) {

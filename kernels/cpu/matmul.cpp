@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which way to multiply. The build decides for float32 (both ends of a job have the same program,
-// and ways differ in bits), the CPU for bfloat16.
+// and ways differ in bits), and the CPU for bfloat16 where the build knows no instructions for it.
 #include "kernels/cpu/matmul.h"
 
 #include <cstdint>
 
 #include "kernels/core/error.h"
+#include "kernels/cpu/bfloat16_pairs.h"
 #include "kernels/cpu/matmul_blocked.h"
 #include "kernels/cpu/matmul_library.h"
+#include "kernels/cpu/matmul_pairs.h"
 #include "kernels/cpu/matmul_primitive.h"
 #include "kernels/cpu/product_primitive.h"
 
@@ -25,11 +27,23 @@ constexpr bool kBlockedFloat32 = true;
 constexpr bool kBlockedFloat32 = false;
 #endif
 
+// The same for bfloat16: products of pairs, but where AMX, which the library uses, multiplies
+// several times as fast.
+#if defined(__AMX_BF16__)
+constexpr bool kPairs = false;
+#else
+constexpr bool kPairs = kMultipliesPairs;
+#endif
+
 /// A product of a few rows (generation) reads b once: packing it took longer than the product, 20
 /// GFLOP/s of 1 x 1152 x 384 where the library had 36 (one core of the same machine, other work
 /// beside it).
+constexpr std::int64_t kFewRows = 6;
+
+bool multiplies_pairs(const ops::Matmul& args) {
+  return kPairs && args.dtype == DType::kBFloat16 && args.M > kFewRows;
+}
 bool is_blocked(const ops::Matmul& args) {
-  constexpr std::int64_t kFewRows = 6;
   return args.dtype == DType::kBFloat16 || (kBlockedFloat32 && args.M > kFewRows);
 }
 
@@ -40,7 +54,9 @@ void matmul(const ops::Matmul& args, ThreadPool& pool) {
   HALFPIPE_CHECK(
       !args.accumulate || (args.bias_or_null == nullptr && args.residual_or_null == nullptr),
       "a product that accumulates takes no bias and no residual");
-  if (args.dtype == DType::kBFloat16 && cpu_multiplies_bfloat16()) {
+  if (multiplies_pairs(args)) {
+    matmul_pairs(args, pool);
+  } else if (args.dtype == DType::kBFloat16 && cpu_multiplies_bfloat16()) {
     matmul_primitive(args, pool);
   } else if (is_blocked(args)) {
     matmul_blocked(args, pool);
@@ -50,6 +66,9 @@ void matmul(const ops::Matmul& args, ThreadPool& pool) {
 }
 
 std::size_t matmul_scratch_bytes(const ops::Matmul& args, const ThreadPool& pool) {
+  if (multiplies_pairs(args)) {
+    return matmul_pairs_scratch_bytes(args, pool);
+  }
   if (args.dtype == DType::kBFloat16 && cpu_multiplies_bfloat16()) {
     return matmul_primitive_scratch_bytes(args, pool);
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Matrix products by oneDNN's matmul primitive, a single-threaded one for each tile. For bfloat16
-// on CPUs that multiply it; in float32 it is a second way, for tests.
+// on CPUs that multiply it, where matmul_pairs.h is not taken; in float32 it is a second way, for
+// tests.
 #pragma once
 
 #include <cstddef>

@@ -183,6 +183,7 @@ std::vector<MatmulShape> all_shapes() {
                                 {7, 33, 384},         // the most terms of one part
                                 {100, 20, 385},       // the fewest of two
                                 {13, 40, 768},        // two parts without remainder
+                                {111, 100, 4100},     // three parts of pairs
                                 {200, 192, 2050}}) {  // few outputs, long sums: a weight gradient
     for (const bool transpose_a : {false, true}) {
       for (const bool transpose_b : {false, true}) {
@@ -274,21 +275,29 @@ TEST(Matmul, TakesTheWayOfTheBuildForFloat32) {
   EXPECT_EQ(matmul_scratch_bytes(args, pool), 0U);
 }
 
-TEST(Matmul, TakesTheWayOfTheCpu) {
-  const MatmulShape s{40, 60, 50};
+TEST(Matmul, TakesTheWayOfTheCpuForBFloat16) {
+#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
+  constexpr bool kPairs = true;
+#else
+  constexpr bool kPairs = false;
+#endif
   ThreadPool pool(1);
-  const std::vector<BFloat16> a = to_elements<BFloat16>(random_values("a", s.M * s.K));
-  const std::vector<BFloat16> b = to_elements<BFloat16>(random_values("b", s.K * s.N));
   const MatmulWay automatic{"bfloat16", DType::kBFloat16, matmul, matmul_scratch_bytes, false};
-  const MatmulWay& expected = testing::kMatmulWays[cpu_multiplies_bfloat16() ? 2 : 1];
-  const auto product_by = [&](const MatmulWay& way) {
-    std::vector<BFloat16> c(static_cast<std::size_t>(s.M * s.N));
-    way.run({c.data(), a.data(), b.data(), nullptr, nullptr, s.M, s.N, s.K, false, false,
-             /*accumulate=*/false, nullptr},
-            pool);
-    return c;
-  };
-  EXPECT_EQ(product_by(automatic), product_by(expected));
+  const MatmulWay& without_pairs = testing::kMatmulWays[cpu_multiplies_bfloat16() ? 2 : 1];
+  for (const std::int64_t M : {1, 40}) {  // a few rows do not pay for packing
+    const MatmulShape s{M, 60, 50};
+    const std::vector<BFloat16> a = to_elements<BFloat16>(random_values("a", s.M * s.K));
+    const std::vector<BFloat16> b = to_elements<BFloat16>(random_values("b", s.K * s.N));
+    const MatmulWay& expected = kPairs && M > 1 ? testing::kMatmulWays.back() : without_pairs;
+    const auto product_by = [&](const MatmulWay& way) {
+      std::vector<float> c(static_cast<std::size_t>(s.M * s.N));
+      way.run({c.data(), a.data(), b.data(), nullptr, nullptr, s.M, s.N, s.K, false, false,
+               /*accumulate=*/true, nullptr},
+              pool);
+      return c;
+    };
+    EXPECT_TRUE(same_bits(product_by(automatic), product_by(expected))) << M << " rows";
+  }
 }
 
 class EveryMatmulWay : public ::testing::TestWithParam<MatmulWay> {

@@ -11,6 +11,7 @@
 
 #include "kernels/cpu/matmul_blocked.h"
 #include "kernels/cpu/matmul_library.h"
+#include "kernels/cpu/matmul_pairs.h"
 #include "kernels/cpu/matmul_primitive.h"
 #include "kernels/cpu/product_primitive.h"
 #include "tests/kernels/guarded_buffer.h"
@@ -52,7 +53,9 @@ inline constexpr std::array kMatmulWays{
     MatmulWay{"float32_primitive", DType::kFloat32, cpu::matmul_primitive,
               cpu::matmul_primitive_scratch_bytes, true},
     MatmulWay{"float32_library", DType::kFloat32, cpu::matmul_library,
-              cpu::matmul_library_scratch_bytes, false}};
+              cpu::matmul_library_scratch_bytes, false},
+    MatmulWay{"bfloat16_pairs", DType::kBFloat16, cpu::matmul_pairs,
+              cpu::matmul_pairs_scratch_bytes, false}};
 
 inline constexpr const char* kWayIsMissing = "this oneDNN multiplies no bfloat16 on this CPU";
 
