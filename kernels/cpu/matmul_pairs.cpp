@@ -20,6 +20,7 @@ namespace {
 // A block of c: packed, 1024 rows of a are 4 MiB and 1536 columns of b 6 MiB, of any product.
 constexpr std::int64_t kMaxBlockRows = 1024;
 constexpr std::int64_t kMaxBlockColumns = 1536;
+constexpr std::int64_t kBlockRowsPerThread = 192;
 // Rows and columns of a piece: so much of b stays in a core's L2 while its rows pass, and each row
 // is fetched from farther away once.
 constexpr std::int64_t kPieceRows = 96;
@@ -27,7 +28,7 @@ constexpr std::int64_t kMaxPieceElements = std::int64_t{192} << 10;
 constexpr std::int64_t kFewestPieceColumns = 96;
 constexpr std::int64_t kPiecesPerThread = 8;
 static_assert(kMaxBlockColumns % kRegisterColumns == 0 && kPieceRows % kPairRows == 0 &&
-              kFewestPieceColumns % kRegisterColumns == 0);
+              kBlockRowsPerThread % kPieceRows == 0 && kFewestPieceColumns % kRegisterColumns == 0);
 // Rows of a that lie a page or more apart are packed: each would be a page of its own, and all of
 // them might share a set of L1.
 constexpr std::int64_t kPageElements = 2048;
@@ -43,9 +44,14 @@ std::int64_t depth_of_part(std::int64_t K) {
 bool reads_a_in_place(const ops::Matmul& args) {
   return !args.transpose_a && args.K % 2 == 0 && args.K < kPageElements;
 }
-/// Rows of a block; b is packed once for each block.
-std::int64_t max_block_rows(const ops::Matmul& args) {
-  return reads_a_in_place(args) ? args.M : std::min(args.M, kMaxBlockRows);
+/// Rows of a block. Those of a transposed a are written and read once or twice: few of them stay
+/// nearer to the cores.
+std::int64_t max_block_rows(const ops::Matmul& args, const ThreadPool& pool) {
+  if (reads_a_in_place(args)) return args.M;
+  const std::int64_t most = args.transpose_a
+                                ? std::min(kMaxBlockRows, kBlockRowsPerThread * pool.num_threads())
+                                : kMaxBlockRows;
+  return std::min(args.M, most);
 }
 
 /// What all threads share while they work on a block of c.
@@ -54,16 +60,17 @@ struct PairsScratch {
   BFloat16* b;  // packed
   float* sums;  // [rows, columns] of the block, where there are several parts and c is bfloat16
 
-  PairsScratch(void* base, const ops::Matmul& args)
+  PairsScratch(void* base, const ops::Matmul& args, std::int64_t block_rows)
       : a(static_cast<BFloat16*>(base)),
-        b(a + a_elements(args)),
+        b(a + a_elements(args, block_rows)),
         sums(reinterpret_cast<float*>(b + b_elements(args))) {}
 
   /// Grows with M and N to a bound.
-  static std::size_t bytes(const ops::Matmul& args) {
+  static std::size_t bytes(const ops::Matmul& args, std::int64_t block_rows) {
     const bool has_sums = !args.accumulate && depth_of_part(args.K) < args.K;
-    const std::int64_t sums = has_sums ? max_block_rows(args) * columns(args) : 0;
-    return static_cast<std::size_t>(a_elements(args) + b_elements(args)) * sizeof(BFloat16) +
+    const std::int64_t sums = has_sums ? block_rows * columns(args) : 0;
+    return static_cast<std::size_t>(a_elements(args, block_rows) + b_elements(args)) *
+               sizeof(BFloat16) +
            padded_bytes(static_cast<std::size_t>(sums) * sizeof(float));
   }
 
@@ -73,10 +80,9 @@ struct PairsScratch {
   static std::int64_t columns(const ops::Matmul& args) {
     return std::min(args.N, kMaxBlockColumns);
   }
-  static std::int64_t a_elements(const ops::Matmul& args) {
+  static std::int64_t a_elements(const ops::Matmul& args, std::int64_t block_rows) {
     if (reads_a_in_place(args)) return 0;
-    return round_up(
-        ceil_div(max_block_rows(args), kPairRows) * panel_elements(depth_of_part(args.K)), kLine);
+    return round_up(ceil_div(block_rows, kPairRows) * panel_elements(depth_of_part(args.K)), kLine);
   }
   static std::int64_t b_elements(const ops::Matmul& args) {
     return round_up(
@@ -208,15 +214,15 @@ class Block {
       : args_(args),
         tile_(tile),
         pool_(pool),
-        scratch_(args.scratch, args),
+        scratch_(args.scratch, args, max_block_rows(args, pool)),
         pieces_(pieces_of(tile.rows, tile.columns, depth_of_part(args.K), pool.num_threads())) {}
 
-  void multiply() const {
+  void multiply(bool b_is_packed) const {
     const std::int64_t part = depth_of_part(args_.K);
     std::int64_t k = 0;
     do {  // once at least: an empty sum is 0
       const std::int64_t depth = std::min(part, args_.K - k);
-      pack(k, depth);
+      pack(k, depth, b_is_packed);
       const PairPanels a = reads_a_in_place(args_)
                                ? pair_panels_of_rows(a_at(0, k), a_stride(args_))
                                : packed_pair_panels(scratch_.a, depth, args_.transpose_a);
@@ -264,10 +270,10 @@ class Block {
   }
 
   /// What the terms k .. k + depth read of a and b.
-  void pack(std::int64_t k, std::int64_t depth) const {
+  void pack(std::int64_t k, std::int64_t depth, bool b_is_packed) const {
     constexpr std::int64_t kColumnsPerTask = kSliversTogether * kRegisterColumns;
     constexpr std::int64_t kRowsPerTask = kPanelsTogether * kPairRows;
-    const std::int64_t b_tasks = ceil_div(tile_.columns, kColumnsPerTask);
+    const std::int64_t b_tasks = b_is_packed ? 0 : ceil_div(tile_.columns, kColumnsPerTask);
     const std::int64_t a_tasks = reads_a_in_place(args_) ? 0 : ceil_div(tile_.rows, kRowsPerTask);
     pool_.parallel_for(b_tasks + a_tasks, [&](std::int64_t task) {
       if (task < b_tasks) {
@@ -294,17 +300,19 @@ class Block {
 }  // namespace
 
 void matmul_pairs(const ops::Matmul& args, ThreadPool& pool) {
-  const std::int64_t block_rows = max_block_rows(args);
+  const std::int64_t block_rows = max_block_rows(args, pool);
   const Tiling blocks{block_rows, kMaxBlockColumns, ceil_div(args.M, block_rows),
                       ceil_div(args.N, kMaxBlockColumns)};
   for (std::int64_t index = 0; index < blocks.num_tiles(); ++index) {
     const Tile tile = tile_at(blocks, index, args.M, args.N);
-    Block(args, tile, pool).multiply();
+    // Rows vary fastest: b of one part stays packed while they pass.
+    const bool b_is_packed = tile.row > 0 && depth_of_part(args.K) == args.K;
+    Block(args, tile, pool).multiply(b_is_packed);
   }
 }
 
-std::size_t matmul_pairs_scratch_bytes(const ops::Matmul& args, const ThreadPool& /*pool*/) {
-  return args.M == 0 || args.N == 0 ? 0 : PairsScratch::bytes(args);
+std::size_t matmul_pairs_scratch_bytes(const ops::Matmul& args, const ThreadPool& pool) {
+  return args.M == 0 || args.N == 0 ? 0 : PairsScratch::bytes(args, max_block_rows(args, pool));
 }
 
 }  // namespace halfpipe::cpu
