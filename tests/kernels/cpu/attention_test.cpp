@@ -94,7 +94,8 @@ const AttentionDims kShapes[] = {{1, 1, 1, 8},      // one position
                                  {1, 40, 2, 1},     // heads of one number
                                  {1, 513, 1, 64}};
 
-/// With operands of element type T, all guarded, and scratch of exactly the size asked for.
+/// With operands of element type T, all guarded, and scratch of exactly the size asked for, NaN in
+/// either type.
 template <typename T>
 struct GuardedAttention {
   const AttentionWay& way;
@@ -107,8 +108,8 @@ struct GuardedAttention {
     const GuardedBuffer<T> qkv_buffer(to_elements<T>(qkv));
     const GuardedBuffer<T> out(count);
     const GuardedBuffer<float> lse(dims.B * dims.NH * dims.T);
-    const GuardedBuffer<std::uint8_t> scratch(
-        static_cast<std::int64_t>(way.forward_scratch_bytes(dims, testing::kDTypeOf<T>, pool)));
+    const GuardedBuffer<std::uint8_t> scratch(std::vector<std::uint8_t>(
+        way.forward_scratch_bytes(dims, testing::kDTypeOf<T>, pool), 0xff));
     way.forward({.out = out.get(),
                  .lse = lse.get(),
                  .qkv = qkv_buffer.get(),
@@ -130,8 +131,8 @@ struct GuardedAttention {
     const GuardedBuffer<float> lse(saved[1]);
     const GuardedBuffer<T> poisoned(3 * count);
     const GuardedBuffer<T>& dqkv = in_place ? qkv_buffer : poisoned;
-    const GuardedBuffer<std::uint8_t> scratch(
-        static_cast<std::int64_t>(way.backward_scratch_bytes(dims, testing::kDTypeOf<T>, pool)));
+    const GuardedBuffer<std::uint8_t> scratch(std::vector<std::uint8_t>(
+        way.backward_scratch_bytes(dims, testing::kDTypeOf<T>, pool), 0xff));
     way.backward({.dqkv = dqkv.get(),
                   .dout = dout_buffer.get(),
                   .qkv = qkv_buffer.get(),

@@ -28,10 +28,11 @@ struct MatmulWay {
   /// Whether this CPU and this oneDNN have it.
   [[nodiscard]] bool exists() const { return !by_primitive || cpu::library_multiplies(dtype); }
 
-  /// With scratch of exactly the size asked for.
+  /// With scratch of exactly the size asked for, NaN in either type.
   void run(ops::Matmul args, cpu::ThreadPool& pool) const {
     args.dtype = dtype;
-    const GuardedBuffer<std::uint8_t> scratch(static_cast<std::int64_t>(scratch_bytes(args, pool)));
+    const GuardedBuffer<std::uint8_t> scratch(
+        std::vector<std::uint8_t>(scratch_bytes(args, pool), 0xff));
     args.scratch = scratch.get();
     multiply(args, pool);
   }
