@@ -143,8 +143,11 @@ TEST(Bfloat16Training, FollowsFloat32) {
   config.model.dtype = DType::kBFloat16;
   const RunRecord half = run_locally(config, kSteps, 1, BatchOrder::kSameBatch);
   EXPECT_NEAR(half.losses[0] / full.losses[0], 1.0, 1e-3);
-  for (std::size_t step = 1; step < kSteps; ++step) {
-    EXPECT_NEAR(half.losses[step] / full.losses[step], 1.0, 2e-2) << "step " << step;
+  // Roundings add up over the steps, to a training that is a little ahead or behind: by less than
+  // a step, of a loss that falls in each.
+  for (std::size_t step = 1; step + 1 < kSteps; ++step) {
+    EXPECT_LT(half.losses[step], full.losses[step - 1]) << "step " << step;
+    EXPECT_GT(half.losses[step], full.losses[step + 1]) << "step " << step;
   }
   EXPECT_NE(half.losses, full.losses);
 }
