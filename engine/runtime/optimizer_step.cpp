@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <iterator>
 #include <numeric>
 
@@ -225,6 +226,8 @@ StepTotals OptimizerStep::settle() {
 }
 
 bool OptimizerStep::look_at_norm(double norm) {
+  if (!std::isfinite(norm))
+    return early_->look_at(/*factor=*/0.0);  // nor is the next one a good guess
   return early_->look_at(update_of(/*learning_rate=*/0.0, norm).grad_scale);
 }
 

@@ -185,11 +185,7 @@ std::vector<StepResult> PipelineTrainer::step_on(std::int64_t step,
     return ended;
   }
   const StepResult result = result_of(optimizer_step_->agree(mine));
-  if (result.skipped) {
-    refuse(step, result);
-  } else {
-    optimizer_step_->apply(learning_rate, result.grad_norm);
-  }
+  if (!result.skipped) optimizer_step_->apply(learning_rate, result.grad_norm);
   if (ending == Ending::kNow) optimizer_step_->complete_parameters();
   ended.push_back(result);
   return ended;
@@ -239,7 +235,8 @@ std::optional<StepResult> PipelineTrainer::complete() {
 }
 
 bool PipelineTrainer::is_as_shown(const StepResult& result) {
-  return !result.skipped && optimizer_step_->look_at_norm(result.grad_norm);
+  const bool is_right = optimizer_step_->look_at_norm(result.grad_norm);
+  return is_right && !result.skipped;
 }
 
 void PipelineTrainer::put_open_step_right(const StepResult& result) {
@@ -280,7 +277,7 @@ StepResult PipelineTrainer::result_of(const StepTotals& totals) const {
 }
 
 void PipelineTrainer::refuse(std::int64_t step, const StepResult& result) const {
-  if (job_.config.optimizer.not_finite != "stop") return;
+  if (!result.skipped || job_.config.optimizer.not_finite != "stop") return;
   throw AgreedError(fmt::format("step {}: the loss ({}) or the gradient norm ({}) is not finite; "
                                 "lower optimizer.learning_rate or go back to an earlier checkpoint",
                                 step + 1, result.loss, result.grad_norm),

@@ -83,7 +83,10 @@ class PipelineTrainer {
                   double learning_rate,
                   const HostBatch& batch,
                   bool stop_requested) {
-    return step_on(step, learning_rate, batch, stop_requested, Ending::kNow).back();
+    const StepResult result =
+        step_on(step, learning_rate, batch, stop_requested, Ending::kNow).back();
+    refuse(step, result);
+    return result;
   }
 
   /// When a step ends. kWithTheNext: when the next one has warmed up. No rank waits for the norm
@@ -92,13 +95,17 @@ class PipelineTrainer {
   /// Parameters and optimizer state belong to the trainer until then.
   enum class Ending : std::uint8_t { kNow, kWithTheNext };
   /// As step(). Returns the results of the steps that have ended meanwhile, in their order: of the
-  /// one before where it had not, and of this one if it has. The ending is the same on every rank.
+  /// one before where it had not, and of this one if it has; the caller refuses those. The ending
+  /// is the same on every rank.
   std::vector<StepResult> step_on(std::int64_t step,
                                   double learning_rate,
                                   const HostBatch& batch,
                                   bool stop_requested,
                                   Ending ending);
   [[nodiscard]] bool has_open_step() const { return open_.has_value(); }
+  /// Throws AgreedError for a step that is not finite, unless optimizer.not_finite skips such
+  /// steps.
+  void refuse(std::int64_t step, const StepResult& result) const;
   /// Ends what the last step has left open: its result, if that was not known, and parameters that
   /// other replicas have stepped. Collective.
   std::optional<StepResult> complete();
@@ -156,8 +163,6 @@ class PipelineTrainer {
   [[nodiscard]] bool is_as_shown(const StepResult& result);
   /// Where it was not.
   void put_open_step_right(const StepResult& result);
-  /// AgreedError, unless such steps are skipped.
-  void refuse(std::int64_t step, const StepResult& result) const;
   /// Of a step, over all replicas.
   [[nodiscard]] double num_tokens() const;
   [[nodiscard]] double sum_of_losses(std::int64_t count);

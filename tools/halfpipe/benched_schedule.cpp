@@ -87,6 +87,9 @@ config::RunConfig with_schedule(config::RunConfig config, const ScheduleChoice& 
     config.schedule.memory_limit = choice.memory_limit;
     config.schedule.rank_memory_limits.clear();
   }
+  // A fresh model's gradients are clipped in every step, after which no rank guesses that they are
+  // not: steps that go on early would not be measured.
+  config.optimizer.clip_grad_norm = 0.0;
   return config::without_idle_keys(std::move(config));
 }
 

@@ -30,7 +30,7 @@ class EarlyStep {
             device::Backend& backend,
             std::size_t bytes);
 
-  /// Not where the last norm asked for clipping: the next one will, too.
+  /// Not where the last norm asked for clipping, or was no number: the next one will, too.
   [[nodiscard]] bool is_worth_a_guess() const { return !expects_clipping_; }
   /// What passes read of this rank's elements is as after the update, with factor 1; its grad_scale
   /// is not used. Ordered by the stream, as all that follows.

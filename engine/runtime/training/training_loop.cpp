@@ -105,12 +105,22 @@ void TrainingLoop::run() {
   bool stop = false;
   while (steps_done_ < total && !stop) {
     stop = train_one_step();
-    if (background_) background_->look();
+    look_at_background();
     if (trainer_.has_open_step()) continue;  // nothing is due
     if (evaluation_is_due(steps_done_)) evaluate();
     if (stop || checkpoint_is_due(steps_done_)) save();
   }
   finish(stop);
+}
+
+void TrainingLoop::look_at_background() {
+  if (!background_) return;
+  try {
+    background_->look();
+  } catch (const AgreedError&) {
+    (void)trainer_.complete();  // nothing may be under way when a rank leaves
+    throw;
+  }
 }
 
 bool TrainingLoop::checkpoint_is_due(std::int64_t steps_done) const {
@@ -157,6 +167,7 @@ bool TrainingLoop::train_one_step() {
 }
 
 bool TrainingLoop::end_step(const StepResult& result) {
+  trainer_.refuse(steps_done_, result);
   const BegunStep begun = begun_.front();
   begun_.pop_front();
   ++steps_done_;
@@ -198,7 +209,7 @@ void TrainingLoop::look_at_skipped(const StepResult& result) {
 
 void TrainingLoop::look_at_plan(const StepResult& result) {
   // Not after the last step: nothing would come of it.
-  if (!replanner_ || steps_done_ == job_.config.train.steps) return;
+  if (!replanner_ || replanner_->is_done() || steps_done_ == job_.config.train.steps) return;
   publish_activity(transport_, steps_done_, "measuring and planning");
   transport_.set_timeout(0.0);  // the others wait for as long as rank 0 searches
   const std::string text = replanner_->after_step(result);

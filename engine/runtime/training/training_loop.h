@@ -56,6 +56,7 @@ class TrainingLoop {
   /// When the step with this index ends: now where something looks at it before the next one.
   [[nodiscard]] PipelineTrainer::Ending ending_of(std::int64_t step) const;
   [[nodiscard]] bool is_traced(std::int64_t step) const;
+  void look_at_background();
   void evaluate();
   void save();
   void log_checkpoint(const CheckpointSave& save);

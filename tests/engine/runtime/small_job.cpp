@@ -107,7 +107,10 @@ StepResult small_step(PipelineTrainer& trainer,
                       const config::RunConfig& config,
                       std::int64_t step,
                       BatchOrder order) {
-  return small_step_on(trainer, config, step, PipelineTrainer::Ending::kNow, order).back();
+  const StepResult result =
+      small_step_on(trainer, config, step, PipelineTrainer::Ending::kNow, order).back();
+  trainer.refuse(step, result);
+  return result;
 }
 
 RunRecord run_locally(const config::RunConfig& config, int steps, int threads, BatchOrder order) {
