@@ -226,8 +226,8 @@ StepTotals OptimizerStep::settle() {
 }
 
 bool OptimizerStep::look_at_norm(double norm) {
-  if (!std::isfinite(norm))
-    return early_->look_at(/*factor=*/0.0);  // nor is the next one a good guess
+  // After a norm that is no number the next one is no good guess either.
+  if (!std::isfinite(norm)) return early_->look_at(/*factor=*/0.0);
   return early_->look_at(update_of(/*learning_rate=*/0.0, norm).grad_scale);
 }
 

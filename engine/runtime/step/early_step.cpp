@@ -39,11 +39,7 @@ EarlyStep::EarlyStep(const config::RunConfig& config,
                      model::ParameterSet& parameters,
                      device::Backend& backend,
                      std::size_t bytes)
-    : clip_grad_norm_(config.optimizer.clip_grad_norm),
-      adamw_(adamw),
-      parameters_(parameters),
-      backend_(backend),
-      kept_(backend, bytes) {
+    : adamw_(adamw), parameters_(parameters), backend_(backend), kept_(backend, bytes) {
   if (!shows_values(config)) return;
   std::size_t taken = 0;
   for (const optimizer::SteppedPiece& piece : adamw.pieces()) {

@@ -54,7 +54,6 @@ class EarlyStep {
     return places_.empty() ? nullptr : places_[piece];
   }
 
-  double clip_grad_norm_;
   optimizer::AdamW& adamw_;
   model::ParameterSet& parameters_;
   device::Backend& backend_;
