@@ -68,15 +68,15 @@ void Head::forward(PassContext& ctx,
 
 void Head::cross_entropy(PassContext& ctx, void* logits, const LossTargets& loss) const {
   if (!shard_.is_shared()) {
-    if (ctx.counting()) return;
-    ctx.ops.cross_entropy({.losses = loss.losses,
+    ops::CrossEntropy args{.losses = loss.losses,
                            .logits = logits,
                            .targets = loss.targets,
                            .N = ctx.N(),
                            .V = V_,
                            .scale = loss.scale,
-                           .dtype = ctx.dtype},
-                          ctx.stream);
+                           .dtype = ctx.dtype};
+    args.scratch = scratch_or_null(ctx, ctx.ops.cross_entropy_scratch_bytes(args));
+    if (!ctx.counting()) ctx.ops.cross_entropy(args, ctx.stream);
     return;
   }
   const std::int64_t count = ctx.N() * kStatistics;

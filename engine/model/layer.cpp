@@ -13,10 +13,6 @@ float* gradient_or_null(const ParameterSet& parameters, int index) {
   return index < 0 ? nullptr : parameters[index].gradient;
 }
 
-void* scratch_or_null(PassContext& ctx, std::size_t bytes) {
-  return bytes == 0 ? nullptr : ctx.workspace.take_bytes(bytes);
-}
-
 void run_column_sum(PassContext& ctx, ops::ColumnSum args) {
   const device::ArenaScope scope(ctx.workspace);
   args.scratch = scratch_or_null(ctx, ctx.ops.column_sum_scratch_bytes(args));
@@ -38,6 +34,10 @@ int add_bias(const TransformerConfig& config,
 }
 
 }  // namespace
+
+void* scratch_or_null(PassContext& ctx, std::size_t bytes) {
+  return bytes == 0 ? nullptr : ctx.workspace.take_bytes(bytes);
+}
 
 Linear make_linear(const TransformerConfig& config,
                    const std::vector<ParameterSpec>& model,

@@ -90,6 +90,9 @@ void linear_backward_weight(PassContext& ctx,
                             const Linear& linear,
                             const void* x,
                             const void* dy);
+/// Scratch of an operation from the workspace, which the caller's scope frees.
+[[nodiscard]] void* scratch_or_null(PassContext& ctx, std::size_t bytes);
+
 /// Runs a matrix product with scratch from the workspace.
 void run_matmul(PassContext& ctx, ops::Matmul args);
 

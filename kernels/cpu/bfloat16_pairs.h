@@ -78,6 +78,29 @@ inline void round_lanes(const float* src, std::int64_t count, BFloat16* dst) {
 #endif
 }
 
+#if defined(__AVX512BF16__)
+/// dst[0 .. 32) = first and second, rounded as round_lanes does. streamed: past the caches, to a
+/// line of memory at dst; other threads see it after finish_streams().
+[[gnu::always_inline]] inline void store_rounded(const Lanes& first,
+                                                 const Lanes& second,
+                                                 BFloat16* dst,
+                                                 bool streamed) {
+  const auto rounded = _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(second.vector[0]),
+                                           reinterpret_cast<__m512>(first.vector[0]));
+  if (streamed) {
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(dst), reinterpret_cast<__m512i>(rounded));
+  } else {
+    std::memcpy(dst, &rounded, sizeof(rounded));
+  }
+}
+#endif
+
+inline void finish_streams() {
+#if defined(__AVX512BF16__)
+  _mm_sfence();
+#endif
+}
+
 /// pairs[i] = {first[i], second[i]} for i in [0, count), or {first[i], 0} without a second.
 [[gnu::always_inline]] inline void interleave(const BFloat16* first,
                                               const BFloat16* second_or_null,

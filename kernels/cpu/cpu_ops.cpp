@@ -87,6 +87,10 @@ void CpuOps::cross_entropy(const ops::CrossEntropy& args, device::Stream& /*stre
   cpu::cross_entropy(args, pool_);
 }
 
+std::size_t CpuOps::cross_entropy_scratch_bytes(const ops::CrossEntropy& args) const {
+  return cpu::cross_entropy_scratch_bytes(args, pool_);
+}
+
 void CpuOps::cross_entropy_statistics(const ops::CrossEntropyStatistics& args,
                                       device::Stream& /*stream*/) const {
   cpu::cross_entropy_statistics(args, pool_);

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fused softmax and cross-entropy on the CPU: one row per step, three walks over it while it is in
-// the second-level cache (a row of 50257 logits takes 200 kB).
+// Fused softmax and cross-entropy on the CPU: one row per step, three walks over it and its
+// exponentials while they are in the second-level cache (those of 50257 logits take 200 kB).
 #include "kernels/cpu/cross_entropy.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
-#include <type_traits>
+#include <utility>
 
+#include "kernels/core/align.h"
 #include "kernels/cpu/block_loop.h"
 #include "kernels/cpu/element_type.h"
 #include "kernels/cpu/lanes.h"
@@ -21,6 +22,9 @@ namespace {
 // Exponentials computed at a time; they stay in the first-level cache until they are summed.
 constexpr std::int64_t kChunk = 512;
 using Chunk = std::array<float, kChunk>;
+// Lanes whose exponentials are added in float32 before they are added to the rest in float64.
+constexpr std::int64_t kLanesOfAddend = 4;
+static_assert(kChunk % (kLanesOfAddend * kLanes) == 0);
 
 template <typename T>
 float largest(const T* x, std::int64_t V) {
@@ -37,72 +41,79 @@ float largest(const T* x, std::int64_t V) {
 
 // exponentials[i] = exp(logits[i] - shift); no logit is above shift.
 template <typename T>
-void exponentiate(const T* logits, std::int64_t count, float shift, Chunk& exponentials) {
+void exponentiate(const T* logits, std::int64_t count, float shift, float* exponentials) {
   Chunk buffer;
   const float* x = as_floats(logits, count, buffer.data());
-  for (std::int64_t i = 0; i < count; ++i) {
-    exponentials[static_cast<std::size_t>(i)] = exp_below(x[i] - shift);
-  }
+  for (std::int64_t i = 0; i < count; ++i) exponentials[i] = exp_below(x[i] - shift);
 }
 
-// Exponentials take the place of float32 logits until their sum is there. In bfloat16 they would be
-// rounded there, so they are computed once more.
-template <typename T>
-constexpr bool kKeepsExponentials = std::is_same_v<T, float>;
-
-// In float64: a probability near 1 leaves the other exponentials with their full precision, so
-// small losses are as accurate as large ones.
-template <typename T>
-double sum_exponentials(T* logits, std::int64_t V, float shift, bool wants_gradient) {
-  Float64Lanes lanes;
-  Chunk buffer;
-  for (std::int64_t v = 0; v < V; v += kChunk) {
-    const std::int64_t count = std::min(kChunk, V - v);
-    exponentiate(logits + v, count, shift, buffer);
-    for_each_lanes(0, count,
-                   [&](std::int64_t i, auto width) { lanes.add(load(buffer.data() + i, width)); });
-    if (kKeepsExponentials<T> && wants_gradient) convert(buffer.data(), count, logits + v);
-  }
-  return lanes.sum();
-}
-
-// logits[v] = exp(logits[v] - shift) * factor
-template <typename T>
-void write_probabilities(T* logits, std::int64_t V, float shift, float factor) {
-  Chunk buffer;
-  for (std::int64_t v = 0; v < V; v += kChunk) {
-    const std::int64_t count = std::min(kChunk, V - v);
-    const float* exponentials = buffer.data();
-    if constexpr (kKeepsExponentials<T>) {
-      exponentials = logits + v;
-    } else {
-      exponentiate(logits + v, count, shift, buffer);
+// The sum over a chunk, in the order that add() of `lanes` and kLanesOfAddend give it.
+void add_exponentials(const float* exponentials, std::int64_t count, Float64Lanes& lanes) {
+  std::int64_t i = 0;
+  for (; i + kLanesOfAddend * kLanes <= count; i += kLanesOfAddend * kLanes) {
+    Lanes addend = load_all(exponentials + i);
+    for (std::int64_t j = 1; j < kLanesOfAddend; ++j) {
+      addend += load_all(exponentials + i + j * kLanes);
     }
-    for_each_lanes(0, count, [&](std::int64_t i, auto width) {
-      store(logits + v + i, load(exponentials + i, width) * factor, width);
-    });
+    lanes.add(addend);
   }
+  for_each_lanes(i, count,
+                 [&](std::int64_t k, auto width) { lanes.add(load(exponentials + k, width)); });
 }
 
+// Of a row: the exponential of the target, and the sum of all others in float64, where a
+// probability near 1 leaves the others with their full precision: small losses are as accurate as
+// large ones.
+struct RowSums {
+  float target;
+  double rest;
+};
+
+// exponentials[v] = exp(logits[v] - shift), which cost too much to be computed twice, but 0 for the
+// target.
 template <typename T>
-void row(const ops::CrossEntropy& args, std::int64_t n) {
+RowSums sum_exponentials(
+    const T* logits, std::int64_t V, float shift, std::int64_t target, float* exponentials) {
+  RowSums sums{0.0F, 0.0};
+  Float64Lanes lanes;
+  for (std::int64_t v = 0; v < V; v += kChunk) {
+    const std::int64_t count = std::min(kChunk, V - v);
+    exponentiate(logits + v, count, shift, exponentials + v);
+    if (target >= v && target < v + count) {
+      sums.target = std::exchange(exponentials[target], 0.0F);
+    }
+    add_exponentials(exponentials + v, count, lanes);
+  }
+  sums.rest = lanes.sum();
+  return sums;
+}
+
+// exponentials: room for V of them.
+template <typename T>
+void row(const ops::CrossEntropy& args, std::int64_t n, float* exponentials) {
   T* logits = static_cast<T*>(args.logits) + n * args.V;
   const std::int32_t target = args.targets[n];
-  const bool wants_gradient = args.scale != 0.0F;
-
   const float shift = largest(logits, args.V);
   const float target_logit = to_float(logits[target]);
-  const double total = sum_exponentials(logits, args.V, shift, wants_gradient);
+  const RowSums sums = sum_exponentials(logits, args.V, shift, target, exponentials);
+  const double total = sums.rest + sums.target;
   args.losses[n] =
       static_cast<float>(std::log(total) + (static_cast<double>(shift) - target_logit));
-  if (!wants_gradient) return;
+  if (args.scale == 0.0F) return;
 
   const double scale = args.scale;
-  write_probabilities(logits, args.V, shift, static_cast<float>(scale / total));
+  const auto factor = static_cast<float>(scale / total);
+  for_each_lanes(0, args.V, [&](std::int64_t v, auto width) {
+    store(logits + v, load(exponentials + v, width) * factor, width);
+  });
   // From the sum without the target, so that the digits of 1 - p survive where p is near 1.
-  const double rest = total - exp_approx(target_logit - shift);
-  const auto dtarget = static_cast<float>(-scale * (rest / total));
+  const auto dtarget = static_cast<float>(-scale * (sums.rest / total));
   convert(&dtarget, 1, logits + target);
+}
+
+// Of a thread.
+std::int64_t floats_per_thread(std::int64_t V) {
+  return round_up(V, static_cast<std::int64_t>(kTensorAlignment / sizeof(float)));
 }
 
 // Of a row of one slice, as they lie in memory.
@@ -122,10 +133,9 @@ Statistics statistics_of_row(const T* logits, std::int64_t V, std::int64_t targe
   Chunk buffer;
   for (std::int64_t v = 0; v < V; v += kChunk) {
     const std::int64_t count = std::min(kChunk, V - v);
-    exponentiate(logits + v, count, shift, buffer);
+    exponentiate(logits + v, count, shift, buffer.data());
     if (target >= v && target < v + count) buffer[static_cast<std::size_t>(target - v)] = 0.0F;
-    for_each_lanes(0, count,
-                   [&](std::int64_t i, auto width) { lanes.add(load(buffer.data() + i, width)); });
+    add_exponentials(buffer.data(), count, lanes);
   }
   result.sum = static_cast<float>(lanes.sum());
   return result;
@@ -168,7 +178,7 @@ void row_of_slice(const ops::CrossEntropyOfSlice& args, std::int64_t n) {
   Chunk buffer;
   for (std::int64_t v = 0; v < args.V; v += kChunk) {
     const std::int64_t count = std::min(kChunk, args.V - v);
-    exponentiate(logits + v, count, row.shift, buffer);
+    exponentiate(logits + v, count, row.shift, buffer.data());
     for_each_lanes(0, count, [&](std::int64_t i, auto width) {
       store(logits + v + i, load(buffer.data() + i, width) * factor, width);
     });
@@ -185,9 +195,15 @@ void row_of_slice(const ops::CrossEntropyOfSlice& args, std::int64_t n) {
 void cross_entropy(const ops::CrossEntropy& args, ThreadPool& pool) {
   with_element_type(args.dtype, [&]<typename T>() {
     for_each_row_block(pool, args.N, args.V, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t n = begin; n < end; ++n) row<T>(args, n);
+      float* const exponentials = static_cast<float*>(args.scratch) +
+                                  ThreadPool::thread_index() * floats_per_thread(args.V);
+      for (std::int64_t n = begin; n < end; ++n) row<T>(args, n, exponentials);
     });
   });
+}
+
+std::size_t cross_entropy_scratch_bytes(const ops::CrossEntropy& args, const ThreadPool& pool) {
+  return static_cast<std::size_t>(pool.num_threads() * floats_per_thread(args.V)) * sizeof(float);
 }
 
 void cross_entropy_statistics(const ops::CrossEntropyStatistics& args, ThreadPool& pool) {

@@ -8,6 +8,8 @@
 namespace halfpipe::cpu {
 
 void cross_entropy(const ops::CrossEntropy& args, ThreadPool& pool);
+[[nodiscard]] std::size_t cross_entropy_scratch_bytes(const ops::CrossEntropy& args,
+                                                      const ThreadPool& pool);
 void cross_entropy_statistics(const ops::CrossEntropyStatistics& args, ThreadPool& pool);
 void cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args, ThreadPool& pool);
 

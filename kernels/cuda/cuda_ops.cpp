@@ -142,6 +142,10 @@ void CudaOps::cross_entropy(const ops::CrossEntropy& args, device::Stream& strea
   run("cross_entropy", stream, [&](cudaStream_t queue) { cuda::cross_entropy(args, queue); });
 }
 
+std::size_t CudaOps::cross_entropy_scratch_bytes(const ops::CrossEntropy& /*args*/) const {
+  return 0;
+}
+
 void CudaOps::cross_entropy_statistics(const ops::CrossEntropyStatistics& args,
                                        device::Stream& stream) const {
   run("cross_entropy_statistics", stream,

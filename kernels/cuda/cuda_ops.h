@@ -47,6 +47,8 @@ class CudaOps final : public ops::Ops {
   void attention_decode(const ops::AttentionDecode& args, device::Stream& stream) const override;
 
   void cross_entropy(const ops::CrossEntropy& args, device::Stream& stream) const override;
+  [[nodiscard]] std::size_t cross_entropy_scratch_bytes(
+      const ops::CrossEntropy& args) const override;
   void cross_entropy_statistics(const ops::CrossEntropyStatistics& args,
                                 device::Stream& stream) const override;
   void cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args,

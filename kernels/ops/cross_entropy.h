@@ -22,6 +22,7 @@ struct CrossEntropy {
   std::int64_t V;
   float scale;  // usually 1 / (tokens per optimizer step)
   DType dtype = DType::kFloat32;
+  void* scratch = nullptr;  // cross_entropy_scratch_bytes(args), contents undefined; null when 0
 };
 
 /// Where tensor ranks share the vocabulary, each has the logits of a slice: columns 0 .. V - 1 are

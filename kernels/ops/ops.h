@@ -55,6 +55,8 @@ class Ops {
   virtual void attention_decode(const AttentionDecode& args, device::Stream& stream) const = 0;
 
   virtual void cross_entropy(const CrossEntropy& args, device::Stream& stream) const = 0;
+  /// Reads V and dtype of args alone.
+  [[nodiscard]] virtual std::size_t cross_entropy_scratch_bytes(const CrossEntropy& args) const = 0;
   virtual void cross_entropy_statistics(const CrossEntropyStatistics& args,
                                         device::Stream& stream) const = 0;
   virtual void cross_entropy_of_slice(const CrossEntropyOfSlice& args,

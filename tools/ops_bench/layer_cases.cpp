@@ -140,14 +140,15 @@ OpCase gelu_backward_input(const ModelShape& m) {
 OpCase cross_entropy(const ModelShape& m) {
   return {"cross_entropy", "cross_entropy", shape_text({m.N(), m.V}), Ceiling::kCopy,
           [m](Workbench& bench) {
-            return bench.prepare(&ops::Ops::cross_entropy,
-                                 {.losses = bench.zeros(m.N()),
-                                  .logits = bench.values(m.N() * m.V, m.dtype),
-                                  .targets = bench.tokens(m.N(), m.V),
-                                  .N = m.N(),
-                                  .V = m.V,
-                                  .scale = 1.0F / static_cast<float>(m.N()),
-                                  .dtype = m.dtype});
+            ops::CrossEntropy args{.losses = bench.zeros(m.N()),
+                                   .logits = bench.values(m.N() * m.V, m.dtype),
+                                   .targets = bench.tokens(m.N(), m.V),
+                                   .N = m.N(),
+                                   .V = m.V,
+                                   .scale = 1.0F / static_cast<float>(m.N()),
+                                   .dtype = m.dtype};
+            args.scratch = bench.scratch(bench.ops().cross_entropy_scratch_bytes(args));
+            return bench.prepare(&ops::Ops::cross_entropy, args);
           }};
 }
 

@@ -51,8 +51,12 @@ Results run(const std::vector<float>& logits,
     const GuardedBuffer<float> losses(N);
     const GuardedBuffer<T> logits_buffer(to_elements<T>(logits));
     const GuardedBuffer<std::int32_t> targets_buffer(targets);
-    cross_entropy({losses.get(), logits_buffer.get(), targets_buffer.get(), N, V, scale, dtype},
-                  pool);
+    ops::CrossEntropy args{losses.get(), logits_buffer.get(), targets_buffer.get(), N, V, scale,
+                           dtype};
+    const GuardedBuffer<float> scratch(
+        static_cast<std::int64_t>(cross_entropy_scratch_bytes(args, pool) / sizeof(float)));
+    args.scratch = scratch.get();
+    cross_entropy(args, pool);
     results = {losses.values(), to_float32(logits_buffer.values())};
   });
   return results;
