@@ -203,8 +203,9 @@ class Block {
       pack(k, depth);
       const Panels a = panels(k, depth);
       pool_.parallel_for(pieces_.num_tiles(), [&](std::int64_t index) {
-        multiply_piece(a, scratch_.b, depth, tile_at(pieces_, index, tile_.rows, tile_.columns),
-                       to);
+        multiply_piece(
+            a, scratch_.b, depth,
+            tile_of_share_at(pieces_, index, pool_.num_threads(), tile_.rows, tile_.columns), to);
       });
       to.adds_to_c = true;
       to.bias_or_null = nullptr;

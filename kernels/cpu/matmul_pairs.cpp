@@ -160,7 +160,8 @@ class Block {
       const PairDestination to =
           destination_of(args_, tile_, scratch_.sums, k == 0, k + depth == args_.K);
       pool_.parallel_for(pieces_.num_tiles(), [&](std::int64_t index) {
-        const Tile piece = tile_at(pieces_, index, tile_.rows, tile_.columns);
+        const Tile piece =
+            tile_of_share_at(pieces_, index, pool_.num_threads(), tile_.rows, tile_.columns);
         multiply_piece(a, scratch_.b, depth, piece, to.at(piece.row, piece.column));
       });
       k += depth;

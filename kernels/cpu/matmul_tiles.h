@@ -54,6 +54,23 @@ inline constexpr SmallestTile kSmallestSgemmTile{.side = 96,
   return {row, column, std::min(tiling.rows, M - row), std::min(tiling.columns, N - column)};
 }
 
+/// The same tiles, but groups of rows one after the other, one for each share of the pool's tasks:
+/// a thread that had these rows before has them again. Within a group rows vary fastest.
+[[nodiscard]] inline Tile tile_of_share_at(const Tiling& tiling,
+                                           std::int64_t index,
+                                           std::int64_t num_shares,
+                                           std::int64_t M,
+                                           std::int64_t N) {
+  std::int64_t share = 0;
+  const auto first_row = [&](std::int64_t of) { return tiling.num_row_tiles * of / num_shares; };
+  while (index >= first_row(share + 1) * tiling.num_column_tiles) ++share;
+  const std::int64_t rows = first_row(share + 1) - first_row(share);
+  const std::int64_t in_share = index - first_row(share) * tiling.num_column_tiles;
+  const std::int64_t row = (first_row(share) + in_share % rows) * tiling.rows;
+  const std::int64_t column = in_share / rows * tiling.columns;
+  return {row, column, std::min(tiling.rows, M - row), std::min(tiling.columns, N - column)};
+}
+
 /// Elements from row to row of a and b as they are stored.
 [[nodiscard]] inline std::int64_t a_stride(const ops::Matmul& args) {
   return args.transpose_a ? args.M : args.K;
@@ -92,7 +109,8 @@ void for_each_tile(const ops::Matmul& args,
   const SignalBlock block;
   std::atomic<int> failure{0};
   pool.parallel_for(tiling.num_tiles(), [&](std::int64_t index) {
-    const int status = multiply(tile_at(tiling, index, args.M, args.N));
+    const int status =
+        multiply(tile_of_share_at(tiling, index, pool.num_threads(), args.M, args.N));
     if (status != 0) failure.store(status, std::memory_order_relaxed);
   });
   check_product_status(failure.load(std::memory_order_relaxed));

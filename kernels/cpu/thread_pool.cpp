@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Threads that claim tasks of one job at a time from a shared counter. A worker that wakes up late
-// finds the job closed: nobody ever waits for a thread that has nothing to do, which matters where
-// ranks outnumber cores.
+// Threads that claim tasks of one job at a time, each from its own share of them first and then
+// from the others': rows of an activation stay with a thread from one operation to the next, in its
+// caches, as long as the threads are equally fast. A worker that wakes up late finds the job
+// closed: nobody ever waits for a thread that has nothing to do, which matters where ranks
+// outnumber cores.
 #include "kernels/cpu/thread_pool.h"
 
 #include <atomic>
@@ -60,16 +62,30 @@ bool spin_until(Done done) {
 
 }  // namespace
 
-// `claim` holds the number of the job in its high half and the next task in its low half. The
-// fields of a job are atomics because a late worker may read them while the next job is written; it
-// then fails to claim a task (the job number has changed) and drops what it read. A stale worker is
-// fooled only if exactly 2^32 jobs pass between its two reads.
+// The number of the job in the high half and the share's next task in the low half.
+struct alignas(64) Claim {
+  std::atomic<std::uint64_t> value{0};
+};
+
+// The fields of a job are atomics because a late worker may read them while the next job is
+// written; it then fails to claim a task (the job number has changed) and drops what it read. A
+// stale worker is fooled only if exactly 2^32 jobs pass between its two reads.
 struct ThreadPool::State {
-  explicit State(int threads) : num_threads(threads) { num_live_threads += threads; }
+  explicit State(int threads) : num_threads(threads), claims(static_cast<std::size_t>(threads)) {
+    num_live_threads += threads;
+  }
   ~State();
 
   void open_job(std::int64_t count, const TaskRef* task_body);
-  void run_tasks();
+  void run_tasks(int thread);
+  void run_share(int share);
+  [[nodiscard]] std::atomic<std::uint64_t>& claim_of(int share) {
+    return claims[static_cast<std::size_t>(share)].value;
+  }
+  /// The end of a share and the beginning of the next, of `count` tasks.
+  [[nodiscard]] std::int64_t end_of(int share, std::int64_t count) const {
+    return count * (share + 1) / num_threads;
+  }
   void run_worker(int index);
   void wait_for_tasks();
 
@@ -77,8 +93,8 @@ struct ThreadPool::State {
   std::vector<std::thread> workers;
   std::optional<PinnedThread> pinned_caller;
 
-  alignas(64) std::atomic<std::uint64_t> claim{0};
-  std::atomic<std::int64_t> num_tasks{0};
+  std::vector<Claim> claims;  // a share for each thread
+  alignas(64) std::atomic<std::int64_t> num_tasks{0};
   std::atomic<const TaskRef*> body{nullptr};
   alignas(64) std::atomic<std::int64_t> num_unfinished{0};
 
@@ -101,27 +117,38 @@ ThreadPool::State::~State() {
 }
 
 void ThreadPool::State::open_job(std::int64_t count, const TaskRef* task_body) {
-  const std::uint64_t job = claim.load(std::memory_order_relaxed) >> kTaskBits;
-  // Closed before its fields change: else a late worker could pair the old job's counter with the
+  const std::uint64_t job = claim_of(0).load(std::memory_order_relaxed) >> kTaskBits;
+  // Closed before its fields change: else a late worker could pair the old job's counters with the
   // new job's fields. Release and acquire on the fields keep that order.
-  claim.store((job << kTaskBits) | kTaskMask, std::memory_order_relaxed);
+  for (Claim& claim : claims) {
+    claim.value.store((job << kTaskBits) | kTaskMask, std::memory_order_relaxed);
+  }
   body.store(task_body, std::memory_order_release);
   num_tasks.store(count, std::memory_order_release);
   num_unfinished.store(count, std::memory_order_relaxed);
-  claim.store((job + 1) << kTaskBits);  // seq_cst, as num_sleeping: one side sees the other
+  for (int share = 0; share < num_threads; ++share) {
+    const auto begin = static_cast<std::uint64_t>(end_of(share - 1, count));
+    // seq_cst, as num_sleeping: one side sees the other
+    claim_of(share).store(((job + 1) << kTaskBits) | begin);
+  }
   if (num_sleeping.load() > 0) {
     const std::lock_guard lock(mutex);  // a worker is either before its check or inside wait()
     job_opened.notify_all();
   }
 }
 
-void ThreadPool::State::run_tasks() {
+void ThreadPool::State::run_tasks(int thread) {
+  for (int i = 0; i < num_threads; ++i) run_share((thread + i) % num_threads);
+}
+
+void ThreadPool::State::run_share(int share) {
+  std::atomic<std::uint64_t>& claim = claim_of(share);
   std::uint64_t seen = claim.load(std::memory_order_acquire);
   while (true) {
     const std::int64_t count = num_tasks.load(std::memory_order_acquire);
     const TaskRef* const task_body = body.load(std::memory_order_acquire);
     const auto task = static_cast<std::int64_t>(seen & kTaskMask);
-    if (task >= count) return;
+    if (task >= end_of(share, count)) return;
     if (!claim.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) continue;
     (*task_body)(task);
     if (num_unfinished.fetch_sub(1) == 1 && caller_waits.load()) {
@@ -135,7 +162,9 @@ void ThreadPool::State::run_tasks() {
 void ThreadPool::State::run_worker(int index) {
   current_thread_index = index;
   std::uint64_t last_job = 0;
-  const auto job_is_new = [&] { return (claim.load() >> kTaskBits) != last_job || stop.load(); };
+  const auto job_is_new = [&] {
+    return (claim_of(index).load() >> kTaskBits) != last_job || stop.load();
+  };
   while (true) {
     if (!spin_until(job_is_new)) {
       std::unique_lock lock(mutex);
@@ -144,8 +173,8 @@ void ThreadPool::State::run_worker(int index) {
       --num_sleeping;
     }
     if (stop) return;
-    last_job = claim.load() >> kTaskBits;
-    run_tasks();
+    last_job = claim_of(index).load() >> kTaskBits;
+    run_tasks(index);
   }
 }
 
@@ -189,7 +218,7 @@ void ThreadPool::parallel_for(std::int64_t num_tasks, TaskRef body) {
   }
   HALFPIPE_CHECK(num_tasks <= static_cast<std::int64_t>(kTaskMask), "too many tasks for one job");
   state_->open_job(num_tasks, &body);
-  state_->run_tasks();
+  state_->run_tasks(0);
   state_->wait_for_tasks();
 }
 

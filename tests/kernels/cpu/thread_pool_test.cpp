@@ -126,6 +126,34 @@ TEST(ThreadPool, LetsTwoThreadsWorkAtOnce) {
   EXPECT_EQ(arrived, 2);
 }
 
+// Each thread waits inside its first task for the others, so nobody is left to take another's.
+TEST(ThreadPool, ThreadsBeginWithTheirOwnShare) {
+  constexpr int kThreads = 4;
+  ThreadPool pool(kThreads);
+  for (int job = 0; job < 50; ++job) {
+    std::atomic<int> arrived{0};
+    std::vector<int> thread_of(kThreads, -1);
+    pool.parallel_for(kThreads, [&](std::int64_t task) {
+      thread_of[static_cast<std::size_t>(task)] = ThreadPool::thread_index();
+      ++arrived;
+      while (arrived < kThreads) std::this_thread::yield();
+    });
+    EXPECT_EQ(thread_of, (std::vector<int>{0, 1, 2, 3}));
+  }
+}
+
+TEST(ThreadPool, ThreadsHelpWhenTheirShareIsDone) {
+  constexpr std::int64_t kTasks = 100;
+  ThreadPool pool(2);
+  std::atomic<std::int64_t> done{0};
+  pool.parallel_for(kTasks, [&](std::int64_t task) {
+    // The caller's first task ends when all others have: the worker takes the rest of its share.
+    while (task == 0 && done < kTasks - 1) std::this_thread::yield();
+    ++done;
+  });
+  EXPECT_EQ(done, kTasks);
+}
+
 TEST(ThreadPool, ServesManyRanksAtOnce) {
   std::atomic<std::int64_t> sum{0};
   std::vector<std::thread> ranks;
