@@ -128,7 +128,7 @@ train() {
   local schedules="1f1b:1 1f1b:4 gpipe:4 zb-1p:4 v-half:4 v-zb:4 v-min:2 1f1b:1:$graphs v-zb:4:$graphs 1f1b:4:train.recompute=full v-half:4:train.recompute=selective"
   [ "$quick" = no ] || schedules="1f1b:1 1f1b:4 v-half:2 v-zb:4 v-half:4:$graphs 1f1b:4:train.recompute=full"
   # These have bits of their own.
-  local others="1f1b:4:device.tune=true v-half:4:optimizer.moments=bf16"
+  local others="1f1b:4:device.tune=true v-half:4:optimizer.moments=bf16 1f1b:4:device.fused_gelu=true"
   for precision in float32 bf16; do
     local first=""
     # Orders of sums differ between the devices, and training amplifies that: ten and three times what an H100 showed.
@@ -145,7 +145,7 @@ train() {
       [ -n "$first" ] || first=$hash
       local same=same
       case "$setting" in
-        device.tune=* | optimizer.moments=* | device.attention=*) same=other ;;
+        device.tune=* | optimizer.moments=* | device.attention=* | device.fused_gelu=*) same=other ;;
         *) [ "$hash" = "$first" ] || { same=DIFFERENT && failed=1; } ;;
       esac
       local differs
@@ -199,7 +199,11 @@ ops() {
   echo "== products tuned"
   # shellcheck disable=SC2086
   "$halfpipe" bench ops "$output/large.yaml" $gpt2_1558m --set train.micro_batch_size=8 --seconds 0.2 \
-    --set device.tune=true --json "$output/ops-tuned.json"
+    --set device.tune=true --json "$output/ops-tuned.json" || return 1
+  echo "== products tuned, GELU within c_fc"
+  # shellcheck disable=SC2086
+  "$halfpipe" bench ops "$output/large.yaml" $gpt2_1558m --set train.micro_batch_size=8 --seconds 0.2 \
+    --set device.tune=true --set device.fused_gelu=true --json "$output/ops-fused.json"
 }
 
 attention() { "$(program cuda_attention_bench)"; }
@@ -218,7 +222,7 @@ speed() {
   # shellcheck disable=SC2086
   "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_124m --set train.micro_batch_size=16 \
     --set train.global_batch_size=32 --steps $steps --json "$output/speed-124m.json" || return 1
-  for setting in device.tune=true device.cuda_graphs=true; do
+  for setting in device.tune=true device.cuda_graphs=true device.fused_gelu=true; do
     echo "== the same with $setting"
     # shellcheck disable=SC2086
     "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_124m --set train.micro_batch_size=16 \
@@ -235,11 +239,13 @@ speed() {
   # shellcheck disable=SC2086
   "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_1558m --set train.micro_batch_size=4 \
     --set train.global_batch_size=16 --steps 5 || return 1
-  for tune in false true; do
-    echo "== 1558M, 16 sequences of 1024 a step in one micro-batch; products tuned: $tune"
+  local tune fused
+  for each in false:false true:false true:true; do
+    IFS=: read -r tune fused <<<"$each"
+    echo "== 1558M, 16 sequences of 1024 a step in one micro-batch; products tuned: $tune, GELU within them: $fused"
     # shellcheck disable=SC2086
     "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_1558m --set train.micro_batch_size=16 \
-      --set train.global_batch_size=16 --steps 5 --set device.tune=$tune || return 1
+      --set train.global_batch_size=16 --steps 5 --set device.tune=$tune --set device.fused_gelu=$fused || return 1
   done
   echo "PyTorch, compiled: $(peer --layers 48 --hidden 1600 --heads 25 --seq-len 1024 --batch 4 --micro-batches 4 --steps 9 --compile) tok/s"
 }

@@ -99,6 +99,13 @@ void add_surrounding_keys(std::vector<Key>& keys) {
              "where it has them, and the start report says whose"),
       {"device.kind"}, "device.kind cuda",
       [](const RunConfig& c) { return c.device.kind == "cuda"; }));
+  // Held by the model, whose layers it changes.
+  keys.push_back(only_with(
+      flag("device.fused_gelu", field(&RunConfig::model, &model::TransformerConfig::fused_gelu),
+           "compute GELU within the matrix product before it (mlp.c_fc), from sums that are not "
+           "rounded: one pass over memory less, results differ in their last bits"),
+      {"device.kind"}, "device.kind cuda",
+      [](const RunConfig& c) { return c.device.kind == "cuda"; }));
   keys.push_back(only_with(
       text_or_null("device.hardware", field(&RunConfig::device, &DeviceConfig::hardware),
                    "hardware profile of modelled devices, a file as those of configs/hardware"),

@@ -4,6 +4,7 @@
 #include "engine/config/key_table.h"
 #include "engine/config/memory_limit.h"
 #include "kernels/core/error.h"
+#include "kernels/ops/matmul.h"
 #include "parallel/schedule/catalogue.h"
 
 #include <fmt/format.h>
@@ -235,6 +236,29 @@ Finding recompute(const RunConfig& config) {
                   config.parallel.pipeline)};
 }
 
+/// What a product with GELU needs, and what it does not go with.
+Finding fused_gelu(const RunConfig& config) {
+  if (!config.model.fused_gelu) return std::nullopt;
+  const bool computed_again =
+      std::ranges::any_of(config.model.recompute,
+                          [](model::Recompute each) { return each != model::Recompute::kNone; });
+  if (computed_again) {
+    return Violation{
+        {"device.fused_gelu", "train.recompute"},
+        fmt::format("device.fused_gelu is true and train.recompute is {}: GELU that is "
+                    "computed again has other bits; use none",
+                    find_key_or_null("train.recompute")->write(config))};
+  }
+  const std::int64_t columns = config.model.mlp_size() / config.parallel.tensor;
+  if (columns % ops::kGeluColumns == 0) return std::nullopt;
+  return Violation{
+      {"device.fused_gelu", "model.hidden_size", "parallel.tensor"},
+      fmt::format(
+          "device.fused_gelu is true, and 4 x model.hidden_size ({}) / parallel.tensor ({}) "
+          "must be a multiple of {}, as cuBLASLt has it",
+          config.model.hidden_size, config.parallel.tensor, ops::kGeluColumns)};
+}
+
 Finding replanning(const RunConfig& config) {
   const std::int64_t after = config.schedule.replan_after;
   if (after < config.train.steps) return std::nullopt;
@@ -307,10 +331,10 @@ Finding plan_size(const RunConfig& config) {
 std::optional<Violation> find_violation(const RunConfig& config,
                                         std::span<const std::string> meant_anyway) {
   // Single keys first: the others divide by sizes that are known to be positive then.
-  constexpr std::array kRules{single_keys, hardware,     heads,      corpus,
-                              vocabulary,  evaluation,   batch,      learning_rate,
-                              stages,      memory_limit, plan_size,  replanning,
-                              waiting,     recompute,    rank_count, tensor_ranks};
+  constexpr std::array kRules{single_keys,  hardware,   heads,         corpus,    vocabulary,
+                              evaluation,   batch,      learning_rate, stages,    memory_limit,
+                              plan_size,    replanning, waiting,       recompute, rank_count,
+                              tensor_ranks, fused_gelu};
   for (const auto rule : kRules) {
     if (Finding violation = rule(config)) return violation;
   }

@@ -14,7 +14,11 @@ Block::Block(const TransformerConfig& config,
       shard_(parameters.shard()),
       NH_(config.num_heads / parameters.shard().ranks),
       HS_(config.head_size()),
-      recompute_(recompute) {
+      recompute_(recompute),
+      fused_gelu_(config.fused_gelu) {
+  // Computed again from a pre-activation that was rounded, GELU would have other bits.
+  HALFPIPE_CHECK(!fused_gelu_ || recompute_ == Recompute::kNone,
+                 "device.fused_gelu with a GELU that is computed again");
   const std::string prefix = block_prefix(layer);
   const std::int64_t F = config.mlp_size();
   norm1_ = make_norm(config, model, prefix + "ln_1", parameters);
@@ -172,6 +176,10 @@ void Block::forward_values(PassContext& ctx,
   {
     const device::ArenaScope scope(ctx.workspace);
     const void* norm2 = whole_norm(ctx, at.values[kNorm2Out]);
+    if (fused_gelu_) {
+      linear_gelu_forward(ctx, parameters, up_, at.values[kGeluOut], at.values[kUpOut], norm2);
+      return;
+    }
     linear_forward(ctx, parameters, up_, at.values[kUpOut], norm2, nullptr);
   }
   forward_gelu(ctx, at);

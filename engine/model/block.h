@@ -127,6 +127,7 @@ class Block {
   Norm norm1_, norm2_;
   Linear qkv_, proj_, up_, down_;
   Recompute recompute_;
+  bool fused_gelu_;
   std::array<int, kNumValues> value_ids_{};          // -1: not kept
   std::array<int, kNumStatistics> statistic_ids_{};  // -1: not kept
 };

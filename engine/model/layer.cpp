@@ -33,6 +33,27 @@ int add_bias(const TransformerConfig& config,
   return config.bias ? parameters.add(model, name + ".bias", sharing) : -1;
 }
 
+/// y = x W + b
+ops::Matmul forward_product(const PassContext& ctx,
+                            const ParameterSet& parameters,
+                            const Linear& linear,
+                            void* y,
+                            const void* x) {
+  return {.c = y,
+          .a = x,
+          .b = parameters[linear.weight].operand(),
+          .bias_or_null = operand_or_null(parameters, linear.bias_or_none),
+          .residual_or_null = nullptr,
+          .M = ctx.N(),
+          .N = linear.out,
+          .K = linear.in,
+          .transpose_a = false,
+          .transpose_b = false,
+          .accumulate = false,
+          .scratch = nullptr,
+          .dtype = ctx.dtype};
+}
+
 }  // namespace
 
 void* scratch_or_null(PassContext& ctx, std::size_t bytes) {
@@ -77,19 +98,20 @@ void linear_forward(PassContext& ctx,
                     void* y,
                     const void* x,
                     const void* residual_or_null) {
-  run_matmul(ctx, {.c = y,
-                   .a = x,
-                   .b = parameters[linear.weight].operand(),
-                   .bias_or_null = operand_or_null(parameters, linear.bias_or_none),
-                   .residual_or_null = residual_or_null,
-                   .M = ctx.N(),
-                   .N = linear.out,
-                   .K = linear.in,
-                   .transpose_a = false,
-                   .transpose_b = false,
-                   .accumulate = false,
-                   .scratch = nullptr,
-                   .dtype = ctx.dtype});
+  ops::Matmul args = forward_product(ctx, parameters, linear, y, x);
+  args.residual_or_null = residual_or_null;
+  run_matmul(ctx, args);
+}
+
+void linear_gelu_forward(PassContext& ctx,
+                         const ParameterSet& parameters,
+                         const Linear& linear,
+                         void* y,
+                         void* pre_activation,
+                         const void* x) {
+  ops::Matmul args = forward_product(ctx, parameters, linear, y, x);
+  args.pre_activation_or_null = pre_activation;
+  run_matmul(ctx, args);
 }
 
 void linear_backward_input(PassContext& ctx,

@@ -78,6 +78,13 @@ void linear_forward(PassContext& ctx,
                     void* y,
                     const void* x,
                     const void* residual_or_null);
+/// y = gelu(x W + b), pre_activation = x W + b, in one operation; y and pre_activation [N, out].
+void linear_gelu_forward(PassContext& ctx,
+                         const ParameterSet& parameters,
+                         const Linear& linear,
+                         void* y,
+                         void* pre_activation,
+                         const void* x);
 /// dx = dy W^T. Overwrites dx.
 void linear_backward_input(PassContext& ctx,
                            const ParameterSet& parameters,

@@ -29,6 +29,7 @@ struct TransformerConfig {
   DType dtype = DType::kFloat32;     // of activations and of the weights that passes read: key
                                      // train.precision; master weights are float32 always
   std::vector<Recompute> recompute;  // key train.recompute: none, one for all stages, or one each
+  bool fused_gelu = false;           // key device.fused_gelu
   std::string init_from;             // a Hugging Face GPT-2 directory to start from; empty: random
 
   [[nodiscard]] int head_size() const { return hidden_size / num_heads; }  // HS

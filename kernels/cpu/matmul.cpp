@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "kernels/core/error.h"
+#include "kernels/cpu/activation.h"
 #include "kernels/cpu/bfloat16_pairs.h"
 #include "kernels/cpu/matmul_blocked.h"
 #include "kernels/cpu/matmul_library.h"
@@ -47,13 +47,23 @@ bool is_blocked(const ops::Matmul& args) {
   return args.dtype == DType::kBFloat16 || (kBlockedFloat32 && args.M > kFewRows);
 }
 
+/// No operation of its own: what is fused on a GPU saves a pass over its memory, and the product
+/// of a CPU takes far longer than one.
+void matmul_with_gelu(const ops::Matmul& args, ThreadPool& pool) {
+  ops::Matmul product = args;
+  product.c = args.pre_activation_or_null;
+  product.pre_activation_or_null = nullptr;
+  matmul(product, pool);
+  gelu_forward({.out = args.c, .x = product.c, .count = args.M * args.N, .dtype = args.dtype},
+               pool);
+}
+
 }  // namespace
 
 void matmul(const ops::Matmul& args, ThreadPool& pool) {
+  ops::check_matmul(args);
   if (args.M == 0 || args.N == 0) return;
-  HALFPIPE_CHECK(
-      !args.accumulate || (args.bias_or_null == nullptr && args.residual_or_null == nullptr),
-      "a product that accumulates takes no bias and no residual");
+  if (args.pre_activation_or_null != nullptr) return matmul_with_gelu(args, pool);
   if (multiplies_pairs(args)) {
     matmul_pairs(args, pool);
   } else if (args.dtype == DType::kBFloat16 && cpu_multiplies_bfloat16()) {

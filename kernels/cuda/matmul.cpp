@@ -43,11 +43,7 @@ void multiply(const ops::Matmul& args, void* workspace, MatmulPlans& plans, cuda
 }  // namespace
 
 void matmul(const ops::Matmul& args, MatmulPlans& plans, cudaStream_t stream) {
-  HALFPIPE_CHECK(args.dtype == DType::kFloat32 || args.dtype == DType::kBFloat16,
-                 "a product is of float32 or bfloat16");
-  HALFPIPE_CHECK(
-      !args.accumulate || (args.bias_or_null == nullptr && args.residual_or_null == nullptr),
-      "a product that accumulates takes no bias and no residual");
+  ops::check_matmul(args);
   if (writes_nothing(args)) return;
   HALFPIPE_CHECK(args.scratch != nullptr, "a product on the GPU needs scratch");
   const auto address = reinterpret_cast<std::uintptr_t>(args.scratch);

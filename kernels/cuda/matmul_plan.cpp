@@ -54,6 +54,13 @@ cublasLtMatrixLayoutOpaque_t row_major(cudaDataType_t type,
   return layout;
 }
 
+cublasLtEpilogue_t epilogue_of(const MatmulKind& kind) {
+  if (kind.has_gelu) {
+    return kind.has_bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+  }
+  return kind.has_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+}
+
 cublasLtMatmulPreferenceOpaque_t preference_for(const MatmulKind& kind) {
   cublasLtMatmulPreferenceOpaque_t preference{};
   HALFPIPE_CUBLAS_CHECK(cublasLtMatmulPreferenceInit(&preference));
@@ -71,11 +78,11 @@ cublasLtMatmulPreferenceOpaque_t preference_for(const MatmulKind& kind) {
                                    name_of(kind), cublasLtGetStatusString(status)));
 }
 
-/// For questions about a kind: of the bias, cuBLASLt reads only how its address is aligned
-/// (cublasLt.h).
+/// For questions about a kind: of bias and pre-activation, cuBLASLt reads only how their addresses
+/// are aligned (cublasLt.h).
 cublasLtMatmulDescOpaque_t describe_without_operands(const MatmulKind& kind) {
   alignas(2 * kWidestAccessBytes) static const std::byte place[2 * kWidestAccessBytes]{};
-  return describe(kind, place + kind.bias_alignment);
+  return describe(kind, place + kind.bias_alignment, place + kind.c_alignment);
 }
 
 MatmulPlan lay_out(const MatmulKind& kind) {
@@ -116,29 +123,36 @@ MatmulKind kind_of(const ops::Matmul& args) {
           .transpose_b = args.transpose_b,
           .accumulate = args.accumulate,
           .has_bias = has_bias,
+          .has_gelu = args.pre_activation_or_null != nullptr,
           .a_alignment = alignment_of(args.a),
           .b_alignment = alignment_of(args.b),
-          .c_alignment = std::min(alignment_of(args.c), alignment_of(args.residual_or_null)),
+          .c_alignment = std::min({alignment_of(args.c), alignment_of(args.residual_or_null),
+                                   alignment_of(args.pre_activation_or_null)}),
           .bias_alignment = alignment_of(args.bias_or_null)};
 }
 
 std::string name_of(const MatmulKind& kind) {
-  return fmt::format("{} [{} x {}{}] [{} x {}{}]{}{}, aligned to {}, {}, {}, {} bytes",
+  return fmt::format("{} [{} x {}{}] [{} x {}{}]{}{}{}, aligned to {}, {}, {}, {} bytes",
                      name_of(kind.dtype), kind.M, kind.K, kind.transpose_a ? ", transposed" : "",
                      kind.K, kind.N, kind.transpose_b ? ", transposed" : "",
-                     kind.has_bias ? " with bias" : "", kind.accumulate ? " added to float32" : "",
-                     kind.a_alignment, kind.b_alignment, kind.c_alignment, kind.bias_alignment);
+                     kind.has_bias ? " with bias" : "", kind.has_gelu ? " with GELU" : "",
+                     kind.accumulate ? " added to float32" : "", kind.a_alignment, kind.b_alignment,
+                     kind.c_alignment, kind.bias_alignment);
 }
 
-cublasLtMatmulDescOpaque_t describe(const MatmulKind& kind, const void* bias_or_null) {
+cublasLtMatmulDescOpaque_t describe(const MatmulKind& kind,
+                                    const void* bias_or_null,
+                                    const void* pre_activation_or_null) {
   cublasLtMatmulDescOpaque_t operation{};
   // Not the TF32 types: float32 products keep all bits of their operands.
   HALFPIPE_CUBLAS_CHECK(cublasLtMatmulDescInit(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
   set(operation, CUBLASLT_MATMUL_DESC_TRANSA, kind.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(operation, CUBLASLT_MATMUL_DESC_TRANSB, kind.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
-  if (kind.has_bias) {
-    set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    set(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias_or_null);
+  set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(kind));
+  if (kind.has_bias) set(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias_or_null);
+  if (kind.has_gelu) {
+    set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, pre_activation_or_null);
+    set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, kind.N);
   }
   return operation;
 }

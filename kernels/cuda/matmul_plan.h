@@ -38,11 +38,12 @@ struct MatmulKind {
   bool transpose_b;
   bool accumulate;
   bool has_bias;
+  bool has_gelu;
   // Bytes, at most 16: the widest access of a thread. More would let the algorithm, and with it the
   // bits of the result, depend on where an arena placed the operand.
   std::uint32_t a_alignment;
   std::uint32_t b_alignment;
-  std::uint32_t c_alignment;  // of c and residual, the lesser
+  std::uint32_t c_alignment;  // of c, residual and pre_activation, the least
   std::uint32_t bias_alignment;
 
   // NOLINTNEXTLINE(modernize-use-nullptr)
@@ -55,10 +56,15 @@ struct MatmulKind {
 
 /// The operation for cuBLASLt, whose matrices are column-major: a row-major matrix read as
 /// column-major is its transpose, so it computes c^T = op(b)^T op(a)^T, with our b as its A and our
-/// a as its B. A bias of c's columns is then one of c^T's rows, which its epilogue adds. Its GELU
-/// is not used: it is that of the sum before rounding, so recomputing it from the pre-activation
-/// that was kept would give other bits; and its gradient may not overwrite the pre-activation.
-[[nodiscard]] cublasLtMatmulDescOpaque_t describe(const MatmulKind& kind, const void* bias_or_null);
+/// a as its B. A bias of c's columns is then one of c^T's rows, which its epilogue adds, and
+/// pre_activation its auxiliary output. Its GELU is the tanh form of the sum before rounding.
+///
+/// Its gradients are not used. That of GELU (DGELU) may not overwrite the pre-activation, which
+/// would have to be kept beside it: [N, 4 C] more for each micro-batch and block in flight. Those
+/// of a bias (DGELU_BGRAD, BGRADB) overwrite a vector of c's type, where ours adds to float32.
+[[nodiscard]] cublasLtMatmulDescOpaque_t describe(const MatmulKind& kind,
+                                                  const void* bias_or_null,
+                                                  const void* pre_activation_or_null);
 
 struct MatmulPlan {
   cublasLtMatrixLayoutOpaque_t a;

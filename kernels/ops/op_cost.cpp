@@ -68,11 +68,11 @@ OpCost cost_of(const LayerNormBackwardWeight& args) {
 OpCost cost_of(const Matmul& args) {
   const double c = product(args.M, args.N);
   const double residual = args.residual_or_null == nullptr ? 0.0 : c;
-  OpCost cost =
-      moved(args.dtype,
-            product(args.M, args.K) + product(args.K, args.N) + (args.accumulate ? 0.0 : c) +
-                residual + times_if(args.bias_or_null, args.N),
-            args.accumulate ? 2.0 * c : 0.0);
+  OpCost cost = moved(
+      args.dtype,
+      product(args.M, args.K) + product(args.K, args.N) + (args.accumulate ? 0.0 : c) + residual +
+          times_if(args.bias_or_null, args.N) + (args.pre_activation_or_null == nullptr ? 0.0 : c),
+      args.accumulate ? 2.0 * c : 0.0);
   cost.flops = 2.0 * c * static_cast<double>(args.K);
   return cost;
 }

@@ -13,6 +13,7 @@
 #include <string>
 #include <thread>
 
+#include "tests/cuda_emulation/cublas_lt_operation.h"
 #include "tests/cuda_emulation/matrix_product.h"
 #include "tests/cuda_emulation/memory.h"
 #include "tests/cuda_emulation/stream_queue.h"
@@ -29,13 +30,6 @@ constexpr std::chrono::milliseconds kSlowness{2};
 /// Of each end of the workspace: enough to be seen, and quick.
 constexpr std::size_t kOverwrittenBytes = 4096;
 
-struct Operation {
-  std::int32_t transpose_a;
-  std::int32_t transpose_b;
-  std::uint32_t epilogue;
-  const void* bias;
-};
-
 struct Preference {
   std::uint64_t workspace_bytes;
   std::uint32_t reductions;
@@ -46,7 +40,12 @@ struct Preference {
 };
 
 // Unless the caller says otherwise.
-constexpr Operation kDefaultOperation{CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, nullptr};
+constexpr Operation kDefaultOperation{.transpose_a = CUBLAS_OP_N,
+                                      .transpose_b = CUBLAS_OP_N,
+                                      .epilogue = CUBLASLT_EPILOGUE_DEFAULT,
+                                      .bias = nullptr,
+                                      .auxiliary = nullptr,
+                                      .auxiliary_leading = 0};
 constexpr Preference kDefaultPreference{0, CUBLASLT_REDUCTION_SCHEME_MASK, 256, 256, 256, 256};
 
 /// What an algorithm was chosen for.
@@ -58,6 +57,7 @@ struct Algorithm {
   std::uint32_t c_alignment;
   std::uint32_t d_alignment;
   std::uint64_t bias_alignment;
+  std::uint64_t auxiliary_alignment;
   std::int64_t number;
 };
 
@@ -92,55 +92,11 @@ std::uint64_t alignment_of(const void* pointer) {
   return std::uint64_t{1} << std::countr_zero(address | 256U);
 }
 
-struct Layouts {
-  Matrix a;
-  Matrix b;
-  Matrix c;
-  Matrix d;
-};
-
 Layouts layouts_of(const cublasLtMatrixLayoutOpaque_t* a,
                    const cublasLtMatrixLayoutOpaque_t* b,
                    const cublasLtMatrixLayoutOpaque_t* c,
                    const cublasLtMatrixLayoutOpaque_t* d) {
   return {unwrap<Matrix>(a), unwrap<Matrix>(b), unwrap<Matrix>(c), unwrap<Matrix>(d)};
-}
-
-cublasStatus_t check(const Operation& operation, const Layouts& of) {
-  const bool transpose_a = operation.transpose_a == CUBLAS_OP_T;
-  const bool transpose_b = operation.transpose_b == CUBLAS_OP_T;
-  const std::int64_t M = transpose_a ? of.a.columns : of.a.rows;
-  const std::int64_t K = transpose_a ? of.a.rows : of.a.columns;
-  const std::int64_t N = transpose_b ? of.b.rows : of.b.columns;
-  const std::int64_t K_of_b = transpose_b ? of.b.columns : of.b.rows;
-  if (M <= 0 || N <= 0 || K <= 0 || K != K_of_b || of.d.rows != M || of.d.columns != N ||
-      !(of.c == of.d)) {
-    return CUBLAS_STATUS_INVALID_VALUE;
-  }
-  for (const Matrix& matrix : {of.a, of.b, of.c, of.d}) {
-    if (matrix.leading < matrix.rows) return CUBLAS_STATUS_INVALID_VALUE;
-  }
-  const bool fits = of.a.element == of.b.element &&
-                    (of.d.element == of.a.element || of.d.element == Element::kFloat32);
-  return fits ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
-}
-
-/// FNV-1a of all that tells products apart but the addresses.
-std::uint64_t digest(const Operation& operation, const Layouts& of) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  const auto add = [&hash](auto value) {
-    hash = (hash ^ static_cast<std::uint64_t>(value)) * 0x100000001b3ULL;
-  };
-  add(operation.transpose_a);
-  add(operation.transpose_b);
-  add(operation.epilogue);
-  for (const Matrix& matrix : {of.a, of.b, of.c, of.d}) {
-    add(matrix.element);
-    add(matrix.rows);
-    add(matrix.columns);
-    add(matrix.leading);
-  }
-  return hash;
 }
 
 void overwrite(void* workspace, std::size_t bytes) {
@@ -231,6 +187,12 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t operation,
     case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
       status = take(changed.bias, value, bytes);
       break;
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER:
+      status = take(changed.auxiliary, value, bytes);
+      break;
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
+      status = take(changed.auxiliary_leading, value, bytes);
+      break;
   }
   if (status == CUBLAS_STATUS_SUCCESS) wrap(operation, changed);
   return status;
@@ -303,9 +265,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t /*handle*/,
   for (int i = 0; i < *num_found; ++i) {
     results[i] = {};
     results[i].workspaceSize = p.workspace_bytes;
-    wrap(&results[i].algo,
-         Algorithm{digest(what, layouts), p.workspace_bytes, p.a_alignment, p.b_alignment,
-                   p.c_alignment, p.d_alignment, alignment_of(what.bias), i});
+    wrap(&results[i].algo, Algorithm{digest(what, layouts), p.workspace_bytes, p.a_alignment,
+                                     p.b_alignment, p.c_alignment, p.d_alignment,
+                                     alignment_of(what.bias), alignment_of(what.auxiliary), i});
   }
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -350,14 +312,16 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t /*handle*/,
   const Layouts of = layouts_of(a_layout, b_layout, c_layout, d_layout);
   const cublasStatus_t status = check(what, of);
   if (status != CUBLAS_STATUS_SUCCESS) return status;
-  const bool has_bias = what.epilogue == CUBLASLT_EPILOGUE_BIAS;
+  const bool has_bias = adds_bias(what);
+  const bool has_gelu = applies_gelu(what);
   std::int64_t number = 0;
   if (algorithm != nullptr) {
     const auto chosen = unwrap<Algorithm>(algorithm);
     if (chosen.product != digest(what, of) || workspace_bytes < chosen.workspace_bytes ||
         !is_aligned(a, chosen.a_alignment) || !is_aligned(b, chosen.b_alignment) ||
         !is_aligned(c, chosen.c_alignment) || !is_aligned(d, chosen.d_alignment) ||
-        (has_bias && !is_aligned(what.bias, chosen.bias_alignment))) {
+        (has_bias && !is_aligned(what.bias, chosen.bias_alignment)) ||
+        (has_gelu && !is_aligned(what.auxiliary, chosen.auxiliary_alignment))) {
       return CUBLAS_STATUS_INVALID_VALUE;
     }
     number = chosen.number;
@@ -370,10 +334,12 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t /*handle*/,
                               b,
                               c,
                               has_bias ? what.bias : nullptr,
+                              has_gelu ? what.auxiliary : nullptr,
                               of.d,
                               of.a,
                               of.b,
                               of.c,
+                              what.auxiliary_leading,
                               what.transpose_a == CUBLAS_OP_T,
                               what.transpose_b == CUBLAS_OP_T,
                               *static_cast<const float*>(alpha),
@@ -383,6 +349,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t /*handle*/,
   static_cast<void>(check_range(b, bytes_of(of.b), "cublasLtMatmul"));
   static_cast<void>(check_range(d, bytes_of(of.d), "cublasLtMatmul"));
   if (product.beta != 0.0F) static_cast<void>(check_range(c, bytes_of(of.c), "cublasLtMatmul"));
+  if (has_gelu) {
+    const Matrix auxiliary{of.d.element, of.d.rows, of.d.columns, what.auxiliary_leading};
+    static_cast<void>(check_range(what.auxiliary, bytes_of(auxiliary), "cublasLtMatmul"));
+  }
   static_cast<void>(check_range(workspace, workspace_bytes, "cublasLtMatmul"));
   enqueue(stream, "cublasLtMatmul", [=] {
     if (workspace_bytes > 0) overwrite(workspace, workspace_bytes);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/cuda_emulation/matrix_product.h"
 
+#include <cmath>
 #include <cstddef>
 #include <vector>
 
@@ -12,6 +13,19 @@ namespace {
 float element_at(const void* matrix, Element element, std::int64_t i) {
   return element == Element::kFloat32 ? static_cast<const float*>(matrix)[i]
                                       : to_float(static_cast<const BFloat16*>(matrix)[i]);
+}
+
+void write(void* matrix, Element element, std::int64_t i, float value) {
+  if (element == Element::kFloat32) {
+    static_cast<float*>(matrix)[i] = value;
+  } else {
+    static_cast<BFloat16*>(matrix)[i] = to_bfloat16(value);
+  }
+}
+
+float gelu(float x) {
+  constexpr float kSqrtTwoOverPi = 0.797884561F;
+  return 0.5F * x * (1.0F + std::tanh(kSqrtTwoOverPi * (x + 0.044715F * x * x * x)));
 }
 
 /// As float32, column-major and packed; the transpose when asked for.
@@ -59,11 +73,14 @@ void run(const MatrixProduct& p) {
       if (p.bias_or_null != nullptr) {
         value += element_at(p.bias_or_null, p.of_d.element, static_cast<std::int64_t>(m));
       }
-      if (p.of_d.element == Element::kFloat32) {
-        static_cast<float*>(p.d)[in_d] = value;
-      } else {
-        static_cast<BFloat16*>(p.d)[in_d] = to_bfloat16(value);
+      if (p.pre_activation_or_null != nullptr) {
+        write(
+            p.pre_activation_or_null, p.of_d.element,
+            static_cast<std::int64_t>(n) * p.pre_activation_leading + static_cast<std::int64_t>(m),
+            value);
+        value = gelu(value);
       }
+      write(p.d, p.of_d.element, in_d, value);
     }
   }
 }

@@ -19,17 +19,20 @@ struct Matrix {
 };
 
 /// d = alpha op(a) op(b) + beta c, plus the bias of each row. Sums in float32: those of `num_parts`
-/// ranges of k, each over k upwards, then the sum of those.
+/// ranges of k, each over k upwards, then the sum of those. With a pre-activation that is its
+/// place, and d is its GELU before it is rounded.
 struct MatrixProduct {
   void* d;
   const void* a;
   const void* b;
-  const void* c;             // not read when beta is zero
-  const void* bias_or_null;  // elements as d's
+  const void* c;                 // not read when beta is zero
+  const void* bias_or_null;      // elements as d's
+  void* pre_activation_or_null;  // elements as d's
   Matrix of_d;
   Matrix of_a;
   Matrix of_b;
   Matrix of_c;
+  std::int64_t pre_activation_leading;
   bool transpose_a;
   bool transpose_b;
   float alpha;

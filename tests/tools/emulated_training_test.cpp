@@ -40,7 +40,8 @@ schedule: {name: v-half}
   [[nodiscard]] Metrics on_gpus(int num_ranks, const Arguments& settings, const std::string& dir) {
     const Arguments where = {"device.kind=cuda", "output.dir=" + dir,
                              "parallel.pipeline=" + std::to_string(num_ranks)};
-    EXPECT_TRUE(succeeded(run_mpi(num_ranks, train(settings_of_all + settings + where))));
+    EXPECT_TRUE(succeeded(
+        run_mpi(num_ranks, train(settings_of_all + settings_of_gpus + settings + where))));
     return read_metrics(path(dir));
   }
 
@@ -82,6 +83,7 @@ schedule: {name: v-half}
   }
 
   Arguments settings_of_all;
+  Arguments settings_of_gpus;     // not of the CPU that they are held against
   Arguments settings_of_several;  // of jobs with several orders or ranks
 
  private:
@@ -228,6 +230,60 @@ TEST_F(EmulatedTraining, TakesTheSameTunedProductsOnAllRanksAndWhenItGoesOn) {
   EXPECT_TRUE(succeeded(one));
   EXPECT_NE(one.out.find("kinds of matrix products"), std::string::npos);
   EXPECT_EQ(read_metrics(path("one")).parameter_hash, two.parameter_hash);
+}
+// GELU of the sums before they are rounded. In float32 they are not, and little differs.
+TEST_F(EmulatedTraining, HasTheLossesOfTheCpuInFloat32WithGeluInProducts) {
+  settings_of_gpus = {"device.fused_gelu=true"};
+  expect_losses_of_cpu("float32", 1e-5);
+}
+TEST_F(EmulatedTraining, HasTheLossesOfTheCpuInBFloat16WithGeluInProducts) {
+  settings_of_gpus = {"device.fused_gelu=true"};
+  expect_losses_of_cpu("bf16", 1e-3);
+}
+TEST_F(EmulatedTraining, HasTheSameBitsUnderSchedulesAndOrdersWithGeluInProducts) {
+  settings_of_gpus = {"device.fused_gelu=true"};
+  settings_of_several = {"device.cuda_graphs=true"};
+  expect_same_bits("bf16", {{"1f1b", 4}, {"v-zb", 2}, {"v-half", 4}}, {"reverse", "shuffled:6"});
+}
+TEST_F(EmulatedTraining, SaysThatGeluIsInProductsAndThatThisChangesBits) {
+  const Arguments gpu = {"device.kind=cuda", "parallel.pipeline=1", "train.precision=bf16"};
+  const CommandResult apart =
+      run_mpi(1, train(gpu + Arguments{"train.steps=1", "output.dir=apart"}));
+  EXPECT_TRUE(succeeded(apart));
+  EXPECT_EQ(apart.out.find("GELU within products"), std::string::npos);
+  const CommandResult fused = run_mpi(
+      1, train(gpu + Arguments{"train.steps=2", "output.dir=fused", "device.fused_gelu=true"}) +
+             Arguments{"--resume", path("apart/checkpoints/step-00000001")});
+  EXPECT_TRUE(succeeded(fused));
+  EXPECT_NE(fused.out.find("flash attention, GELU within products\n"), std::string::npos);
+  EXPECT_NE(fused.out.find("device.fused_gelu is true now and was false in the checkpoint"),
+            std::string::npos)
+      << fused.out;
+  const CommandResult still_apart =
+      run_mpi(1, train(gpu + Arguments{"train.steps=2", "output.dir=still_apart"}));
+  EXPECT_TRUE(succeeded(still_apart));
+  EXPECT_NE(read_metrics(path("fused")).parameter_hash,
+            read_metrics(path("still_apart")).parameter_hash);
+}
+TEST_F(EmulatedTraining, MeasuresGeluWithinItsProduct) {
+  const Arguments ops = {"bench",
+                         "ops",
+                         "run.yaml",
+                         "--seconds",
+                         "0",
+                         "--set",
+                         "device.kind=cuda",
+                         "--set",
+                         "model.vocab_size=256"};
+  const CommandResult apart = run(ops);
+  EXPECT_TRUE(succeeded(apart));
+  EXPECT_NE(apart.out.find("\nc_fc forward "), std::string::npos) << apart.out;
+  EXPECT_NE(apart.out.find("\ngelu forward "), std::string::npos);
+  const CommandResult fused = run(ops + Arguments{"--set", "device.fused_gelu=true"});
+  EXPECT_TRUE(succeeded(fused));
+  EXPECT_NE(fused.out.find("\nc_fc gelu forward "), std::string::npos) << fused.out;
+  EXPECT_EQ(fused.out.find("\nc_fc forward "), std::string::npos);
+  EXPECT_EQ(fused.out.find("\ngelu forward "), std::string::npos);
 }
 TEST_F(EmulatedTraining, HasTheSameBitsWithMomentsInBFloat16) {
   settings_of_all = {"optimizer.moments=bf16"};

@@ -235,7 +235,8 @@ const std::set<std::string> kSeenOnMeshes = {"parallel.data", "parallel.tensor",
                                              "parallel.gather_again", "optimizer.zero_stage"};
 /// emulated_training_test shows what it changes.
 const std::set<std::string> kSeenOnGpus = {"parallel.transport", "debug.sync_kernels",
-                                           "device.tune", "device.cuda_graphs", "device.attention"};
+                                           "device.tune",        "device.cuda_graphs",
+                                           "device.attention",   "device.fused_gelu"};
 /// What it changes needs a rank that stands still.
 const std::string kTimeout = "debug.timeout_seconds";
 /// What it changes needs weights that are no numbers.

@@ -217,6 +217,18 @@ TEST_F(EmulatedMesh, HasTheLossesOfOneCpuRank) {
   }
 }
 
+// Each rank's columns of the product and of GELU.
+TEST_F(EmulatedMesh, HasTheLossesOfOneCpuRankWithGeluInProducts) {
+  const Arguments short_run = {"train.steps=4", "train.evaluate_every=0"};
+  const Metrics one = metrics({1, 1, 1}, "one", short_run + Arguments{"schedule.name=1f1b"});
+  ASSERT_EQ(one.losses.size(), 4U);
+  const Arguments fused = short_run + Arguments{"device.fused_gelu=true"};
+  expect_near(one, on_gpus({1, 2, 2}, "nccl", "fused", fused), kTolerance);
+  expect_near(one,
+              on_gpus({1, 2, 1}, "nccl", "kept", fused + Arguments{"parallel.gather_again=false"}),
+              kTolerance);
+}
+
 TEST_F(EmulatedMesh, HasTheSameBitsWithBothTransportsAndInOtherOrders) {
   const Arguments short_run = {"train.steps=2", "train.evaluate_every=0", "train.precision=bf16"};
   const Mesh mesh{1, 2, 2};

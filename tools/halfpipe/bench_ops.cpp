@@ -72,7 +72,8 @@ ops_bench::ModelShape shape_of(const config::RunConfig& config) {
           .bias = model.bias,
           .tied = model.tie_embeddings,
           .dtype = model.dtype,
-          .moment_dtype = config.optimizer.moments};
+          .moment_dtype = config.optimizer.moments,
+          .fused_gelu = model.fused_gelu};
 }
 
 OpsReport measure(const Options& options, config::RunConfig config) {

@@ -16,12 +16,14 @@ OpCase product_case(std::string operation, const Product& product) {
 }  // namespace
 
 OpCase linear_forward(const LinearShape& linear) {
-  return product_case(linear.name + " forward", {.M = linear.N,
-                                                 .N = linear.out,
-                                                 .K = linear.in,
-                                                 .bias = linear.bias,
-                                                 .residual = linear.residual,
-                                                 .dtype = linear.dtype});
+  return product_case(linear.name + (linear.gelu ? " gelu forward" : " forward"),
+                      {.M = linear.N,
+                       .N = linear.out,
+                       .K = linear.in,
+                       .bias = linear.bias,
+                       .residual = linear.residual,
+                       .dtype = linear.dtype,
+                       .gelu = linear.gelu});
 }
 
 OpCase linear_backward_input(const LinearShape& linear) {

@@ -11,7 +11,7 @@
 
 namespace halfpipe::ops_bench {
 
-/// y = x W + b + residual, a layer of a block; W [in, out], x [N, in].
+/// y = x W + b + residual, a layer of a block, or gelu(x W + b); W [in, out], x [N, in].
 struct LinearShape {
   std::string name;
   std::int64_t N;
@@ -20,6 +20,7 @@ struct LinearShape {
   bool bias;
   bool residual;
   DType dtype;
+  bool gelu = false;  // within the product
 };
 
 [[nodiscard]] OpCase linear_forward(const LinearShape& linear);

@@ -21,6 +21,7 @@ struct ModelShape {
   bool tied;                             // the head is the token embedding
   DType dtype = DType::kFloat32;         // of activations and weights
   DType moment_dtype = DType::kFloat32;  // of AdamW
+  bool fused_gelu = false;               // GELU within the product before it
 
   [[nodiscard]] std::int64_t N() const { return B * T; }
   [[nodiscard]] std::int64_t HS() const { return C / NH; }

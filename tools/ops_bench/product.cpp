@@ -10,7 +10,7 @@ std::string shape_text(const Product& product) {
 }
 
 PreparedOp prepare_product(Workbench& bench, const Product& product) {
-  const auto [M, N, K, transpose_a, transpose_b, accumulate, bias, residual, dtype] = product;
+  const auto [M, N, K, transpose_a, transpose_b, accumulate, bias, residual, dtype, gelu] = product;
   ops::Matmul args{.c = accumulate ? bench.zeros(M * N) : bench.zeros(M * N, dtype),
                    .a = bench.values(M * K, dtype),
                    .b = bench.values(K * N, dtype),
@@ -23,7 +23,8 @@ PreparedOp prepare_product(Workbench& bench, const Product& product) {
                    .transpose_b = transpose_b,
                    .accumulate = accumulate,
                    .scratch = nullptr,
-                   .dtype = dtype};
+                   .dtype = dtype,
+                   .pre_activation_or_null = gelu ? bench.zeros(M * N, dtype) : nullptr};
   args.scratch = bench.scratch(bench.ops().matmul_scratch_bytes(args));
   return bench.prepare(&ops::Ops::matmul, args);
 }

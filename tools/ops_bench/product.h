@@ -19,6 +19,7 @@ struct Product {
   bool bias = false;
   bool residual = false;
   DType dtype = DType::kFloat32;
+  bool gelu = false;
 };
 
 /// "2048 x 1152 x 384": M x N x K.

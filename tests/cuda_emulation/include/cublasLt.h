@@ -37,6 +37,8 @@ enum cublasComputeType_t {
 enum cublasLtEpilogue_t {
   CUBLASLT_EPILOGUE_DEFAULT = 1,
   CUBLASLT_EPILOGUE_BIAS = 4,
+  CUBLASLT_EPILOGUE_GELU_AUX = 160,
+  CUBLASLT_EPILOGUE_GELU_AUX_BIAS = 164,
 };
 
 enum cublasLtMatmulDescAttributes_t {
@@ -44,6 +46,8 @@ enum cublasLtMatmulDescAttributes_t {
   CUBLASLT_MATMUL_DESC_TRANSB = 4,
   CUBLASLT_MATMUL_DESC_EPILOGUE = 7,
   CUBLASLT_MATMUL_DESC_BIAS_POINTER = 8,
+  CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER = 11,
+  CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD = 12,
 };
 
 enum cublasLtReductionScheme_t {
@@ -133,7 +137,8 @@ cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle,
                                        const cublasLtMatmulAlgo_t* algorithm,
                                        cublasLtMatmulHeuristicResult_t* result);
 /// D = alpha op(A) op(B) + beta C, plus the bias of each row; all column-major. C is not read when
-/// beta is zero. D may be C.
+/// beta is zero. D may be C. With GELU_AUX that sum, as D's type, goes to the auxiliary output, and
+/// D is GELU, in its tanh form, of the float32 sum.
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle,
                               cublasLtMatmulDesc_t operation,
                               const void* alpha,

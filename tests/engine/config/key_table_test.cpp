@@ -33,7 +33,8 @@ std::string base_for(const std::string& path) {
   base.replace(base.find(interleaved), interleaved.size(), name);
   if (path == "optimizer.zero_stage") base += "parallel: {data: 2}\n";
   const std::set<std::string_view> of_gpus{"parallel.transport", "debug.sync_kernels",
-                                           "device.tune", "device.cuda_graphs", "device.attention"};
+                                           "device.tune",        "device.cuda_graphs",
+                                           "device.attention",   "device.fused_gelu"};
   if (of_gpus.contains(path)) base += "device: {kind: cuda}\n";
   if (path == "parallel.gather_again") base += "parallel: {tensor: 2}\n";
   return base;
@@ -103,6 +104,7 @@ const std::map<std::string, Sample>& samples() {
       {"device.cuda_graphs", {"true", {}}},
       {"device.tune", {"true", {}}},
       {"device.attention", {"cudnn", {}}},
+      {"device.fused_gelu", {"true", {}}},
       {"device.hardware", {kHardware, {"device.kind=modelled"}}},
       {"output.dir", {"elsewhere", {}}},
       {"output.checkpoint_every", {"10", {}}},

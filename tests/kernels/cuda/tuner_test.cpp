@@ -35,7 +35,7 @@ class Multiplier {
   Multiplier(std::int64_t M, std::int64_t N, std::int64_t K) : shape_{M, N, K, false, false} {}
 
   [[nodiscard]] device::Tuner& tuner() { return *backend_->tuner_or_null(); }
-  [[nodiscard]] std::vector<float> run(bool accumulate = false) {
+  [[nodiscard]] std::vector<float> run(bool accumulate = false, bool with_gelu = false) {
     const DeviceOperand a(DType::kFloat32, a_);
     const DeviceOperand b(DType::kFloat32, b_);
     const DeviceOperand c(DType::kFloat32, c_);
@@ -51,6 +51,8 @@ class Multiplier {
                      .transpose_b = false,
                      .accumulate = accumulate,
                      .scratch = nullptr};
+    const DeviceOperand pre_activation(DType::kFloat32, c_);
+    if (with_gelu) args.pre_activation_or_null = pre_activation.get();
     const device::Buffer scratch(*backend_, backend_->ops().matmul_scratch_bytes(args));
     args.scratch = scratch.bytes_pointer();
     backend_->ops().matmul(args, *stream_);
@@ -111,6 +113,20 @@ TEST(MatmulTuner, MeasuresEachKindOnce) {
   EXPECT_TRUE(
       two.contains("float32 [24 x 300] [300 x 40] added to float32, aligned to 16, 16, 16, "
                    "16 bytes"));
+}
+
+TEST(MatmulTuner, TellsProductsWithGeluFromOthers) {
+  Multiplier product(24, 40, 300);
+  product.tuner().begin_measuring();
+  (void)product.run();
+  (void)product.run(/*accumulate=*/false, /*with_gelu=*/true);
+  const TunedChoices choices = product.tuner().end_measuring();
+  EXPECT_EQ(choices.size(), 2U);
+  EXPECT_TRUE(
+      choices.contains("float32 [24 x 300] [300 x 40] with GELU, aligned to 16, 16, 16, 16 bytes"));
+  Multiplier other(24, 40, 300);
+  other.tuner().use(choices);
+  EXPECT_TRUE(same_bits(other.run(false, true), product.run(false, true)));
 }
 
 TEST(MatmulTuner, MeasuresNothingUnasked) {

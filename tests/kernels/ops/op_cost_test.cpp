@@ -22,6 +22,12 @@ TEST(OpCost, MatmulMovesItsOperandsOnce) {
   EXPECT_EQ(cost_of(args).bytes, kFloat * (3 * 7 + 7 * 5 + 3 * 5 + 5));
   args.residual_or_null = &some_float;
   EXPECT_EQ(cost_of(args).bytes, kFloat * (3 * 7 + 7 * 5 + 2 * 3 * 5 + 5));
+  Matmul with_gelu{};
+  with_gelu.M = 3;
+  with_gelu.N = 8;
+  with_gelu.K = 7;
+  with_gelu.pre_activation_or_null = &some_float;
+  EXPECT_EQ(cost_of(with_gelu).bytes, kFloat * (3 * 7 + 7 * 8 + 2 * 3 * 8));
   Matmul sum{};
   sum.M = 3;
   sum.N = 5;

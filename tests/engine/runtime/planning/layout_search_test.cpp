@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "engine/config/validate_config.h"
+#include "engine/model/recompute.h"
 #include "engine/runtime/planning/hardware.h"
 #include "engine/runtime/planning/layout_bounds.h"
 #include "kernels/modelled/modelled_backend.h"
@@ -109,6 +110,19 @@ TEST(Layouts, HoldEveryWayToShareLayers) {
   }
   config.model.num_heads = 2;
   for (const Layout& layout : enumerate_layouts(config, 8)) EXPECT_LE(layout.tensor, 2);
+}
+
+TEST(Layouts, ComputeNothingAgainThatIsFused) {
+  config::RunConfig config = job();
+  config.device.kind = "cuda";
+  config.data.text = {"text.txt"};
+  config.model.vocab_size = 256;
+  const std::size_t num_layouts = enumerate_layouts(config, 4).size();
+  EXPECT_GT(num_layouts, 0U);
+  config.model.fused_gelu = true;
+  const std::vector<Layout> layouts = enumerate_layouts(config, 4);
+  EXPECT_EQ(layouts.size() * model::kRecomputeNames.size(), num_layouts);
+  for (const Layout& layout : layouts) EXPECT_EQ(layout.recompute, model::Recompute::kNone);
 }
 
 TEST(Layouts, LeaveOutMeshesThatTheJobRefuses) {
