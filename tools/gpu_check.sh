@@ -125,8 +125,8 @@ difference() {
 train() {
   local failed=0
   local graphs=device.cuda_graphs=true
-  local schedules="1f1b:1 1f1b:4 gpipe:4 zb-1p:4 v-half:4 v-zb:4 v-min:2 1f1b:1:$graphs v-zb:4:$graphs 1f1b:4:train.recompute=full v-half:4:train.recompute=selective"
-  [ "$quick" = no ] || schedules="1f1b:1 1f1b:4 v-half:2 v-zb:4 v-half:4:$graphs 1f1b:4:train.recompute=full"
+  local schedules="1f1b:1 1f1b:4 gpipe:4 zb-1p:4 v-half:4 v-zb:4 v-min:2 1f1b:1:$graphs v-zb:4:$graphs 1f1b:4:train.recompute=full v-half:4:train.recompute=selective v-zb:4:device.fused_bias_gradient=true"
+  [ "$quick" = no ] || schedules="1f1b:1 1f1b:4 v-half:2 v-zb:4 v-half:4:$graphs 1f1b:4:train.recompute=full v-half:4:device.fused_bias_gradient=true"
   # These have bits of their own.
   local others="1f1b:4:device.tune=true v-half:4:optimizer.moments=bf16 1f1b:4:device.fused_gelu=true"
   for precision in float32 bf16; do
@@ -200,10 +200,10 @@ ops() {
   # shellcheck disable=SC2086
   "$halfpipe" bench ops "$output/large.yaml" $gpt2_1558m --set train.micro_batch_size=8 --seconds 0.2 \
     --set device.tune=true --json "$output/ops-tuned.json" || return 1
-  echo "== products tuned, GELU within c_fc"
+  echo "== products tuned, GELU within c_fc, the gradient of c_fc's bias within GELU's"
   # shellcheck disable=SC2086
   "$halfpipe" bench ops "$output/large.yaml" $gpt2_1558m --set train.micro_batch_size=8 --seconds 0.2 \
-    --set device.tune=true --set device.fused_gelu=true --json "$output/ops-fused.json"
+    --set device.tune=true --set device.fused_gelu=true --set device.fused_bias_gradient=true --json "$output/ops-fused.json"
 }
 
 attention() { "$(program cuda_attention_bench)"; }
@@ -222,7 +222,7 @@ speed() {
   # shellcheck disable=SC2086
   "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_124m --set train.micro_batch_size=16 \
     --set train.global_batch_size=32 --steps $steps --json "$output/speed-124m.json" || return 1
-  for setting in device.tune=true device.cuda_graphs=true device.fused_gelu=true; do
+  for setting in device.tune=true device.cuda_graphs=true device.fused_gelu=true device.fused_bias_gradient=true; do
     echo "== the same with $setting"
     # shellcheck disable=SC2086
     "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_124m --set train.micro_batch_size=16 \
@@ -239,13 +239,14 @@ speed() {
   # shellcheck disable=SC2086
   "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_1558m --set train.micro_batch_size=4 \
     --set train.global_batch_size=16 --steps 5 || return 1
-  local tune fused
-  for each in false:false true:false true:true; do
-    IFS=: read -r tune fused <<<"$each"
-    echo "== 1558M, 16 sequences of 1024 a step in one micro-batch; products tuned: $tune, GELU within them: $fused"
+  local tune fused sums
+  for each in false:false:false true:false:false true:true:false true:true:true; do
+    IFS=: read -r tune fused sums <<<"$each"
+    echo "== 1558M, 16 sequences of 1024 a step in one micro-batch; products tuned: $tune, GELU within them: $fused, a bias's gradient within GELU's: $sums"
     # shellcheck disable=SC2086
     "$halfpipe" bench "$output/large.yaml" --local-ranks 1 $gpt2_1558m --set train.micro_batch_size=16 \
-      --set train.global_batch_size=16 --steps 5 --set device.tune=$tune --set device.fused_gelu=$fused || return 1
+      --set train.global_batch_size=16 --steps 5 --set device.tune=$tune --set device.fused_gelu=$fused \
+      --set device.fused_bias_gradient=$sums || return 1
   done
   echo "PyTorch, compiled: $(peer --layers 48 --hidden 1600 --heads 25 --seq-len 1024 --batch 4 --micro-batches 4 --steps 9 --compile) tok/s"
 }

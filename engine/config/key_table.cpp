@@ -107,6 +107,14 @@ void add_surrounding_keys(std::vector<Key>& keys) {
       {"device.kind"}, "device.kind cuda",
       [](const RunConfig& c) { return c.device.kind == "cuda"; }));
   keys.push_back(only_with(
+      flag(
+          "device.fused_bias_gradient",
+          field(&RunConfig::model, &model::TransformerConfig::fused_bias_gradient),
+          "add up the gradient of mlp.c_fc's bias while GELU's is computed, in backward_input: one "
+          "pass over memory less in backward_weight, the same bits"),
+      {"device.kind", "model.bias"}, "device.kind cuda and model.bias true",
+      [](const RunConfig& c) { return c.device.kind == "cuda" && c.model.bias; }));
+  keys.push_back(only_with(
       text_or_null("device.hardware", field(&RunConfig::device, &DeviceConfig::hardware),
                    "hardware profile of modelled devices, a file as those of configs/hardware"),
       {"device.kind"}, "device.kind modelled",

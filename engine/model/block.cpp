@@ -15,7 +15,8 @@ Block::Block(const TransformerConfig& config,
       NH_(config.num_heads / parameters.shard().ranks),
       HS_(config.head_size()),
       recompute_(recompute),
-      fused_gelu_(config.fused_gelu) {
+      fused_gelu_(config.fused_gelu),
+      fused_bias_gradient_(config.fused_bias_gradient && config.bias) {
   // Computed again from a pre-activation that was rounded, GELU would have other bits.
   HALFPIPE_CHECK(!fused_gelu_ || recompute_ == Recompute::kNone,
                  "device.fused_gelu with a GELU that is computed again");
@@ -278,14 +279,7 @@ void Block::backward_input(PassContext& ctx,
     std::byte* dgelu_out = ctx.take(ctx.N() * up_.out);
     linear_backward_input(ctx, parameters, down_, dgelu_out,
                           whole_gradient(ctx, kDyGathered, dy, saved));
-    if (!ctx.counting()) {
-      ctx.ops.gelu_backward_input({.dx = up_out,
-                                   .dout = dgelu_out,
-                                   .x = up_out,
-                                   .count = ctx.N() * up_.out,
-                                   .dtype = ctx.dtype},
-                                  ctx.stream);
-    }
+    gelu_backward(ctx, parameters, up_, up_out, dgelu_out, up_out, fused_bias_gradient_);
   }
   linear_backward_input_of_columns(ctx, parameters, up_, dnorm, up_out);
 
@@ -342,7 +336,9 @@ void Block::backward_weight(PassContext& ctx,
   }
   {
     const device::ArenaScope scope(ctx.workspace);
-    weight(up_, whole_norm(ctx, value(kNorm2Out)), value(kUpOut));
+    Linear up = up_;
+    if (fused_bias_gradient_) up.bias_or_none = -1;
+    weight(up, whole_norm(ctx, value(kNorm2Out)), value(kUpOut));
   }
   {
     const device::ArenaScope scope(ctx.workspace);

@@ -128,6 +128,7 @@ class Block {
   Linear qkv_, proj_, up_, down_;
   Recompute recompute_;
   bool fused_gelu_;
+  bool fused_bias_gradient_;                         // of up_, summed by backward_input
   std::array<int, kNumValues> value_ids_{};          // -1: not kept
   std::array<int, kNumStatistics> statistic_ids_{};  // -1: not kept
 };

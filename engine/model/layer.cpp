@@ -161,6 +161,27 @@ void linear_backward_weight(PassContext& ctx,
                        .dtype = ctx.dtype});
 }
 
+void gelu_backward(PassContext& ctx,
+                   const ParameterSet& parameters,
+                   const Linear& linear,
+                   void* dpre,
+                   const void* dout,
+                   const void* pre_activation,
+                   bool bias) {
+  ops::GeluBackwardInput args{.dx = dpre,
+                              .dout = dout,
+                              .x = pre_activation,
+                              .count = ctx.N() * linear.out,
+                              .dtype = ctx.dtype};
+  const device::ArenaScope scope(ctx.workspace);
+  if (bias) {
+    args.dbias_or_null = gradient_or_null(parameters, linear.bias_or_none);
+    args.C = linear.out;
+    args.scratch = scratch_or_null(ctx, ctx.ops.column_sum_scratch_bytes(ops::column_sum_of(args)));
+  }
+  if (!ctx.counting()) ctx.ops.gelu_backward_input(args, ctx.stream);
+}
+
 void norm_forward(PassContext& ctx,
                   const ParameterSet& parameters,
                   const Norm& norm,

@@ -7,9 +7,9 @@
 //   only it needed backward_weight   accumulates the gradients of its matrices and their biases,
 //   releases the rest
 // Any number of other passes may run between the three. Gradients that cost next to nothing and
-// would have to be kept alive for it (norms, embeddings) are accumulated by backward_input already;
-// a plan runs both passes of a stage in micro-batch order, so their sums have one order on every
-// schedule.
+// would have to be kept alive for it (norms, embeddings) are accumulated by backward_input already,
+// and so is, where asked for, that of the bias before GELU; a plan runs both passes of a stage in
+// micro-batch order, so their sums have one order on every schedule.
 #pragma once
 
 #include <cstdint>
@@ -97,6 +97,17 @@ void linear_backward_weight(PassContext& ctx,
                             const Linear& linear,
                             const void* x,
                             const void* dy);
+/// dpre = dout times the slope of GELU at pre_activation, which dpre may be; both [N, out], the
+/// output of `linear`. With `bias`, db += column sums of dpre: linear_backward_weight is then to do
+/// without.
+void gelu_backward(PassContext& ctx,
+                   const ParameterSet& parameters,
+                   const Linear& linear,
+                   void* dpre,
+                   const void* dout,
+                   const void* pre_activation,
+                   bool bias);
+
 /// Scratch of an operation from the workspace, which the caller's scope frees.
 [[nodiscard]] void* scratch_or_null(PassContext& ctx, std::size_t bytes);
 

@@ -30,6 +30,7 @@ struct TransformerConfig {
                                      // train.precision; master weights are float32 always
   std::vector<Recompute> recompute;  // key train.recompute: none, one for all stages, or one each
   bool fused_gelu = false;           // key device.fused_gelu
+  bool fused_bias_gradient = false;  // key device.fused_bias_gradient
   std::string init_from;             // a Hugging Face GPT-2 directory to start from; empty: random
 
   [[nodiscard]] int head_size() const { return hidden_size / num_heads; }  // HS

@@ -10,6 +10,7 @@
 #include "kernels/cpu/block_loop.h"
 #include "kernels/cpu/element_type.h"
 #include "kernels/cpu/lanes.h"
+#include "kernels/cpu/reduction.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace halfpipe::cpu {
@@ -98,6 +99,7 @@ void gelu_backward_input(const ops::GeluBackwardInput& args, ThreadPool& pool) {
       backward_input<T>(args, begin, end);
     });
   });
+  if (args.dbias_or_null != nullptr) column_sum(ops::column_sum_of(args), pool);
 }
 
 }  // namespace halfpipe::cpu

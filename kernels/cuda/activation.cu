@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "kernels/cuda/column_sums.cuh"
 #include "kernels/cuda/element_loop.cuh"
 
 namespace halfpipe::cuda {
@@ -85,6 +86,56 @@ struct GeluBackwardInputLoop {
   }
 };
 
+__device__ __forceinline__ float stored(float value, const float* /*type*/) {
+  return value;
+}
+__device__ __forceinline__ float stored(float value, const BFloat16* /*type*/) {
+  return widen(round_to_bits(value));
+}
+
+// Rows of dx for the sums of its columns, each written where it is added.
+template <typename T, int kColumnsOfThread>
+struct GeluBackwardTerms {
+  using Element = T;
+  static constexpr int kWidth = kColumnsOfThread;
+  static constexpr int kSums = 1;
+  static constexpr int kBlocksPerSm = 2;  // two arrays of four rows at a time
+  struct Row {
+    std::int64_t at;
+    float dout[kWidth];
+    float x[kWidth];
+  };
+  T* dx;
+  const T* dout;
+  const T* x;
+  std::int64_t C;
+
+  __device__ __forceinline__ void load(std::int64_t n, std::int64_t c, Row& row) const {
+    row.at = n * C + c;
+    load_group(row.dout, dout + row.at);
+    load_group(row.x, x + row.at);
+  }
+  __device__ __forceinline__ void add(const Row& row, float (&sums)[kSums][kWidth]) const {
+    float result[kWidth];
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) {
+      // Not one multiply-add with the sum: what is added is what is stored.
+      result[i] = __fmul_rn(row.dout[i], gelu_derivative(row.x[i]));
+      sums[0][i] += stored(result[i], dx);
+    }
+    store_group(dx + row.at, result);
+  }
+};
+
+template <typename T, int kWidth>
+void backward_input_with_sums(const ops::GeluBackwardInput& args, cudaStream_t stream) {
+  const ops::ColumnSum sum = ops::column_sum_of(args);
+  const GeluBackwardTerms<T, kWidth> terms{static_cast<T*>(args.dx),
+                                           static_cast<const T*>(args.dout),
+                                           static_cast<const T*>(args.x), args.C};
+  add_column_sums(terms, {{sum.dst}}, sum.N, sum.C, sum.scratch, stream);
+}
+
 }  // namespace
 
 // -------------------------------------------------------------------------------------------------
@@ -98,9 +149,18 @@ void gelu_forward(const ops::GeluForward& args, cudaStream_t stream) {
 
 void gelu_backward_input(const ops::GeluBackwardInput& args, cudaStream_t stream) {
   with_element_type(args.dtype, [&]<typename T>() {
+    const bool aligned = vector_aligned({args.dx, args.dout, args.x});
+    if (args.dbias_or_null != nullptr) {
+      if (aligned && rows_keep_alignment<T>(args.C)) {
+        backward_input_with_sums<T, kPerVector<T>>(args, stream);
+      } else {
+        backward_input_with_sums<T, 1>(args, stream);
+      }
+      return;
+    }
     const GeluBackwardInputLoop<T> loop{static_cast<T*>(args.dx), static_cast<const T*>(args.dout),
                                         static_cast<const T*>(args.x)};
-    for_each_element(loop, args.count, vector_aligned({args.dx, args.dout, args.x}), stream);
+    for_each_element(loop, args.count, aligned, stream);
   });
 }
 

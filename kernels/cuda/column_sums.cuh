@@ -54,15 +54,10 @@ __device__ __forceinline__ void sum_rows_of_thread(const Terms& terms,
   }
 }
 
-// Asked for, so that a thread has 42 registers for one sum and 64 for two. Left alone, nvcc 13.0
-// stays at 32 for one, and to get by it adds the first row before it reads the next.
-template <int kSums>
-inline constexpr int kBlocksPerSm = kSums == 1 ? 6 : 4;
-
 // partial_sums[part][s][c] = sum of the part's rows; a block takes one piece of one part. Pieces of
 // the same rows belong to neighbouring blocks, so what runs at one time reads whole pages.
 template <typename Terms>
-__global__ void __launch_bounds__(kColumnSumThreads, kBlocksPerSm<Terms::kSums>)
+__global__ void __launch_bounds__(kColumnSumThreads, Terms::kBlocksPerSm)
     partial_column_sums_kernel(Terms terms,
                                float* partial_sums,
                                std::int64_t N,
@@ -171,9 +166,13 @@ template <typename T, int kSums>
 ///   Element                type of the [N, C] arrays
 ///   kWidth                 neighbouring columns of a thread: one, or those of a 16-byte access
 ///   kSums
+///   kBlocksPerSm           asked for, and with it registers of a thread: 6 for 42, 4 for 64, 2 for
+///                          128. Left alone, nvcc 13.0 stays at 32 for one sum of one array, and to
+///                          get by it adds the first row before it reads the next
 ///   Row                    what a thread holds of one row
 ///   load(n, c, row)        reads columns c .. c + kWidth - 1 of row n
-///   add(row, sums)         sums[s][i] += term_s(n, c + i)
+///   add(row, sums)         sums[s][i] += term_s(n, c + i); each is added once, and what a load
+///                          of the same n and c reads may then be overwritten
 template <typename Terms>
 void add_column_sums(const Terms& terms,
                      const ColumnSumTargets<Terms::kSums>& targets,

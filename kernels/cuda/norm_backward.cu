@@ -147,6 +147,7 @@ struct WeightTerms {
   using Element = T;
   static constexpr int kWidth = kColumnsOfThread;
   static constexpr int kSums = 2;
+  static constexpr int kBlocksPerSm = 4;
   struct Row {
     float dout[kWidth];
     float x[kWidth];

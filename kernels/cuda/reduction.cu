@@ -108,6 +108,7 @@ struct RowTerms {
   using Element = T;
   static constexpr int kWidth = kColumnsOfThread;
   static constexpr int kSums = 1;
+  static constexpr int kBlocksPerSm = 6;
   struct Row {
     float x[kWidth];
   };

@@ -82,7 +82,7 @@ OpCost cost_of(const GeluForward& args) {
 }
 
 OpCost cost_of(const GeluBackwardInput& args) {
-  return moved(args.dtype, product(args.count, 3), 0.0);
+  return moved(args.dtype, product(args.count, 3), 2.0 * times_if(args.dbias_or_null, args.C));
 }
 
 OpCost cost_of(const AttentionForward& args) {

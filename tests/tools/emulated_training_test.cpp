@@ -245,6 +245,18 @@ TEST_F(EmulatedTraining, HasTheSameBitsUnderSchedulesAndOrdersWithGeluInProducts
   settings_of_several = {"device.cuda_graphs=true"};
   expect_same_bits("bf16", {{"1f1b", 4}, {"v-zb", 2}, {"v-half", 4}}, {"reverse", "shuffled:6"});
 }
+// Of all jobs but the first, which adds them up in a pass of its own.
+TEST_F(EmulatedTraining, HasTheSameBitsWithABiasGradientInGelus) {
+  settings_of_several = {"device.fused_bias_gradient=true"};
+  expect_same_bits("bf16", {{"1f1b", 2}, {"v-zb", 2}, {"v-half", 4}}, {"reverse"});
+  const CommandResult again = run_mpi(
+      1, train({"device.kind=cuda", "parallel.pipeline=1", "train.steps=1",
+                "device.fused_bias_gradient=true", "train.recompute=full", "output.dir=again"}));
+  EXPECT_TRUE(succeeded(again));
+  EXPECT_NE(again.out.find("a bias's gradient within GELU's"), std::string::npos) << again.out;
+  const Metrics apart = on_gpus(1, {"train.steps=1"}, "apart");
+  EXPECT_EQ(read_metrics(path("again")).parameter_hash, apart.parameter_hash);
+}
 TEST_F(EmulatedTraining, SaysThatGeluIsInProductsAndThatThisChangesBits) {
   const Arguments gpu = {"device.kind=cuda", "parallel.pipeline=1", "train.precision=bf16"};
   const CommandResult apart =
@@ -265,7 +277,7 @@ TEST_F(EmulatedTraining, SaysThatGeluIsInProductsAndThatThisChangesBits) {
   EXPECT_NE(read_metrics(path("fused")).parameter_hash,
             read_metrics(path("still_apart")).parameter_hash);
 }
-TEST_F(EmulatedTraining, MeasuresGeluWithinItsProduct) {
+TEST_F(EmulatedTraining, MeasuresWhatIsFused) {
   const Arguments ops = {"bench",
                          "ops",
                          "run.yaml",
@@ -279,11 +291,15 @@ TEST_F(EmulatedTraining, MeasuresGeluWithinItsProduct) {
   EXPECT_TRUE(succeeded(apart));
   EXPECT_NE(apart.out.find("\nc_fc forward "), std::string::npos) << apart.out;
   EXPECT_NE(apart.out.find("\ngelu forward "), std::string::npos);
-  const CommandResult fused = run(ops + Arguments{"--set", "device.fused_gelu=true"});
+  const CommandResult fused = run(ops + Arguments{"--set", "device.fused_gelu=true", "--set",
+                                                  "device.fused_bias_gradient=true"});
   EXPECT_TRUE(succeeded(fused));
   EXPECT_NE(fused.out.find("\nc_fc gelu forward "), std::string::npos) << fused.out;
   EXPECT_EQ(fused.out.find("\nc_fc forward "), std::string::npos);
   EXPECT_EQ(fused.out.find("\ngelu forward "), std::string::npos);
+  EXPECT_NE(fused.out.find("\ngelu backward_input, bias "), std::string::npos);
+  EXPECT_EQ(fused.out.find("\nc_fc column_sum "), std::string::npos);
+  EXPECT_NE(fused.out.find("\nmlp.c_proj column_sum "), std::string::npos);
 }
 TEST_F(EmulatedTraining, HasTheSameBitsWithMomentsInBFloat16) {
   settings_of_all = {"optimizer.moments=bf16"};

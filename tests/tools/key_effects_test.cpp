@@ -234,9 +234,10 @@ const std::set<std::string> kSeenByBench = {"device.kind", "device.hardware"};
 const std::set<std::string> kSeenOnMeshes = {"parallel.data", "parallel.tensor", "parallel.order",
                                              "parallel.gather_again", "optimizer.zero_stage"};
 /// emulated_training_test shows what it changes.
-const std::set<std::string> kSeenOnGpus = {"parallel.transport", "debug.sync_kernels",
-                                           "device.tune",        "device.cuda_graphs",
-                                           "device.attention",   "device.fused_gelu"};
+const std::set<std::string> kSeenOnGpus = {
+    "parallel.transport",        "debug.sync_kernels", "device.tune",
+    "device.cuda_graphs",        "device.attention",   "device.fused_gelu",
+    "device.fused_bias_gradient"};
 /// What it changes needs a rank that stands still.
 const std::string kTimeout = "debug.timeout_seconds";
 /// What it changes needs weights that are no numbers.

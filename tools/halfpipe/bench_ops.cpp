@@ -73,7 +73,8 @@ ops_bench::ModelShape shape_of(const config::RunConfig& config) {
           .tied = model.tie_embeddings,
           .dtype = model.dtype,
           .moment_dtype = config.optimizer.moments,
-          .fused_gelu = model.fused_gelu};
+          .fused_gelu = model.fused_gelu,
+          .fused_bias_gradient = model.fused_bias_gradient};
 }
 
 OpsReport measure(const Options& options, config::RunConfig config) {

@@ -126,14 +126,21 @@ OpCase gelu_forward(const ModelShape& m) {
 
 OpCase gelu_backward_input(const ModelShape& m) {
   const std::int64_t count = m.N() * m.F;
-  return {"gelu backward_input", "gelu_backward_input", shape_text({m.N(), m.F}), Ceiling::kCopy,
+  return {m.fused_bias_gradient ? "gelu backward_input, bias" : "gelu backward_input",
+          "gelu_backward_input", shape_text({m.N(), m.F}), Ceiling::kCopy,
           [m, count](Workbench& bench) {
-            return bench.prepare(&ops::Ops::gelu_backward_input,
-                                 {.dx = bench.zeros(count, m.dtype),
-                                  .dout = bench.values(count, m.dtype),
-                                  .x = bench.values(count, m.dtype),
-                                  .count = count,
-                                  .dtype = m.dtype});
+            ops::GeluBackwardInput args{.dx = bench.zeros(count, m.dtype),
+                                        .dout = bench.values(count, m.dtype),
+                                        .x = bench.values(count, m.dtype),
+                                        .count = count,
+                                        .dtype = m.dtype};
+            if (m.fused_bias_gradient) {
+              args.dbias_or_null = bench.zeros(m.F);
+              args.C = m.F;
+              args.scratch =
+                  bench.scratch(bench.ops().column_sum_scratch_bytes(ops::column_sum_of(args)));
+            }
+            return bench.prepare(&ops::Ops::gelu_backward_input, args);
           }};
 }
 

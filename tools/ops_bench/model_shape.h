@@ -22,6 +22,7 @@ struct ModelShape {
   DType dtype = DType::kFloat32;         // of activations and weights
   DType moment_dtype = DType::kFloat32;  // of AdamW
   bool fused_gelu = false;               // GELU within the product before it
+  bool fused_bias_gradient = false;      // that of c_fc's bias within GELU's
 
   [[nodiscard]] std::int64_t N() const { return B * T; }
   [[nodiscard]] std::int64_t HS() const { return C / NH; }

@@ -55,7 +55,8 @@ std::vector<OpCase> step_cases(const ModelShape& model) {
   std::ranges::move(backward_input_cases(model, linears), std::back_inserter(cases));
   for (const LinearShape& linear : {linears.down, linears.up, linears.proj, linears.qkv}) {
     cases.push_back(linear_backward_weight(linear));
-    if (linear.bias) cases.push_back(linear_column_sum(linear));
+    const bool summed = model.fused_bias_gradient && linear.name == linears.up.name;
+    if (linear.bias && !summed) cases.push_back(linear_column_sum(linear));
   }
   if (model.tied) cases.push_back(accumulate(model));
   cases.push_back(sum_of_squares(model));

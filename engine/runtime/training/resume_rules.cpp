@@ -22,11 +22,11 @@ constexpr std::array<std::string_view, 9> kFixedKeys = {
     "model.tie_embeddings", "train.seed",       "train.global_batch_size"};
 
 /// Whole sections and single keys that leave every bit of the parameters as it would have been.
-constexpr std::array<std::string_view, 17> kFreeKeys = {
+constexpr std::array<std::string_view, 18> kFreeKeys = {
     "parallel.pipeline", "parallel.order", "parallel.gather_again", "parallel.layers_per_stage",
     "parallel.transport", "schedule.", "device.threads_per_rank", "device.pin_threads",
-    "device.hardware", "device.cuda_graphs", "output.", "debug.", "train.evaluate_",
-    "train.recompute",
+    "device.hardware", "device.cuda_graphs", "device.fused_bias_gradient", "output.", "debug.",
+    "train.evaluate_", "train.recompute",
     // The whole run started from it; a checkpoint is past that.
     "model.init_from",
     // Who steps which parameters.

@@ -178,10 +178,11 @@ std::string device_line(const config::RunConfig& config, int threads_per_rank) {
   const config::DeviceConfig& device = config.device;
   if (is_modelled(device)) return fmt::format("device      modelled: {}\n", device.profile->name);
   if (device.kind != "cpu") {
-    return fmt::format("device      {}, messages {}, {}{}{}{}\n", device.kind,
+    return fmt::format("device      {}, messages {}, {}{}{}{}{}\n", device.kind,
                        config.parallel.transport == "nccl" ? "by NCCL" : "through pinned memory",
                        attention_in_words(device),
                        config.model.fused_gelu ? ", GELU within products" : "",
+                       config.model.fused_bias_gradient ? ", a bias's gradient within GELU's" : "",
                        device.cuda_graphs ? ", each pass a CUDA graph" : "",
                        config.debug.sync_kernels ? ", each operation waited for" : "");
   }

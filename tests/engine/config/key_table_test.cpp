@@ -32,9 +32,10 @@ std::string base_for(const std::string& path) {
   const std::string name = of_search ? "auto" : path == "schedule.exact" ? "w4" : interleaved;
   base.replace(base.find(interleaved), interleaved.size(), name);
   if (path == "optimizer.zero_stage") base += "parallel: {data: 2}\n";
-  const std::set<std::string_view> of_gpus{"parallel.transport", "debug.sync_kernels",
-                                           "device.tune",        "device.cuda_graphs",
-                                           "device.attention",   "device.fused_gelu"};
+  const std::set<std::string_view> of_gpus{
+      "parallel.transport",        "debug.sync_kernels", "device.tune",
+      "device.cuda_graphs",        "device.attention",   "device.fused_gelu",
+      "device.fused_bias_gradient"};
   if (of_gpus.contains(path)) base += "device: {kind: cuda}\n";
   if (path == "parallel.gather_again") base += "parallel: {tensor: 2}\n";
   return base;
@@ -105,6 +106,7 @@ const std::map<std::string, Sample>& samples() {
       {"device.tune", {"true", {}}},
       {"device.attention", {"cudnn", {}}},
       {"device.fused_gelu", {"true", {}}},
+      {"device.fused_bias_gradient", {"true", {}}},
       {"device.hardware", {kHardware, {"device.kind=modelled"}}},
       {"output.dir", {"elsewhere", {}}},
       {"output.checkpoint_every", {"10", {}}},

@@ -193,6 +193,18 @@ INSTANTIATE_TEST_SUITE_P(
                 kGood,
                 {"device.fused_gelu=true"},
                 {"--set", "device.fused_gelu (true) has a meaning with device.kind cuda only"}},
+        Mistake{
+            "FusedBiasGradientOfACpu",
+            kGood,
+            {"device.fused_bias_gradient=true"},
+            {"--set",
+             "device.fused_bias_gradient (true) has a meaning with device.kind cuda and model.bias "
+             "true only"}},
+        Mistake{"FusedGradientOfNoBias",
+                kGood,
+                {"device.kind=cuda", "model.bias=false", "device.fused_bias_gradient=true"},
+                {"--set", "device.fused_bias_gradient (true) has a meaning with",
+                 "model.bias is false"}},
         Mistake{"FusedGeluComputedAgain",
                 kGood,
                 {"device.kind=cuda", "device.fused_gelu=true", "train.recompute=selective"},

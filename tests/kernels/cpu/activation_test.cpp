@@ -9,6 +9,8 @@
 #include <tuple>
 #include <vector>
 
+#include "kernels/core/error.h"
+#include "kernels/cpu/reduction.h"
 #include "tests/kernels/central_differences.h"
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cpu/thread_counts.h"
@@ -171,6 +173,49 @@ TEST(GeluReference, BackwardIsTheDerivativeOfForward) {
   EXPECT_LT(testing::largest_difference(reference::gelu_backward(dout, x),
                                         testing::central_differences(reference::gelu, x, dout)),
             testing::kCentralDifferenceTolerance);
+}
+
+// What ColumnSum, held against float64 elsewhere, adds of the gradient.
+TEST(GeluWithBiasGradient, HasTheBitsOfTheTwoApart) {
+  constexpr std::int64_t kN = 70;
+  constexpr std::int64_t kC = 19;
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    with_elements(dtype, [&](auto element) {
+      using T = decltype(element);
+      const GuardedBuffer<T> x(to_elements<T>(random_values("x", kN * kC)));
+      const GuardedBuffer<T> dout(to_elements<T>(random_values("dout", kN * kC)));
+      const std::vector<float> before = random_values("dbias", kC);
+      const Results results = testing::run_with_any_threads([&](ThreadPool& pool) {
+        const GuardedBuffer<T> dx(kN * kC);
+        const GuardedBuffer<float> dbias(before);
+        ops::GeluBackwardInput args{dx.get(), dout.get(), x.get(), kN * kC, dtype};
+        args.dbias_or_null = dbias.get();
+        args.C = kC;
+        gelu_backward_input(args, pool);
+        return Results{to_float32(dx.values()), dbias.values()};
+      });
+      ThreadPool pool(1);
+      const GuardedBuffer<T> dx(kN * kC);
+      const GuardedBuffer<float> dbias(before);
+      gelu_backward_input({dx.get(), dout.get(), x.get(), kN * kC, dtype}, pool);
+      column_sum({dbias.get(), dx.get(), kN, kC, nullptr, dtype}, pool);
+      EXPECT_TRUE(same_bits(results[0], to_float32(dx.values())));
+      EXPECT_TRUE(same_bits(results[1], dbias.values()));
+    });
+  }
+}
+
+TEST(GeluWithBiasGradient, RefusesRowsThatAreNotWhole) {
+  ThreadPool pool(1);
+  float dbias = 0.0F;
+  ops::GeluBackwardInput args{};
+  args.dbias_or_null = &dbias;
+  EXPECT_THROW(gelu_backward_input(args, pool), InternalError);  // no columns
+  args.C = 3;
+  EXPECT_NO_THROW(gelu_backward_input(args, pool));  // no rows
+  EXPECT_THROW(
+      (void)ops::column_sum_of({nullptr, nullptr, nullptr, 10, DType::kFloat32, &dbias, 3}),
+      InternalError);
 }
 
 }  // namespace

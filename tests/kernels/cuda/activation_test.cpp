@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "kernels/cuda/reduction.h"
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cuda/device_array.h"
 #include "tests/kernels/random_values.h"
@@ -74,6 +75,46 @@ INSTANTIATE_TEST_SUITE_P(Counts,
                          Gelu,
                          ::testing::Combine(::testing::Values(DType::kFloat32, DType::kBFloat16),
                                             ::testing::Values(1, 3, 17, 2048, 4101, 40'001),
+                                            ::testing::Values(0, 1)));
+
+// Element type, rows, columns, elements past a 16-byte boundary at which the arrays begin.
+class GeluWithBiasGradient
+    : public ::testing::TestWithParam<std::tuple<DType, std::int64_t, std::int64_t, std::size_t>> {
+};
+
+// What GELU's gradient and ColumnSum, held against float64 elsewhere, give one after the other.
+TEST_P(GeluWithBiasGradient, HasTheBitsOfTheTwoApart) {
+  const auto& [dtype, N, C, offset] = GetParam();
+  const Values x = rounded(dtype, random_values("x", N * C, /*deviation=*/2.0));
+  const Values dout = rounded(dtype, random_values("dout", N * C));
+  const Values before = random_values("dbias", C);
+  const DeviceArray x_array(dtype, x, offset);
+  const DeviceArray dout_array(dtype, dout, offset);
+  const DeviceArray dx(dtype, N * C, offset);
+  const DeviceArray dbias(DType::kFloat32, before);
+  const DeviceArray expected_dbias(DType::kFloat32, before);
+  ops::GeluBackwardInput args{dx.get(), dout_array.get(), x_array.get(), N * C, dtype};
+  ops::ColumnSum sum{expected_dbias.as<float>(), dx.get(), N, C, nullptr, dtype};
+  const DeviceArray scratch(DType::kFloat32,
+                            static_cast<std::int64_t>(column_sum_scratch_bytes(sum)) / 4);
+  sum.scratch = scratch.get();
+  gelu_backward_input(args, nullptr);
+  column_sum(sum, nullptr);
+  const Values expected_dx = dx.values();
+  args.dx = x_array.get();  // in place, as in a block
+  args.dbias_or_null = dbias.as<float>();
+  args.C = C;
+  args.scratch = scratch.get();
+  gelu_backward_input(args, nullptr);
+  EXPECT_TRUE(testing::same_bits(x_array.values(), expected_dx));
+  EXPECT_TRUE(testing::same_bits(dbias.values(), expected_dbias.values()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes,
+                         GeluWithBiasGradient,
+                         ::testing::Combine(::testing::Values(DType::kFloat32, DType::kBFloat16),
+                                            ::testing::Values(1, 7, 130, 1000),
+                                            ::testing::Values(1, 8, 72, 256),
                                             ::testing::Values(0, 1)));
 
 class GeluExtremes : public ::testing::TestWithParam<DType> {

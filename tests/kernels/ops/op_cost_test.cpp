@@ -65,6 +65,9 @@ TEST(OpCost, ElementWiseOperationsMoveBytesOnly) {
   GeluBackwardInput dgelu{};
   dgelu.count = 10;
   EXPECT_EQ(cost_of(dgelu).bytes, kFloat * 30);
+  dgelu.C = 5;
+  dgelu.dbias_or_null = &some_float;
+  EXPECT_EQ(cost_of(dgelu).bytes, kFloat * (30 + 2 * 5));
   AdamW adamw{};
   adamw.count = 10;
   EXPECT_EQ(cost_of(adamw).bytes, kFloat * (4 + 3) * 10);  // reads p, m, v, g; writes p, m, v
