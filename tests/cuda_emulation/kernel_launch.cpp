@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/cuda_emulation/kernel_launch.h"
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -37,6 +38,8 @@ std::size_t allowed_shared_bytes(const void* kernel) {
   return at == all.shared_bytes.end() ? kSharedBytes : at->second;
 }
 
+std::atomic<std::int64_t> launches = 0;
+
 /// Why a GPU would refuse the launch; empty when it would not.
 std::string refusal(const void* kernel, const Launch& launch) {
   const dim3 block = launch.block;
@@ -70,8 +73,13 @@ void enqueue_kernel(const void* kernel,
         fmt::format("cuda emulation: launch of kernel {}: {}", launch.kernel, reason));
   }
   use_code(kernel);
+  ++launches;
   std::string name = "kernel " + launch.kernel;
   enqueue(stream, std::move(name), [launch = std::move(launch)] { run_grid(launch); });
+}
+
+std::int64_t num_launches() {
+  return launches;
 }
 
 }  // namespace halfpipe::cuda_emulation

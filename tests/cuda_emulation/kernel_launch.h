@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 
 #include "tests/cuda_emulation/runtime_api.h"
@@ -19,5 +20,8 @@ void enqueue_kernel(const void* kernel,
                     std::size_t shared_bytes,
                     cudaStream_t stream,
                     std::function<void()> body);
+
+/// Of kernels, since the process began.
+[[nodiscard]] std::int64_t num_launches();
 
 }  // namespace halfpipe::cuda_emulation
