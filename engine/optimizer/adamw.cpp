@@ -28,7 +28,7 @@ std::size_t moment_bytes(const std::vector<ElementRanges>& held, DType dtype) {
 
 AdamW::AdamW(const OptimizerConfig& config,
              std::uint64_t seed,
-             model::ParameterSet& parameters,
+             const model::ParameterSet& parameters,
              device::Backend& backend)
     : AdamW(config,
             seed,
@@ -39,16 +39,11 @@ AdamW::AdamW(const OptimizerConfig& config,
 
 AdamW::AdamW(const OptimizerConfig& config,
              std::uint64_t seed,
-             model::ParameterSet& parameters,
+             const model::ParameterSet& parameters,
              device::Backend& backend,
              std::vector<ElementRanges> held,
              std::size_t bytes)
-    : config_(config),
-      seed_(seed),
-      parameters_(parameters),
-      backend_(backend),
-      held_(std::move(held)),
-      memory_(backend, bytes) {
+    : config_(config), backend_(backend), held_(std::move(held)), memory_(backend, bytes) {
   HALFPIPE_CHECK(bytes >= moment_bytes(held_, config.moments), "moments need more memory");
   std::byte* place = memory_.bytes_pointer();
   for (const ElementRanges& ranges : held_) {
@@ -57,10 +52,25 @@ AdamW::AdamW(const OptimizerConfig& config,
     place += 2 * each;
   }
   for (std::size_t i = 0; i < held_.size(); ++i) {
+    const model::Parameter& parameter = parameters.all()[i];
     std::size_t offset = 0;  // of the range's moments
     for (const ElementRange& range : held_[i]) {
       pieces_.push_back({i, range});
-      piece_moments_.push_back({moments_[i].first + offset, moments_[i].second + offset});
+      steps_.push_back(
+          {.param = parameter.value + range.begin,
+           .m = moments_[i].first + offset,
+           .v = moments_[i].second + offset,
+           .grad = parameter.gradient + range.begin,
+           .count = range.count(),
+           .beta1 = static_cast<float>(config.beta1),
+           .beta2 = static_cast<float>(config.beta2),
+           .epsilon = static_cast<float>(config.epsilon),
+           .weight_decay = parameter.spec.decay ? static_cast<float>(config.weight_decay) : 0.0F,
+           .copy_or_null = parameter.copy == nullptr ? nullptr : parameter.copy + range.begin,
+           .moment_dtype = config.moments,
+           .rounding = {.seed = seed,
+                        .parameter = static_cast<std::uint32_t>(parameter.global_index)},
+           .first_element = range.begin});
       offset += static_cast<std::size_t>(range.count()) * size_of(config.moments);
     }
   }
@@ -75,48 +85,31 @@ void AdamW::step(std::int64_t step,
                  double learning_rate,
                  double grad_scale,
                  device::Stream& stream) {
-  for (std::size_t i = 0; i < pieces_.size(); ++i) {
-    step_piece(i, {step, learning_rate, grad_scale}, stream, {});
-  }
+  this->step({step, learning_rate, grad_scale}, {}, stream);
 }
 
-void AdamW::step_piece(std::size_t index,
-                       const Update& update,
-                       device::Stream& stream,
-                       const Way& way) {
+void AdamW::step(const Update& update, const Way& way, device::Stream& stream) {
+  HALFPIPE_CHECK(way.from.empty() || way.from.size() == pieces_.size(),
+                 "a step reads the values of all pieces from elsewhere, or of none");
   // The kernel works with float32 betas; 1 - beta2 of 0.999 differs by 1e-5 there, so the
   // corrections use the same value.
-  const auto beta1 = static_cast<float>(config_.beta1);
-  const auto beta2 = static_cast<float>(config_.beta2);
-  const auto step = static_cast<double>(update.step);
-  const double correction1 = 1.0 - std::pow(static_cast<double>(beta1), step);
-  const double correction2 = 1.0 - std::pow(static_cast<double>(beta2), step);
-  const SteppedPiece& piece = pieces_[index];
-  const model::Parameter& parameter = parameters_.all()[piece.parameter];
-  const ElementRange& range = piece.elements;
-  backend_.ops().adamw(
-      {.param = parameter.value + range.begin,
-       .m = piece_moments_[index].first,
-       .v = piece_moments_[index].second,
-       .grad = parameter.gradient + range.begin,
-       .count = range.count(),
-       .learning_rate = static_cast<float>(update.learning_rate),
-       .beta1 = beta1,
-       .beta2 = beta2,
-       .epsilon = static_cast<float>(config_.epsilon),
-       .weight_decay = parameter.spec.decay ? static_cast<float>(config_.weight_decay) : 0.0F,
-       .grad_scale = static_cast<float>(update.grad_scale),
-       .bias_correction1 = static_cast<float>(correction1),
-       .bias_correction2 = static_cast<float>(correction2),
-       .copy_or_null = parameter.copy == nullptr ? nullptr : parameter.copy + range.begin,
-       .moment_dtype = config_.moments,
-       .rounding = {.seed = seed_,
-                    .parameter = static_cast<std::uint32_t>(parameter.global_index),
-                    .step = static_cast<std::uint32_t>(update.step)},
-       .first_element = range.begin,
-       .writes = way.writes,
-       .from_or_null = way.from_or_null},
-      stream);
+  const auto correction = [&](double beta) {
+    const auto of_kernel = static_cast<double>(static_cast<float>(beta));
+    return static_cast<float>(1.0 - std::pow(of_kernel, static_cast<double>(update.step)));
+  };
+  const float correction1 = correction(config_.beta1);
+  const float correction2 = correction(config_.beta2);
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    ops::AdamW& args = steps_[i];
+    args.learning_rate = static_cast<float>(update.learning_rate);
+    args.grad_scale = static_cast<float>(update.grad_scale);
+    args.bias_correction1 = correction1;
+    args.bias_correction2 = correction2;
+    args.rounding.step = static_cast<std::uint32_t>(update.step);
+    args.writes = way.writes;
+    args.from_or_null = way.from.empty() ? nullptr : way.from[i];
+  }
+  backend_.ops().adamw_pieces(steps_, stream);
 }
 
 double clip_factor(double norm, double clip_grad_norm) {

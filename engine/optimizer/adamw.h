@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/model/parameter.h"
@@ -16,7 +17,7 @@
 
 namespace halfpipe::optimizer {
 
-/// Elements that are stepped by one kernel.
+/// Elements that lie side by side, in the parameter and among the moments.
 struct SteppedPiece {
   std::size_t parameter;  // index in the set
   ElementRange elements;
@@ -39,28 +40,28 @@ class AdamW {
   /// rank steps, for each parameter of the set. bytes: to take, at least moment_bytes(held).
   AdamW(const OptimizerConfig& config,
         std::uint64_t seed,
-        model::ParameterSet& parameters,
+        const model::ParameterSet& parameters,
         device::Backend& backend,
         std::vector<ElementRanges> held,
         std::size_t bytes);
   /// Of all elements.
   AdamW(const OptimizerConfig& config,
         std::uint64_t seed,
-        model::ParameterSet& parameters,
+        const model::ParameterSet& parameters,
         device::Backend& backend);
 
   /// One update of the held elements, and of their copies, with the gradients scaled by grad_scale.
   /// step counts from 1, over the whole training.
   void step(std::int64_t step, double learning_rate, double grad_scale, device::Stream& stream);
 
-  /// What step() does, in its order. Each held element is in one of them.
+  /// Each held element is in one of them.
   [[nodiscard]] const std::vector<SteppedPiece>& pieces() const { return pieces_; }
   /// How a step is shown before it is taken, and taken then: ops::AdamW.
   struct Way {
     ops::AdamWWrites writes = ops::AdamWWrites::kAll;
-    const float* from_or_null = nullptr;
+    std::span<float* const> from = {};  // [pieces]: where their values are; empty: in place
   };
-  void step_piece(std::size_t index, const Update& update, device::Stream& stream, const Way& way);
+  void step(const Update& update, const Way& way, device::Stream& stream);
 
   /// The elements of the parameter at `index` of the set whose moments this rank holds.
   [[nodiscard]] const ElementRanges& moment_ranges(std::size_t index) const { return held_[index]; }
@@ -77,14 +78,12 @@ class AdamW {
   };
 
   OptimizerConfig config_;
-  std::uint64_t seed_;
-  model::ParameterSet& parameters_;
   device::Backend& backend_;
   std::vector<ElementRanges> held_;  // [parameters of the set]
   device::Buffer memory_;
   std::vector<Moments> moments_;  // [parameters of the set]
   std::vector<SteppedPiece> pieces_;
-  std::vector<Moments> piece_moments_;  // [pieces]
+  std::vector<ops::AdamW> steps_;  // [pieces]
 };
 
 /// Bytes of the moments of these elements.

@@ -101,12 +101,13 @@ void CpuOps::cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args,
   cpu::cross_entropy_of_slice(args, pool_);
 }
 
-void CpuOps::adamw(const ops::AdamW& args, device::Stream& /*stream*/) const {
-  cpu::adamw(args, pool_);
+void CpuOps::adamw_pieces(std::span<const ops::AdamW> pieces, device::Stream& /*stream*/) const {
+  cpu::adamw_pieces(pieces, pool_);
 }
 
-void CpuOps::sum_of_squares(const ops::SumOfSquares& args, device::Stream& /*stream*/) const {
-  cpu::sum_of_squares(args, pool_);
+void CpuOps::sum_of_squares_pieces(std::span<const ops::SumOfSquares> pieces,
+                                   device::Stream& /*stream*/) const {
+  cpu::sum_of_squares_pieces(pieces, pool_);
 }
 
 std::int64_t CpuOps::num_square_blocks(std::int64_t count) const {

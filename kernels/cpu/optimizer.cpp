@@ -151,4 +151,8 @@ void adamw(const ops::AdamW& args, ThreadPool& pool) {
   });
 }
 
+void adamw_pieces(std::span<const ops::AdamW> pieces, ThreadPool& pool) {
+  for (const ops::AdamW& args : pieces) adamw(args, pool);
+}
+
 }  // namespace halfpipe::cpu

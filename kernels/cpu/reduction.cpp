@@ -82,6 +82,10 @@ void sum_of_squares(const ops::SumOfSquares& args, ThreadPool& pool) {
   });
 }
 
+void sum_of_squares_pieces(std::span<const ops::SumOfSquares> pieces, ThreadPool& pool) {
+  for (const ops::SumOfSquares& args : pieces) sum_of_squares(args, pool);
+}
+
 void accumulate(const ops::Accumulate& args, ThreadPool& pool) {
   for_each_element_block(pool, args.count, [&](std::int64_t begin, std::int64_t end) {
     float* dst = args.dst;

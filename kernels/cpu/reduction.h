@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/ops/reduction.h"
@@ -11,6 +12,8 @@
 namespace halfpipe::cpu {
 
 void sum_of_squares(const ops::SumOfSquares& args, ThreadPool& pool);
+/// One after another.
+void sum_of_squares_pieces(std::span<const ops::SumOfSquares> pieces, ThreadPool& pool);
 /// One float64 per block of the sum.
 [[nodiscard]] std::int64_t num_square_blocks(std::int64_t count);
 void accumulate(const ops::Accumulate& args, ThreadPool& pool);

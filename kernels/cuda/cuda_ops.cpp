@@ -158,12 +158,14 @@ void CudaOps::cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args,
       [&](cudaStream_t queue) { cuda::cross_entropy_of_slice(args, queue); });
 }
 
-void CudaOps::adamw(const ops::AdamW& args, device::Stream& stream) const {
-  run("adamw", stream, [&](cudaStream_t queue) { cuda::adamw(args, queue); });
+void CudaOps::adamw_pieces(std::span<const ops::AdamW> pieces, device::Stream& stream) const {
+  run("adamw_pieces", stream, [&](cudaStream_t queue) { cuda::adamw_pieces(pieces, queue); });
 }
 
-void CudaOps::sum_of_squares(const ops::SumOfSquares& args, device::Stream& stream) const {
-  run("sum_of_squares", stream, [&](cudaStream_t queue) { cuda::sum_of_squares(args, queue); });
+void CudaOps::sum_of_squares_pieces(std::span<const ops::SumOfSquares> pieces,
+                                    device::Stream& stream) const {
+  run("sum_of_squares_pieces", stream,
+      [&](cudaStream_t queue) { cuda::sum_of_squares_pieces(pieces, queue); });
 }
 
 std::int64_t CudaOps::num_square_blocks(std::int64_t count) const {

@@ -54,8 +54,9 @@ class CudaOps final : public ops::Ops {
   void cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args,
                               device::Stream& stream) const override;
 
-  void adamw(const ops::AdamW& args, device::Stream& stream) const override;
-  void sum_of_squares(const ops::SumOfSquares& args, device::Stream& stream) const override;
+  void adamw_pieces(std::span<const ops::AdamW> pieces, device::Stream& stream) const override;
+  void sum_of_squares_pieces(std::span<const ops::SumOfSquares> pieces,
+                             device::Stream& stream) const override;
   [[nodiscard]] std::int64_t num_square_blocks(std::int64_t count) const override;
   void accumulate(const ops::Accumulate& args, device::Stream& stream) const override;
   void column_sum(const ops::ColumnSum& args, device::Stream& stream) const override;

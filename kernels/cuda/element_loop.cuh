@@ -12,15 +12,16 @@ namespace halfpipe::cuda {
 
 inline constexpr int kElementLoopThreads = 256;
 
-// Groups per thread are all read before the first one is written, so that their loads overlap: the
-// compiler cannot know that what is written is not the next operand. On an H100 some 18 KiB per SM
-// must be on their way (3.35 TB/s, 0.7 us); 2048 threads with one 16-byte load each are 32 KiB.
+// What one of the blocks that cover the elements does. Groups per thread are all read before the
+// first one is written, so that their loads overlap: the compiler cannot know that what is written
+// is not the next operand. On an H100 some 18 KiB per SM must be on their way (3.35 TB/s, 0.7 us);
+// 2048 threads with one 16-byte load each are 32 KiB.
 template <int kWidth, typename Op>
-__global__ void __launch_bounds__(kElementLoopThreads)
-    element_loop_kernel(Op op, std::int64_t count) {
+__device__ __forceinline__ void element_loop_block(const Op& op,
+                                                   std::int64_t block,
+                                                   std::int64_t count) {
   constexpr std::int64_t kStride = std::int64_t{kElementLoopThreads} * kWidth;
-  const std::int64_t first =
-      std::int64_t{blockIdx.x} * Op::kGroups * kStride + std::int64_t{threadIdx.x} * kWidth;
+  const std::int64_t first = block * Op::kGroups * kStride + std::int64_t{threadIdx.x} * kWidth;
   float operands[Op::kGroups][Op::kInputs][kWidth];
   if (first + (Op::kGroups - 1) * kStride + kWidth <= count) {
 #pragma unroll
@@ -39,6 +40,34 @@ __global__ void __launch_bounds__(kElementLoopThreads)
       op.load(i, operand);
       op.store(i, operand);
     }
+  }
+}
+
+template <int kWidth, typename Op>
+__global__ void __launch_bounds__(kElementLoopThreads)
+    element_loop_kernel(Op op, std::int64_t count) {
+  element_loop_block<kWidth>(op, blockIdx.x, count);
+}
+
+/// Elements of a block of element_loop_block_of_any.
+template <typename Op>
+inline constexpr std::int64_t kElementLoopBlock =
+    std::int64_t{kElementLoopThreads} * Op::kGroups* Op::kWidth;
+
+/// The same number of elements whether arrays are aligned or not, for kernels that know it for each
+/// block only.
+template <typename Op>
+__device__ __forceinline__ void element_loop_block_of_any(const Op& op,
+                                                          std::int64_t block,
+                                                          std::int64_t count,
+                                                          bool aligned) {
+  if (aligned) {
+    element_loop_block<Op::kWidth>(op, block, count);
+    return;
+  }
+#pragma unroll 1
+  for (int part = 0; part < Op::kWidth; ++part) {
+    element_loop_block<1>(op, block * Op::kWidth + part, count);
   }
 }
 

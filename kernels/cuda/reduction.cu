@@ -7,6 +7,7 @@
 #include "kernels/cuda/column_sums.cuh"
 #include "kernels/cuda/element_loop.cuh"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/piece_table.cuh"
 #include "kernels/cuda/warp_reduce.cuh"
 
 namespace halfpipe::cuda {
@@ -39,11 +40,24 @@ __device__ __forceinline__ double square(float x) {
   return value * value;
 }
 
+struct SquaresPiece {
+  double* out;
+  const float* x;
+  std::int64_t count;
+  bool aligned;
+};
+
+using SquaresPieces = PieceTable<SquaresPiece, 112>;
+static_assert(sizeof(SquaresPieces) <= kParameterBytes);
+
 // A thread adds groups of four elements, kSquareStride apart, whichever way they are loaded.
 __global__ void __launch_bounds__(kSquareThreads)
-    sum_of_squares_kernel(const float* x, std::int64_t count, bool aligned, double* block_sums) {
+    sum_of_squares_kernel(const __grid_constant__ SquaresPieces pieces) {
   __shared__ double partial[kSquareThreads / kWarpSize];
-  const std::int64_t block_begin = std::int64_t{blockIdx.x} * kSquaresPerBlock;
+  const int at = piece_of_block(pieces, blockIdx.x);
+  const auto [out, x, count, aligned] = pieces.pieces[at];
+  const std::int64_t block = blockIdx.x - pieces.first_block[at];
+  const std::int64_t block_begin = block * kSquaresPerBlock;
   const std::int64_t begin = block_begin + std::int64_t{threadIdx.x} * kSquareWidth;
   double total = 0.0;
   if (aligned && block_begin + kSquaresPerBlock <= count) {
@@ -62,7 +76,7 @@ __global__ void __launch_bounds__(kSquareThreads)
     }
   }
   total = block_sum_float64<kSquareThreads>(total, partial);
-  if (threadIdx.x == 0) block_sums[blockIdx.x] = total;
+  if (threadIdx.x == 0) out[block] = total;
 }
 
 struct AccumulateLoop {
@@ -194,10 +208,21 @@ std::int64_t num_square_blocks(std::int64_t count) {
   return ceil_div(count, kSquaresPerBlock);
 }
 
-void sum_of_squares(const ops::SumOfSquares& args, cudaStream_t stream) {
-  if (args.count == 0) return;
-  launch(sum_of_squares_kernel, dim3(static_cast<unsigned>(num_square_blocks(args.count))),
-         dim3(kSquareThreads), 0, stream, args.x, args.count, vector_aligned({args.x}), args.out);
+void sum_of_squares_pieces(std::span<const ops::SumOfSquares> pieces, cudaStream_t stream) {
+  SquaresPieces together;
+  const auto enqueue_them = [&] {
+    if (together.num_pieces == 0) return;
+    launch(sum_of_squares_kernel, dim3(together.num_blocks), dim3(kSquareThreads), 0, stream,
+           together);
+    together.clear();
+  };
+  for (const ops::SumOfSquares& args : pieces) {
+    if (args.count == 0) continue;
+    if (together.is_full()) enqueue_them();
+    together.add({args.out, args.x, args.count, vector_aligned({args.x})},
+                 num_square_blocks(args.count));
+  }
+  enqueue_them();
 }
 
 void accumulate(const ops::Accumulate& args, cudaStream_t stream) {

@@ -12,6 +12,16 @@ void take_time(const DeviceModel& device, const Args& args, device::Stream& stre
   static_cast<ModelledStream&>(stream).enqueue(device.seconds(ops::cost_of(args)));
 }
 
+/// A list is one operation.
+template <typename Args>
+void take_time_of_pieces(const DeviceModel& device,
+                         std::span<const Args> pieces,
+                         device::Stream& stream) {
+  ops::OpCost cost;
+  for (const Args& args : pieces) cost += ops::cost_of(args);
+  if (cost.bytes > 0.0) static_cast<ModelledStream&>(stream).enqueue(device.seconds(cost));
+}
+
 template <typename Args>
 void take_time_of_attention(const DeviceModel& device, const Args& args, device::Stream& stream) {
   static_cast<ModelledStream&>(stream).enqueue(device.seconds_of_attention(ops::cost_of(args)));
@@ -95,11 +105,12 @@ void ModelledOps::cross_entropy_of_slice(const ops::CrossEntropyOfSlice& args,
   take_time(device_, args, stream);
 }
 
-void ModelledOps::adamw(const ops::AdamW& args, device::Stream& stream) const {
-  take_time(device_, args, stream);
+void ModelledOps::adamw_pieces(std::span<const ops::AdamW> pieces, device::Stream& stream) const {
+  take_time_of_pieces(device_, pieces, stream);
 }
-void ModelledOps::sum_of_squares(const ops::SumOfSquares& args, device::Stream& stream) const {
-  take_time(device_, args, stream);
+void ModelledOps::sum_of_squares_pieces(std::span<const ops::SumOfSquares> pieces,
+                                        device::Stream& stream) const {
+  take_time_of_pieces(device_, pieces, stream);
 }
 std::int64_t ModelledOps::num_square_blocks(std::int64_t /*count*/) const {
   return 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every operation of a backend: one virtual per fused op. The dtype of an operation is float32 or
+// Every operation of a backend: one virtual per fused op, which takes a list where a step has many
+// small arrays to work on. The dtype of an operation is float32 or
 // bfloat16, that of the activations and weights that it touches; statistics, losses and gradients
 // of parameters are float32 always, and so is what happens between reading and writing. Work is
 // ordered by the stream given; the host is not blocked, and every result has the same bits on every
@@ -8,6 +9,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
 #include "kernels/device/stream.h"
 #include "kernels/ops/activation.h"
@@ -62,8 +64,16 @@ class Ops {
   virtual void cross_entropy_of_slice(const CrossEntropyOfSlice& args,
                                       device::Stream& stream) const = 0;
 
-  virtual void adamw(const AdamW& args, device::Stream& stream) const = 0;
-  virtual void sum_of_squares(const SumOfSquares& args, device::Stream& stream) const = 0;
+  /// Each piece has the bits that it has by itself. None may touch what another one writes: a GPU
+  /// works on all of them at once. `pieces` may change as soon as the call returns.
+  virtual void adamw_pieces(std::span<const AdamW> pieces, device::Stream& stream) const = 0;
+  virtual void sum_of_squares_pieces(std::span<const SumOfSquares> pieces,
+                                     device::Stream& stream) const = 0;
+  /// A list of one.
+  void adamw(const AdamW& args, device::Stream& stream) const { adamw_pieces({&args, 1}, stream); }
+  void sum_of_squares(const SumOfSquares& args, device::Stream& stream) const {
+    sum_of_squares_pieces({&args, 1}, stream);
+  }
   [[nodiscard]] virtual std::int64_t num_square_blocks(std::int64_t count) const = 0;
   virtual void accumulate(const Accumulate& args, device::Stream& stream) const = 0;
   virtual void column_sum(const ColumnSum& args, device::Stream& stream) const = 0;

@@ -83,19 +83,23 @@ double update_seconds(const config::RunConfig& config,
   adamw.moment_dtype = config.optimizer.moments;
   adamw.copy_or_null = copies ? &a_copy : nullptr;
   double seconds = 0.0;
+  ops::OpCost step;  // of all elements, which one operation is given; so is the norm
+  ops::OpCost norm;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const model::Parameter& parameter = parameters[i];
     for (const optimizer::ElementRange& range : stepped[i]) {
       adamw.count = range.count();
-      seconds += device.seconds(ops::cost_of(adamw));
+      step += ops::cost_of(adamw);
       if (!parameter.owned || !parameter.counts_in_norm) continue;
-      seconds += device.seconds(
-          ops::cost_of(ops::SumOfSquares{.out = nullptr, .x = nullptr, .count = range.count()}));
+      norm += ops::cost_of(ops::SumOfSquares{.out = nullptr, .x = nullptr, .count = range.count()});
     }
     if (parameter.has_head_gradient) {
       seconds += device.seconds(ops::cost_of(
           ops::Accumulate{.dst = nullptr, .src = nullptr, .count = parameter.count()}));
     }
+  }
+  for (const ops::OpCost& cost : {step, norm}) {
+    if (cost.bytes > 0.0) seconds += device.seconds(cost);
   }
   const auto gradients =
       static_cast<double>(model::parameter_bytes(parameters, config.model.dtype).gradients);

@@ -46,7 +46,8 @@ struct OutsidePasses {
 [[nodiscard]] double busiest_adapter_seconds(const Job& job);
 
 /// Of a rank with these parameters, of which it steps these elements: what OptimizerStep does with
-/// each of them. With optimizer.zero_stage 1 every copy is made anew from all parameters.
+/// them. The squares of the norm, and AdamW, are one operation each for all parameters. With
+/// optimizer.zero_stage 1 every copy is made anew from all parameters.
 [[nodiscard]] double update_seconds(const config::RunConfig& config,
                                     const std::vector<model::Parameter>& parameters,
                                     const std::vector<optimizer::ElementRanges>& stepped);

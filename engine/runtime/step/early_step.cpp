@@ -36,14 +36,22 @@ std::size_t early_step_bytes(const config::RunConfig& config,
 
 EarlyStep::EarlyStep(const config::RunConfig& config,
                      optimizer::AdamW& adamw,
-                     model::ParameterSet& parameters,
+                     const model::ParameterSet& parameters,
                      device::Backend& backend,
                      std::size_t bytes)
-    : adamw_(adamw), parameters_(parameters), backend_(backend), kept_(backend, bytes) {
+    : adamw_(adamw), backend_(backend), kept_(backend, bytes) {
   if (!shows_values(config)) return;
   std::size_t taken = 0;
+  bool ends_parameter = false;  // the piece before: only padding follows it
   for (const optimizer::SteppedPiece& piece : adamw.pieces()) {
-    places_.push_back(reinterpret_cast<float*>(kept_.bytes_pointer() + taken));
+    const model::Parameter& parameter = parameters.all()[piece.parameter];
+    float* const values = parameter.value + piece.elements.begin;
+    auto* const kept = reinterpret_cast<float*>(kept_.bytes_pointer() + taken);
+    const bool goes_on = ends_parameter && values - runs_.back().values == kept - runs_.back().kept;
+    if (!goes_on) runs_.push_back({values, kept, 0});
+    runs_.back().count = values - runs_.back().values + piece.elements.count();
+    ends_parameter = piece.elements.end == parameter.count();
+    places_.push_back(kept);
     taken += kept_bytes(piece.elements);
   }
   HALFPIPE_CHECK(taken <= bytes, "what a step overwrites needs more memory");
@@ -54,10 +62,8 @@ void EarlyStep::show(optimizer::Update update, device::Stream& stream) {
   ++counts_.begun;
   move_values(Way::kKeep, stream);
   const bool values = !places_.empty();
-  for (std::size_t i = 0; i < adamw_.pieces().size(); ++i) {
-    adamw_.step_piece(i, update, stream,
-                      {.writes = values ? ops::AdamWWrites::kParam : ops::AdamWWrites::kCopy});
-  }
+  adamw_.step(update, {.writes = values ? ops::AdamWWrites::kParam : ops::AdamWWrites::kCopy},
+              stream);
 }
 
 bool EarlyStep::look_at(double factor) {
@@ -67,9 +73,7 @@ bool EarlyStep::look_at(double factor) {
 
 void EarlyStep::take(const optimizer::Update& update, device::Stream& stream) {
   if (!leaves_gradients_alone(update.grad_scale)) ++counts_.put_back;
-  for (std::size_t i = 0; i < adamw_.pieces().size(); ++i) {
-    adamw_.step_piece(i, update, stream, {.from_or_null = kept(i)});
-  }
+  adamw_.step(update, {.from = places_}, stream);
 }
 
 void EarlyStep::take_back(device::Stream& stream) {
@@ -78,14 +82,12 @@ void EarlyStep::take_back(device::Stream& stream) {
 }
 
 void EarlyStep::move_values(Way way, device::Stream& stream) {
-  for (std::size_t i = 0; i < places_.size(); ++i) {
-    const optimizer::SteppedPiece& piece = adamw_.pieces()[i];
-    float* const values = parameters_.all()[piece.parameter].value + piece.elements.begin;
-    const std::size_t bytes = static_cast<std::size_t>(piece.elements.count()) * sizeof(float);
+  for (const Run& run : runs_) {
+    const std::size_t bytes = static_cast<std::size_t>(run.count) * sizeof(float);
     if (way == Way::kKeep) {
-      backend_.copy_async(places_[i], values, bytes, stream);
+      backend_.copy_async(run.kept, run.values, bytes, stream);
     } else {
-      backend_.copy_async(values, places_[i], bytes, stream);
+      backend_.copy_async(run.values, run.kept, bytes, stream);
     }
   }
 }

@@ -26,7 +26,7 @@ class EarlyStep {
   /// bytes: to take, at least early_step_bytes of what adamw steps. All must outlive this.
   EarlyStep(const config::RunConfig& config,
             optimizer::AdamW& adamw,
-            model::ParameterSet& parameters,
+            const model::ParameterSet& parameters,
             device::Backend& backend,
             std::size_t bytes);
 
@@ -49,16 +49,18 @@ class EarlyStep {
  private:
   enum class Way : std::uint8_t { kKeep, kPutBack };
   void move_values(Way way, device::Stream& stream);
-  /// Null where values do not change before their step is taken.
-  [[nodiscard]] float* kept(std::size_t piece) const {
-    return places_.empty() ? nullptr : places_[piece];
-  }
+  /// Pieces that are kept as they lie among the values, padding included: one copy moves them.
+  struct Run {
+    float* values;
+    float* kept;
+    std::int64_t count;
+  };
 
   optimizer::AdamW& adamw_;
-  model::ParameterSet& parameters_;
   device::Backend& backend_;
   device::Buffer kept_;         // values before a shown step
   std::vector<float*> places_;  // [pieces] there; empty where copies alone show it
+  std::vector<Run> runs_;       // of all pieces
   bool expects_clipping_ = false;
   EarlySteps counts_;
 };

@@ -34,7 +34,12 @@ GradientSquares::GradientSquares(const model::ParameterSet& parameters,
       for (const optimizer::ElementRange& range : held[replica][i]) {
         const auto count = static_cast<std::size_t>(backend.ops().num_square_blocks(range.count()));
         all_.push_back({i, range, num_sums, count});
-        if (replica == me) own_.push_back(all_.back());
+        if (replica == me) {
+          own_.push_back(all_.back());
+          own_sums_.push_back({.out = nullptr,
+                               .x = parameters.all()[i].gradient + range.begin,
+                               .count = range.count()});
+        }
         num_sums += count;
       }
     }
@@ -59,13 +64,8 @@ std::size_t GradientSquares::bytes_for(const std::vector<model::Parameter>& para
 void GradientSquares::start(device::Arena& workspace, device::Stream& stream) {
   const device::ArenaScope scope(workspace);
   auto* const sums = workspace.take<double>(static_cast<std::int64_t>(cuts_.back()));
-  for (const Piece& piece : own_) {
-    backend_.ops().sum_of_squares(
-        {.out = sums + piece.first_sum,
-         .x = parameters_.all()[piece.parameter].gradient + piece.elements.begin,
-         .count = piece.elements.count()},
-        stream);
-  }
+  for (std::size_t i = 0; i < own_.size(); ++i) own_sums_[i].out = sums + own_[i].first_sum;
+  backend_.ops().sum_of_squares_pieces(own_sums_, stream);
   const auto bytes_of = [&](std::size_t replica) {
     return std::span(reinterpret_cast<std::byte*>(sums + cuts_[replica]),
                      (cuts_[replica + 1] - cuts_[replica]) * sizeof(double));

@@ -13,6 +13,7 @@
 #include "kernels/device/arena.h"
 #include "kernels/device/backend.h"
 #include "kernels/device/buffer.h"
+#include "kernels/ops/reduction.h"
 #include "parallel/transport/transport.h"
 
 namespace halfpipe::runtime {
@@ -52,8 +53,9 @@ class GradientSquares {
   transport::Transport* replicas_or_null_;  // null: nobody else has sums
   std::vector<std::size_t> cuts_;           // [computing replicas + 1]: whose sums are where
   std::vector<Piece> own_;
-  std::vector<Piece> all_;    // in the order of parameters and elements
-  device::Buffer host_sums_;  // pinned
+  std::vector<ops::SumOfSquares> own_sums_;  // [own pieces]
+  std::vector<Piece> all_;                   // in the order of parameters and elements
+  device::Buffer host_sums_;                 // pinned
 };
 
 }  // namespace halfpipe::runtime

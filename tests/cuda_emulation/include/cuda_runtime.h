@@ -11,6 +11,7 @@
 
 #define __global__
 #define __device__
+#define __grid_constant__
 #define __host__
 #define __constant__
 // A block runs on one thread of the operating system.

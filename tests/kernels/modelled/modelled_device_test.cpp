@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernels/core/error.h"
 #include "kernels/device/buffer.h"
@@ -62,6 +63,18 @@ TEST(ModelledStream, MarksCountTheTimeBetweenThem) {
   backend->ops().matmul(product(100), *stream);
   stream->record(*end);
   EXPECT_DOUBLE_EQ(end->seconds_since(*begin), kDevice.seconds_of_product({2e6, 4.0 * 3e4}));
+}
+
+TEST(ModelledStream, AListOfArraysIsOneOperation) {
+  const std::unique_ptr<device::Backend> backend = make_modelled_backend(kDevice);
+  ModelledStream stream;
+  std::vector<ops::AdamW> steps(2);
+  steps[0].count = 5;
+  steps[1].count = 7;
+  backend->ops().adamw_pieces(steps, stream);
+  EXPECT_DOUBLE_EQ(stream.work_seconds(), kDevice.seconds({0.0, 7.0 * 4.0 * 12.0}));
+  backend->ops().adamw_pieces({}, stream);
+  EXPECT_DOUBLE_EQ(stream.work_seconds(), kDevice.seconds({0.0, 7.0 * 4.0 * 12.0}));
 }
 
 TEST(ModelledStream, WaitsForAMarkOfAnotherStream) {
