@@ -14,6 +14,7 @@
 
 #include "engine/runtime/step/step_sums.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/ops/reduction.h"
 #include "parallel/transport/local_group.h"
 #include "tests/kernels/random_values.h"
 
@@ -153,6 +154,50 @@ INSTANTIATE_TEST_SUITE_P(Numbers,
                                            Numbers{DType::kBFloat16, DType::kBFloat16, 0},
                                            Numbers{DType::kBFloat16, DType::kBFloat16, 1}),
                          name_of);
+
+// A replica that steps parts of a matrix and all of a vector behind it: what the others have
+// stepped meanwhile is not its own to put back.
+TEST(EarlyStepOfParts, PutsBackWhatThisRankStepsAndNothingElse) {
+  const auto backend = cpu::make_cpu_backend(1);
+  const auto stream = backend->make_stream("test");
+  config::RunConfig config;
+  config.model.num_layers = 1;
+  config.model.num_heads = 1;
+  config.model.hidden_size = 128;
+  config.model.vocab_size = 600;
+  config.optimizer.zero_stage = 1;
+  config.optimizer.clip_grad_norm = 1.0;
+  config.optimizer.post_validation = "on";
+  const auto specs = model::all_parameters(config.model);
+  model::ParameterSet parameters;
+  for (const char* const name : {model::kTokenEmbeddingName, "transformer.ln_f.weight"}) {
+    parameters.add(specs, name);
+  }
+  parameters.allocate(*backend, config.model.dtype);
+  for (model::Parameter& parameter : parameters.all()) {
+    std::fill_n(parameter.value, parameter.count(), 1.0F);
+    std::fill_n(parameter.gradient, parameter.count(), 0.5F);
+  }
+  const std::int64_t cut = ops::kSquaresCut;
+  const std::int64_t count = parameters[0].count();
+  const std::vector<optimizer::ElementRanges> held = {{{0, cut}, {3 * cut, count}},
+                                                      {{0, parameters[1].count()}}};
+  optimizer::AdamW adamw(config.optimizer, /*seed=*/3, parameters, *backend, held,
+                         optimizer::moment_bytes(held, config.optimizer.moments));
+  EarlyStep early(config, adamw, parameters, *backend, early_step_bytes(config, held));
+  early.show(Stepped::update(0.0), *stream);
+  std::fill(parameters[0].value + cut, parameters[0].value + 3 * cut, 7.0F);
+  for (const std::int64_t own : {std::int64_t{0}, cut - 1, 3 * cut, count - 1}) {
+    EXPECT_NE(parameters[0].value[own], 1.0F);
+  }
+  early.take_back(*stream);
+  for (std::int64_t i = 0; i < count; ++i) {
+    ASSERT_EQ(parameters[0].value[i], i < cut || i >= 3 * cut ? 1.0F : 7.0F) << i;
+  }
+  for (std::int64_t i = 0; i < parameters[1].count(); ++i) {
+    ASSERT_EQ(parameters[1].value[i], 1.0F) << i;
+  }
+}
 
 // The loss is the one entry that several ranks have: its sum depends on their order.
 TEST(StepSumsInTwoHalves, AreThoseOfOneCall) {
