@@ -58,15 +58,11 @@ Finding tensor_ranks(const RunConfig& config) {
                                  "multiple of parallel.tensor ({}): each rank has as many tokens",
                                  config.train.micro_batch_size, config.model.seq_len, ranks)};
   }
-  const auto refuse = [&](const char* key, const char* what) {
-    return Violation{{"parallel.tensor", key},
-                     fmt::format("parallel.tensor ({}): {} does not exist with ranks that share "
-                                 "layers in this version; use 1",
-                                 ranks, what)};
-  };
-  if (config.device.cuda_graphs) return refuse("device.cuda_graphs", "device.cuda_graphs");
-  if (config.device.tune) return refuse("device.tune", "device.tune");
-  return std::nullopt;
+  if (!config.device.cuda_graphs) return std::nullopt;
+  return Violation{{"parallel.tensor", "device.cuda_graphs"},
+                   fmt::format("parallel.tensor ({}): device.cuda_graphs does not exist with ranks "
+                               "that share layers in this version; use 1",
+                               ranks)};
 }
 
 Finding rank_count(const RunConfig& config) {

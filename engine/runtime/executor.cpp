@@ -166,7 +166,9 @@ std::size_t Executor::run_warm_up(const StepBefore& before,
   return 0;
 }
 
-void Executor::warm_up(const schedule::Plan& plan, const StepTensors& tensors) {
+void Executor::warm_up(const schedule::Plan& plan,
+                       const StepTensors& tensors,
+                       model::TensorGroup* tensor_or_null) {
   using enum schedule::OpKind;
   const schedule::RankPlan& program = plan.ranks[static_cast<std::size_t>(pipeline_rank_)];
   for (int chunk = 0; chunk < job_.placement.num_chunks(); ++chunk) {
@@ -178,7 +180,7 @@ void Executor::warm_up(const schedule::Plan& plan, const StepTensors& tensors) {
       });
       HALFPIPE_CHECK(pass != program.instructions.end(), "a micro-batch lacks a pass");
       micro_batch = pass->micro_batch;
-      run_pass(*pass, program, tensors, /*forward_only=*/false);
+      run_pass(*pass, program, tensors, /*forward_only=*/false, tensor_or_null);
     }
   }
 }
@@ -204,8 +206,9 @@ void Executor::record_passes(const StepTensors& tensors) {
   for (std::size_t i = 0; i < program.instructions.size(); ++i) {
     const schedule::Instruction& instruction = program.instructions[i];
     if (instruction.message != schedule::kNone) continue;
-    recorded_.add(i, key_of(instruction, program), backend_, stream_, live_,
-                  [&] { run_pass(instruction, program, tensors, /*forward_only=*/false); });
+    recorded_.add(i, key_of(instruction, program), backend_, stream_, live_, [&] {
+      run_pass(instruction, program, tensors, /*forward_only=*/false, tensor_or_null_);
+    });
   }
   HALFPIPE_CHECK(live_.current() == 0, "the passes of a step left saved tensors alive");
 }
@@ -223,7 +226,7 @@ void Executor::execute(const schedule::Plan& plan, std::size_t index, const Step
         recorded_.enqueue(index, stream_, live_);
         break;
       }
-      run_pass(instruction, program, tensors, plan.forward_only);
+      run_pass(instruction, program, tensors, plan.forward_only, tensor_or_null_);
       break;
     case kPostRecv:
       links_.post_recv(plan, instruction);
@@ -268,7 +271,8 @@ model::SavedTensors Executor::saved_tensors(const schedule::Instruction& instruc
 void Executor::run_pass(const schedule::Instruction& instruction,
                         const schedule::RankPlan& program,
                         const StepTensors& tensors,
-                        bool forward_only) {
+                        bool forward_only,
+                        model::TensorGroup* tensor_or_null) {
   const model::Stage& stage = model_.stage(instruction.chunk);
   const model::ParameterSet& parameters = model_.parameters();
   const std::int64_t B = job_.config.train.micro_batch_size;
@@ -278,8 +282,8 @@ void Executor::run_pass(const schedule::Instruction& instruction,
   const bool last = stage.layers().has_head;
   const device::ArenaScope scope(workspace_);
   model::PassContext ctx{
-      backend_.ops(),     stream_,        workspace_, B, T, job_.config.model.dtype,
-      parameters.shard(), tensor_or_null_};
+      backend_.ops(),     stream_,       workspace_, B, T, job_.config.model.dtype,
+      parameters.shard(), tensor_or_null};
   model::SavedTensors saved = saved_tensors(instruction, program);
   const model::StageIo io{.input = links_.buffer(instruction.input_buffer),
                           .output = links_.buffer(instruction.output_buffer),

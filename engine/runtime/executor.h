@@ -74,9 +74,12 @@ class Executor {
            std::int64_t step,
            const Hooks& hooks = {});
 
-  /// Runs every kind of pass of every chunk once, without messages. For what a device does at first
-  /// use alone, loading code for example. Afterwards gradients and losses hold anything.
-  void warm_up(const schedule::Plan& plan, const StepTensors& tensors);
+  /// Runs every kind of pass of every chunk once, without messages of the pipeline. For what a
+  /// device does at first use alone, loading code for example. Tensor ranks exchange in this group.
+  /// Afterwards gradients and losses hold anything.
+  void warm_up(const schedule::Plan& plan,
+               const StepTensors& tensors,
+               model::TensorGroup* tensor_or_null);
 
   /// Records the passes of the job's training plan (device::Backend::record): run() then enqueues
   /// each in one call. After warm_up; `tensors` are those of every step from then on.
@@ -118,7 +121,8 @@ class Executor {
   void run_pass(const schedule::Instruction& instruction,
                 const schedule::RankPlan& program,
                 const StepTensors& tensors,
-                bool forward_only);
+                bool forward_only,
+                model::TensorGroup* tensor_or_null);
   [[nodiscard]] PassKey key_of(const schedule::Instruction& instruction,
                                const schedule::RankPlan& program) const;
   [[nodiscard]] model::SavedTensors saved_tensors(const schedule::Instruction& instruction,

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "engine/checkpoint/parameter_hash.h"
+#include "engine/runtime/lone_tensor_group.h"
 #include "engine/runtime/planning/modelled_tensor_group.h"
 #include "engine/runtime/ranks/agreement.h"
 #include "engine/runtime/state/host_window.h"
@@ -92,11 +93,20 @@ void PipelineTrainer::make_executor() {
 }
 
 void PipelineTrainer::run_every_pass() {
+  warm_up(tensor_group_or_null_.get());
+}
+
+void PipelineTrainer::run_every_pass_alone() {
+  LoneTensorGroup alone(model_.parameters().shard(), backend_);
+  warm_up(&alone);
+}
+
+void PipelineTrainer::warm_up(model::TensorGroup* tensor_or_null) {
   for (const device::Buffer* tokens : {&tokens_, &targets_}) {
     if (tokens->bytes() == 0) continue;
     backend_.fill_async(tokens->bytes_pointer(), std::byte{0}, tokens->bytes(), *stream_);
   }
-  executor_->warm_up(job_.training, training_tensors());
+  executor_->warm_up(job_.training, training_tensors(), tensor_or_null);
   stream_->synchronize();
 }
 

@@ -62,6 +62,9 @@ class PipelineTrainer {
   /// Collective among the ranks that share layers. Gradients and losses hold anything afterwards.
   /// Before the first step, where messages() hold the device up.
   void run_every_pass();
+  /// The same on this rank alone, which takes its own part for those of the ranks that share its
+  /// layers: not collective.
+  void run_every_pass_alone();
 
   /// Records the passes of a step (device.cuda_graphs), of this plan and of later ones. After what
   /// decides how operations are computed, and after every rank of the process has run every pass:
@@ -153,6 +156,7 @@ class PipelineTrainer {
     double learning_rate;
   };
   void make_executor();
+  void warm_up(model::TensorGroup* tensor_or_null);
   void load_batch(const HostBatch& batch);
   /// The passes of a step, and the end of the one before if that is open: its result then.
   std::optional<StepResult> run_passes(std::int64_t step);

@@ -95,7 +95,7 @@ Tuning tune(PipelineTrainer& trainer,
     tuner->use(mine.choices);
     tuner->begin_measuring();
     try {
-      trainer.run_every_pass();
+      trainer.run_every_pass_alone();  // a rank that fails must leave none waiting
     } catch (const RuntimeFailure& failure) {
       if (num_known == 0) throw;
       throw RuntimeFailure(
@@ -110,7 +110,7 @@ Tuning tune(PipelineTrainer& trainer,
   result.record = merge(all);
   agree(transport, [&] {
     tuner->use(result.record.choices);
-    trainer.run_every_pass();  // loads the code of what others chose
+    trainer.run_every_pass_alone();  // loads the code of what others chose
   });
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
   result.report = report_of(result.record.choices, num_known, elapsed.count());

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Jobs whose ranks share layers: the losses of one rank up to rounding; for a number of tensor
 // ranks the same bits on every pipeline, in threads and processes, and on resume; on emulated GPUs
-// those of both transports.
+// those of both transports, and tuned products.
 #include <cstdint>
+#include <filesystem>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -198,7 +200,7 @@ schedule: {name: v-half}
                                 const std::string& dir,
                                 const Arguments& settings) {
     const std::string host_program = program;
-    program = HALFPIPE_TEST_EMULATED_COMMAND;
+    program = emulated_program_;
     EXPECT_TRUE(succeeded(run_mpi(
         mesh.num_ranks(), job(mesh, Arguments{"device.kind=cuda", "parallel.transport=" + transport,
                                               "output.dir=" + dir} +
@@ -206,6 +208,15 @@ schedule: {name: v-half}
     program = host_program;
     return read_metrics(path(dir));
   }
+  /// From now on `algorithm`, as the shell computes it, is the quickest for all products.
+  void prefer(const std::string& algorithm) {
+    write("by_rank.sh", "#!/bin/sh\nHALFPIPE_EMULATION_QUICK_ALGORITHM=$((" + algorithm +
+                            ")) exec " HALFPIPE_TEST_EMULATED_COMMAND " \"$@\"\n");
+    emulated_program_ = path("by_rank.sh");
+    std::filesystem::permissions(emulated_program_, std::filesystem::perms::owner_all);
+  }
+
+  std::string emulated_program_ = HALFPIPE_TEST_EMULATED_COMMAND;
 };
 
 TEST_F(EmulatedMesh, HasTheLossesOfOneCpuRank) {
@@ -240,6 +251,55 @@ TEST_F(EmulatedMesh, HasTheSameBitsWithBothTransportsAndInOtherOrders) {
     options.environment["HALFPIPE_EMULATION_SCHEDULE"] = order;
     expect_same_run(by_nccl, on_gpus(mesh, "nccl", order, short_run));
   }
+}
+
+const Arguments kTuned = {"train.steps=2", "train.evaluate_every=0", "device.tune=true"};
+
+// Ranks measure, each for itself, and find other algorithms the quickest. Those that go on find yet
+// another: only what the ranks agreed on leads to the same bits.
+TEST_F(EmulatedMesh, TakesTheSameTunedProductsOnAllRanksAndWhenItGoesOn) {
+  const Mesh mesh{1, 2, 2};
+  const Metrics untuned = on_gpus(mesh, "host", "untuned", kTuned + Arguments{"device.tune=false"});
+  prefer("(OMPI_COMM_WORLD_RANK + 1) % 3");
+  const Metrics tuned =
+      on_gpus(mesh, "host", "tuned", kTuned + Arguments{"output.checkpoint_every=1"});
+  ASSERT_EQ(tuned.losses.size(), 2U);
+  EXPECT_NE(tuned.parameter_hash, untuned.parameter_hash);
+
+  prefer("2");
+  program = emulated_program_;
+  const auto goes_on = [&](const Mesh& other, const std::string& dir, const Arguments& settings) {
+    const Arguments where = {"device.kind=cuda", "output.dir=" + dir};
+    EXPECT_TRUE(succeeded(run_mpi(
+        other.num_ranks(), job(other, kTuned + where + settings) +
+                               Arguments{"--resume", path("tuned/checkpoints/step-00000001")})));
+    return read_metrics(path(dir)).parameter_hash;
+  };
+  EXPECT_EQ(goes_on({1, 2, 1}, "flat", {}), tuned.parameter_hash);
+  EXPECT_EQ(goes_on(mesh, "1f1b", {"schedule.name=1f1b", "parallel.transport=nccl"}),
+            tuned.parameter_hash);
+}
+
+// Its own copy of the checkpoint names algorithms that the library does not know.
+TEST_F(EmulatedMesh, EndsTogetherWhenOneRankCannotTune) {
+  namespace fs = std::filesystem;
+  const Mesh mesh{1, 2, 1};
+  (void)on_gpus(mesh, "host", "run", kTuned);
+  fs::create_directories(path("elsewhere"));
+  for (const char* name : {"run.yaml", "text.txt", "run"}) {
+    fs::copy(path(name), path("elsewhere") / name, fs::copy_options::recursive);
+  }
+  const std::string choices = "run/checkpoints/step-00000002/tuned_choices.json";
+  const std::string written = read(choices);
+  write("elsewhere/" + choices,
+        std::regex_replace(written, std::regex(R"("algorithm": "[^"]*")"), R"("algorithm": "0")"));
+  program = emulated_program_;
+  const Arguments on =
+      job(mesh, kTuned + Arguments{"device.kind=cuda", "train.steps=3", "output.dir=run"}) +
+      Arguments{"--resume", "run/checkpoints/step-00000002"};
+  EXPECT_TRUE(refused(start_mpi_by_rank({{on}, {on, "elsewhere"}})->wait(20.0), 1,
+                      {"'0' is no algorithm of cuBLASLt", "tuned_choices.json in the checkpoint",
+                       "--set device.tune=false"}));
 }
 
 }  // namespace
