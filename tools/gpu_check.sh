@@ -122,10 +122,26 @@ difference() {
   paste "$1" "$2" | awk '{ d = ($1 - $2) / $2; if (d < 0) d = -d; if (d > most) most = d } END { printf "%.2e", most }'
 }
 
+# What evaluate says of the last small model on the GPU and on the CPU, and that generate writes.
+use_trained() {
+  local kind
+  for kind in cpu cuda; do
+    "$halfpipe" evaluate "$output/run" --text "$text" --device "$kind" --json 2>&1 |
+      tee "$output/evaluate-$kind.log" | sed -n 's/.*"loss":\([^,]*\).*/\1/p' >"$output/evaluate-$kind.loss"
+    [ -s "$output/evaluate-$kind.loss" ] || { tail -n 5 "$output/evaluate-$kind.log" && return 1; }
+  done
+  local differs
+  differs=$(difference "$output/evaluate-cuda.loss" "$output/evaluate-cpu.loss")
+  echo "evaluate --device cuda: loss $(cat "$output/evaluate-cuda.loss"), differs from the CPU's by $differs relative"
+  # Both add in float32, in other orders.
+  awk "BEGIN { exit !($differs <= 1e-5) }" || { echo "that is more than 1e-5" && return 1; }
+  "$halfpipe" generate "$output/run" --device cuda --tokens 200 >"$output/generate.log" 2>&1 || { tail -n 5 "$output/generate.log" && return 1; }
+}
+
 train() {
   local failed=0
   local graphs=device.cuda_graphs=true
-  local schedules="1f1b:1 1f1b:4 gpipe:4 zb-1p:4 v-half:4 v-zb:4 v-min:2 1f1b:1:$graphs v-zb:4:$graphs 1f1b:4:train.recompute=full v-half:4:train.recompute=selective v-zb:4:device.fused_bias_gradient=true"
+  local schedules="1f1b:1 1f1b:4 gpipe:4 zb-1p:4 v-half:4 v-zb:4 v-min:2 auto:4 1f1b:1:$graphs v-zb:4:$graphs 1f1b:4:train.recompute=full v-half:4:train.recompute=selective v-zb:4:device.fused_bias_gradient=true"
   [ "$quick" = no ] || schedules="1f1b:1 1f1b:4 v-half:2 v-zb:4 v-half:4:$graphs 1f1b:4:train.recompute=full v-half:4:device.fused_bias_gradient=true"
   # These have bits of their own.
   local others="1f1b:4:device.tune=true v-half:4:optimizer.moments=bf16 1f1b:4:device.fused_gelu=true"
@@ -156,6 +172,7 @@ train() {
       awk "BEGIN { exit !($differs <= $most) }" || { echo "that is more than $most" && failed=1; }
     done
   done
+  use_trained || failed=1
   return "$failed"
 }
 

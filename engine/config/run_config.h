@@ -71,7 +71,8 @@ struct DeviceConfig {
   bool tune = false;                // measure which algorithms are the quickest
   std::string attention = "flash";  // of GPUs: flash | cudnn | auto
   std::string attention_reason;     // once it is decided: cuDNN's version, or why auto is flash
-  std::string hardware;             // of modelled devices: path of a hardware profile
+  std::vector<std::int64_t> free_bytes;    // of GPUs, [pipeline rank]: for a rank; empty: not asked
+  std::string hardware;                    // of modelled devices: path of a hardware profile
   std::optional<HardwareProfile> profile;  // what that file says, once it is read
 
   friend bool operator==(const DeviceConfig&, const DeviceConfig&) = default;

@@ -5,6 +5,7 @@
 #include <nvtx3/nvToolsExt.h>
 
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 
@@ -60,6 +61,7 @@ class CudaBackend final : public device::Backend {
 
   [[nodiscard]] std::string_view name() const override { return "cuda"; }
   [[nodiscard]] bool host_reaches_memory() const override { return false; }
+  [[nodiscard]] std::optional<device::OwnMemory> own_memory() const override;
   [[nodiscard]] void* allocate(std::size_t bytes, device::MemoryKind kind) override;
   void deallocate(void* pointer, device::MemoryKind kind) noexcept override;
   void copy_async(void* dst, const void* src, std::size_t bytes, device::Stream& stream) override;
@@ -85,6 +87,17 @@ class CudaBackend final : public device::Backend {
   CudaOps ops_;
   MatmulTuner tuner_;
 };
+
+std::optional<device::OwnMemory> CudaBackend::own_memory() const {
+  make_current(device_index_);
+  std::array<char, 64> bus{};
+  HALFPIPE_CUDA_CHECK(
+      cudaDeviceGetPCIBusId(bus.data(), static_cast<int>(bus.size()), device_index_));
+  std::size_t free_bytes = 0;
+  std::size_t all_bytes = 0;
+  HALFPIPE_CUDA_CHECK(cudaMemGetInfo(&free_bytes, &all_bytes));
+  return device::OwnMemory{bus.data(), static_cast<std::int64_t>(free_bytes)};
+}
 
 // Both kinds are at least 256-byte aligned, says CUDA's programming guide.
 void* CudaBackend::allocate(std::size_t bytes, device::MemoryKind kind) {

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "kernels/device/recording.h"
@@ -24,6 +26,12 @@ enum class MemoryKind : std::uint8_t {
   kPinned,  // host memory that transports and copies reach directly; kernels may use it, slower
 };
 
+/// Of a device whose memory is not the host's.
+struct OwnMemory {
+  std::string device;       // tells it from the others of its machine, in every process
+  std::int64_t free_bytes;  // now, for all who use it
+};
+
 /// All *_async work is ordered by the stream given.
 class Backend {
  public:
@@ -35,6 +43,8 @@ class Backend {
   [[nodiscard]] virtual std::string_view name() const = 0;
   /// Whether a transport of the host may read and write kDevice memory.
   [[nodiscard]] virtual bool host_reaches_memory() const = 0;
+  /// Absent: kDevice memory is the host's, or there is no device.
+  [[nodiscard]] virtual std::optional<OwnMemory> own_memory() const { return std::nullopt; }
   /// At least 64-byte aligned; contents undefined. Throws RuntimeFailure that names the size when
   /// memory runs out.
   [[nodiscard]] virtual void* allocate(std::size_t bytes, MemoryKind kind) = 0;

@@ -10,7 +10,7 @@ namespace halfpipe::cuda_emulation {
 inline constexpr int kComputeCapabilityMajor = 9;
 inline constexpr int kComputeCapabilityMinor = 0;
 inline constexpr int kMultiprocessors = 132;
-inline constexpr std::size_t kDeviceBytes = std::size_t{80} << 30;
+inline constexpr std::size_t kDeviceBytes = std::size_t{80} << 30;  // unless memory.h says less
 inline constexpr int kL2CacheBytes = 50 << 20;
 inline constexpr std::size_t kSharedBytes = 48 * 1024;        // per block, without asking for more
 inline constexpr std::size_t kSharedBytesOptIn = 227 * 1024;  // per block

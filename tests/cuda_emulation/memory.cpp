@@ -13,6 +13,8 @@
 
 #include <fmt/format.h>
 
+#include "tests/cuda_emulation/device_limits.h"
+
 namespace halfpipe::cuda_emulation {
 namespace {
 
@@ -68,7 +70,13 @@ void check(const Allocation& a, std::string_view culprit) {
 
 }  // namespace
 
+std::size_t device_bytes() {
+  static const char* const text = std::getenv("HALFPIPE_EMULATION_DEVICE_BYTES");
+  return text == nullptr ? kDeviceBytes : std::strtoull(text, nullptr, 10);
+}
+
 void* allocate(std::size_t bytes, Place place) {
+  if (place == Place::kDevice && allocated_bytes(place) + bytes > device_bytes()) return nullptr;
   Allocation a{};
   const std::size_t aligned = round_up(bytes, kAlignment);
   a.page_bytes = round_up(aligned + kAlignment, kPageBytes);

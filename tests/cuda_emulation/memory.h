@@ -10,6 +10,9 @@ namespace halfpipe::cuda_emulation {
 
 enum class Place : unsigned char { kDevice, kPinned };
 
+/// What there is of kDevice memory: of an H100, or HALFPIPE_EMULATION_DEVICE_BYTES.
+[[nodiscard]] std::size_t device_bytes();
+
 /// 256-byte aligned. Null when there is no memory.
 [[nodiscard]] void* allocate(std::size_t bytes, Place place);
 

@@ -11,6 +11,7 @@
 #include "tests/cuda_emulation/block_runner.h"
 #include "tests/cuda_emulation/device_limits.h"
 #include "tests/cuda_emulation/last_error.h"
+#include "tests/cuda_emulation/memory.h"
 #include "tests/cuda_emulation/runtime_api.h"
 #include "tests/cuda_emulation/stream_queue.h"
 
@@ -92,7 +93,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return remember(cudaErrorInvalidDevice);
   *properties = {};
   std::strcpy(properties->name, "CUDA emulation");
-  properties->totalGlobalMem = kDeviceBytes;
+  properties->totalGlobalMem = device_bytes();
   properties->sharedMemPerBlock = kSharedBytes;
   properties->sharedMemPerBlockOptin = kSharedBytesOptIn;
   properties->major = kComputeCapabilityMajor;

@@ -73,8 +73,8 @@ cudaError_t cudaFreeHost(void* pointer) {
 }
 
 cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes) {
-  *total_bytes = kDeviceBytes;
-  *free_bytes = kDeviceBytes - allocated_bytes(Place::kDevice);
+  *total_bytes = device_bytes();
+  *free_bytes = device_bytes() - allocated_bytes(Place::kDevice);
   return cudaSuccess;
 }
 

@@ -12,11 +12,13 @@
 #include "engine/config/memory_limit.h"
 #include "engine/config/nearest_name.h"
 #include "engine/config/validate_config.h"
+#include "engine/runtime/planning/device_memory.h"
 #include "engine/runtime/planning/hardware.h"
 #include "engine/runtime/planning/stage_costs.h"
 #include "engine/runtime/ranks/agreement.h"
 #include "engine/runtime/ranks/host_cores.h"
 #include "kernels/core/error.h"
+#include "kernels/core/pinning.h"
 #include "parallel/schedule/catalogue.h"
 #include "tools/halfpipe/devices.h"
 
@@ -102,15 +104,18 @@ BenchedSchedule bench_schedule(const config::RunConfig& base,
   BenchedSchedule result;
   result.title = choice.text;
   world.set_timeout(0.0);  // a search may take long
-  const config::RunConfig config = with_schedule(base, choice);
+  config::RunConfig config = with_schedule(base, choice);
   std::unique_ptr<device::Backend> backend;
   runtime::RankThreads threads;
   try {
     runtime::agree(world, [&] { config::validate(config); });
-    result.job.emplace(runtime::agree_on_job(config, world));
     threads = runtime::agree_on_threads(config.device, world);
+    runtime::agree(world,
+                   [&] { backend = make_backend(config, threads, world.rank_on_this_host()); });
+    const UnpinnedScope spread_out;  // a search has threads of its own
+    runtime::ask_devices_for_memory(config, *backend, world);
+    result.job.emplace(runtime::agree_on_job(config, world));
     runtime::agree(world, [&] {
-      backend = make_backend(config, threads, world.rank_on_this_host());
       result.planned_memory = runtime::plan_memory(*result.job, *backend);
       // A benchmark saves nothing.
       for (runtime::RankMemory& rank : result.planned_memory) rank.checkpoint_copy = 0;

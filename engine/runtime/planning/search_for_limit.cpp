@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -127,11 +128,14 @@ std::string in_mebibytes(std::int64_t bytes) {
 std::string too_little(const config::RunConfig& config, const schedule::JointProblem& problem) {
   const std::string smallest = in_mebibytes(schedule::smallest_limit_of_any_split(problem));
   if (limit_counts_residents(config)) {
+    const auto [least, most] = std::ranges::minmax(problem.memory_limit);
     return fmt::format(
-        "schedule.memory_limit (null: {} per rank, its share of this machine's memory) is too "
-        "little for any schedule: it covers parameters, gradients, optimizer states and the batch "
-        "besides activations, and the smallest limit that has one is {} of all these per rank",
-        in_mebibytes(problem.memory_limit.front()), smallest);
+        "schedule.memory_limit (null: {}{} per rank, its share of {}) is too little for any "
+        "schedule: it covers parameters, gradients, optimizer states and the batch besides "
+        "activations, and the smallest limit that has one is {} of all these per rank",
+        in_mebibytes(least), least == most ? "" : " to " + in_mebibytes(most),
+        config.device.free_bytes.empty() ? "this machine's memory" : "what its GPU has free",
+        smallest);
   }
   const config::ScheduleConfig& given = config.schedule;
   return fmt::format(

@@ -69,22 +69,33 @@ std::int64_t peak_of_1f1b(const config::RunConfig& config) {
   return *std::max_element(peaks.begin(), peaks.end());
 }
 
-/// The ranks share the machine; a tenth is kept for message buffers, scratch and whatever else
-/// runs. How many buffers a rank needs is known only with its plan, and how much scratch only with
-/// its stages and the device's kernels, so neither is counted here.
-std::int64_t share_of_machine(const config::RunConfig& config) {
-  constexpr double kShare = 0.9;
+/// [rank]: nine tenths of what there is. A tenth is kept for message buffers, scratch and whatever
+/// else runs. How many buffers a rank needs is known only with its plan, and how much scratch only
+/// with its stages and the device's kernels, so neither is counted here; from what GPUs have free,
+/// scratch is taken off already.
+std::vector<std::int64_t> shares_of_memory(const config::RunConfig& config) {
+  const auto most_of = [](std::int64_t bytes) {
+    constexpr double kShare = 0.9;
+    return static_cast<std::int64_t>(kShare * static_cast<double>(bytes));
+  };
+  const auto num_pipeline_ranks = static_cast<std::size_t>(config.parallel.pipeline);
   if (is_modelled(config.device)) {
-    return static_cast<std::int64_t>(kShare *
-                                     static_cast<double>(config.device.profile->memory_bytes));
+    return std::vector<std::int64_t>(num_pipeline_ranks,
+                                     most_of(config.device.profile->memory_bytes));
   }
   if (config.device.kind == "cuda") {
-    throw ConfigError(
-        "schedule.memory_limit is missing: with device.kind cuda and schedule.name auto name what "
-        "the activations of a rank may take, as 40 GiB; what a GPU has left is not asked yet");
+    if (config.device.free_bytes.empty()) {
+      throw ConfigError(
+          "schedule.memory_limit is missing: a plan with device.kind cuda and schedule.name auto "
+          "asks no GPU what it has free, as training does; name what the activations of a rank may "
+          "take, as 40 GiB");
+    }
+    std::vector<std::int64_t> shares;
+    for (const std::int64_t bytes : config.device.free_bytes) shares.push_back(most_of(bytes));
+    return shares;
   }
   const int num_ranks = ranks_on_this_machine(mesh_of(config.parallel).num_ranks());
-  return static_cast<std::int64_t>(kShare * static_cast<double>(memory_of_machine()) / num_ranks);
+  return std::vector<std::int64_t>(num_pipeline_ranks, most_of(memory_of_machine()) / num_ranks);
 }
 
 /// Of one or of all ranks, bytes of activations, as `texts` say.
@@ -114,10 +125,9 @@ std::vector<std::int64_t> bytes_of(const config::RunConfig& config,
 std::vector<std::int64_t> limits_for(const config::RunConfig& config) {
   const config::ScheduleConfig& given = config.schedule;
   if (!given.rank_memory_limits.empty()) return bytes_of(config, given.rank_memory_limits);
-  const std::int64_t each = limit_counts_residents(config)
-                                ? share_of_machine(config)
-                                : bytes_of(config, {given.memory_limit}).front();
-  return std::vector<std::int64_t>(static_cast<std::size_t>(config.parallel.pipeline), each);
+  if (limit_counts_residents(config)) return shares_of_memory(config);
+  return std::vector<std::int64_t>(static_cast<std::size_t>(config.parallel.pipeline),
+                                   bytes_of(config, {given.memory_limit}).front());
 }
 
 /// Parameters with their copies, gradients, two moments each and what steps overwrite, or this

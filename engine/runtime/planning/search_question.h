@@ -19,12 +19,13 @@ namespace halfpipe::runtime {
 [[nodiscard]] std::vector<schedule::Placement> searched_placements(const config::RunConfig& config);
 
 /// Whether limits are for all that a rank holds, since the configuration has none: what this
-/// machine has for each rank. Otherwise they are for activations.
+/// machine, or its device, has for each rank. Otherwise they are for activations.
 [[nodiscard]] bool limit_counts_residents(const config::RunConfig& config);
 
 /// For schedule.name auto. Limits are those of the configuration, in bytes, or what this machine
-/// has for each rank; then layers count their residents, too: parameters, gradients, optimizer
-/// states and the step's tokens, targets and losses. config.model.vocab_size is resolved.
+/// (or, of GPUs, config.device.free_bytes) has for each rank; then layers count their residents,
+/// too: parameters, gradients, optimizer states and the step's tokens, targets and losses.
+/// config.model.vocab_size is resolved.
 [[nodiscard]] schedule::JointProblem joint_problem_of(const config::RunConfig& config);
 
 /// Whole arenas have to fit: what is saved takes multiples of kArenaAlignment.

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "engine/checkpoint/resume.h"
+#include "engine/runtime/planning/device_memory.h"
 #include "engine/runtime/ranks/activity.h"
 #include "engine/runtime/ranks/agreement.h"
 #include "engine/runtime/ranks/rank_count.h"
@@ -249,6 +250,7 @@ void run_training(const TrainingRequest& request, transport::Transport& transpor
   std::optional<Job> job;
   {
     const UnpinnedScope spread_out;  // a search has threads of its own
+    ask_devices_for_memory(inputs.config, *backend, transport);
     job = agree_on_job(inputs.config, transport);
   }
 

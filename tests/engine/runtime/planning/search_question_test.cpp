@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "engine/runtime/planning/job.h"
 #include "engine/runtime/ranks/machine_memory.h"
+#include "kernels/core/error.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "parallel/schedule/search/layered_model.h"
 #include "tests/engine/runtime/small_job.h"
@@ -77,6 +79,24 @@ TEST(SearchQuestion, SharesTheMachineAmongItsRanks) {
   const double share = 0.9 * static_cast<double>(memory_of_machine()) / ranks_on_this_machine(3);
   for (const std::int64_t bytes : joint_problem_of(config).memory_limit) {
     EXPECT_NEAR(static_cast<double>(bytes), share, 1.0);
+  }
+}
+
+TEST(SearchQuestion, TakesWhatEachRankFindsOnItsGpu) {
+  config::RunConfig config = small_config("auto", 3);
+  config.device.kind = "cuda";
+  config.device.free_bytes = {3000, 1000, 2000};
+  EXPECT_EQ(joint_problem_of(config).memory_limit, (std::vector<std::int64_t>{2700, 900, 1800}));
+  config.device.free_bytes.clear();
+  try {
+    (void)joint_problem_of(config);
+    ADD_FAILURE() << "nobody asked a GPU";
+  } catch (const ConfigError& error) {
+    EXPECT_EQ(std::string(error.what())
+                  .find("schedule.memory_limit is missing: a plan with "
+                        "device.kind cuda and schedule.name auto asks no GPU"),
+              0U)
+        << error.what();
   }
 }
 
