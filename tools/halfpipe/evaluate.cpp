@@ -11,10 +11,9 @@
 #include "engine/data/dataset.h"
 #include "engine/data/sampler.h"
 #include "engine/model/loss_evaluator.h"
-#include "engine/runtime/ranks/host_cores.h"
 #include "kernels/core/error.h"
 #include "tools/halfpipe/commands.h"
-#include "tools/halfpipe/devices.h"
+#include "tools/halfpipe/inference_device.h"
 #include "tools/halfpipe/loaded_model.h"
 
 namespace halfpipe::tools {
@@ -26,7 +25,7 @@ constexpr std::int64_t kWindowsAtOnce = 4;
 struct Options {
   std::string checkpoint;
   std::vector<std::string> text;
-  int threads = 0;
+  InferenceDevice device;
   bool json = false;
 };
 
@@ -41,11 +40,9 @@ void evaluate(const Options& options) {
   const data::EvaluationWindows windows(tokens->size(), model.config.seq_len, 0,
                                         data::PartialWindow::kKeep);
 
-  config::RunConfig run;
-  run.device.threads_per_rank = options.threads;
-  const auto backend = make_backend(run, runtime::own_threads(run.device), 0);
+  const auto backend = make_backend(options.device);
   model::LossEvaluator evaluator(model.config, *backend, kWindowsAtOnce);
-  model.load_into(evaluator.parameters());
+  model.load_into(evaluator.parameters(), *backend);
 
   std::vector<std::int32_t> inputs(static_cast<std::size_t>(kWindowsAtOnce * model.config.seq_len));
   std::vector<std::int32_t> targets(inputs.size());
@@ -67,7 +64,8 @@ void evaluate(const Options& options) {
     const nlohmann::ordered_json json = {{"checkpoint", model.directory.string()},
                                          {"loss", loss},
                                          {"perplexity", std::exp(loss)},
-                                         {"tokens", num_tokens}};
+                                         {"tokens", num_tokens},
+                                         {"device", options.device.kind}};
     // A path may hold bytes that are not UTF-8, which JSON cannot.
     fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   } else {
@@ -89,16 +87,14 @@ void add_evaluate(CLI::App& app) {
   command->add_option("--text", options->text, "File, folder or glob; may be repeated")
       ->required()
       ->allow_extra_args(false);
-  command
-      ->add_option("--threads", options->threads,
-                   "Threads; 0: all CPUs that the process may use, or OMP_NUM_THREADS")
-      ->check(CLI::Range(0, config::kMostThreads));
+  add_device_options(*command, options->device);
   command->add_flag("--json", options->json, "Print one JSON object");
   command->footer(
       "Windows of seq_len tokens, one after the other, the last one shorter: every token but the "
-      "first is "
-      "predicted exactly once.\n"
-      "Example:\n  halfpipe evaluate runs/quickstart --text held_out.txt --json");
+      "first is predicted exactly once.\n"
+      "Examples:\n"
+      "  halfpipe evaluate runs/quickstart --text held_out.txt --json\n"
+      "  halfpipe evaluate runs/gpt2-124m-gpu1 --text held_out.txt --device cuda");
   command->callback([options] { evaluate(*options); });
 }
 

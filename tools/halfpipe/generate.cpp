@@ -10,10 +10,9 @@
 
 #include "engine/model/decoder.h"
 #include "engine/model/sample_token.h"
-#include "engine/runtime/ranks/host_cores.h"
 #include "kernels/core/error.h"
 #include "tools/halfpipe/commands.h"
-#include "tools/halfpipe/devices.h"
+#include "tools/halfpipe/inference_device.h"
 #include "tools/halfpipe/loaded_model.h"
 #include "tools/halfpipe/option_checks.h"
 
@@ -28,7 +27,7 @@ struct Options {
   double temperature = 0.8;
   int top_k = 0;
   std::uint64_t seed = 1;
-  int threads = 0;
+  InferenceDevice device;
 };
 
 /// Texts begin after a line break, where the vocabulary has one.
@@ -62,11 +61,9 @@ void generate(const Options& options) {
   const data::Vocabulary& vocabulary = model.text_vocabulary();
   std::vector<std::int32_t> text = first_tokens(options.prompt, vocabulary);
 
-  config::RunConfig run;
-  run.device.threads_per_rank = options.threads;
-  const auto backend = make_backend(run, runtime::own_threads(run.device), 0);
+  const auto backend = make_backend(options.device);
   model::Decoder decoder(model.config, *backend);
-  model.load_into(decoder.parameters());
+  model.load_into(decoder.parameters(), *backend);
 
   const model::Sampling sampling{options.temperature, options.top_k, vocabulary.size(),
                                  options.seed};
@@ -109,13 +106,11 @@ void add_generate(CLI::App& app) {
   command->add_option("--seed", options->seed, "The same seed writes the same text")
       ->check(whole_number_of_64_bits())
       ->capture_default_str();
-  command
-      ->add_option("--threads", options->threads,
-                   "Threads; 0: all CPUs that the process may use, or OMP_NUM_THREADS")
-      ->check(CLI::Range(0, config::kMostThreads));
+  add_device_options(*command, options->device);
   command->footer(
-      "Example:\n  halfpipe generate runs/quickstart --prompt 'template <' --tokens 300 "
-      "--temperature 0.7");
+      "Examples:\n"
+      "  halfpipe generate runs/quickstart --prompt 'template <' --tokens 300 --temperature 0.7\n"
+      "  halfpipe generate runs/gpt2-124m-gpu1 --device cuda");
   command->callback([options] { generate(*options); });
 }
 

@@ -7,14 +7,21 @@
 
 #include "engine/checkpoint/resume.h"
 #include "engine/config/load_config.h"
+#include "engine/runtime/state/host_window.h"
 #include "kernels/core/error.h"
 
 namespace halfpipe::tools {
 
-void LoadedModel::load_into(model::ParameterSet& parameters) const {
+void LoadedModel::load_into(model::ParameterSet& parameters, device::Backend& backend) const {
+  const std::unique_ptr<device::Stream> stream = backend.make_stream("loading");
+  runtime::HostWindow window(backend, *stream);
   for (model::Parameter& parameter : parameters.all()) {
-    reader.tensors.read_weights(parameter.spec.name, parameter.spec.shape,
-                                {parameter.value, static_cast<std::size_t>(parameter.count())});
+    window.write(parameter.value, parameter.count(), sizeof(float),
+                 [&](std::int64_t first, std::int64_t last, void* values) {
+                   reader.tensors.read_weights(
+                       parameter.spec.name, parameter.spec.shape, {parameter.slice, first},
+                       {static_cast<float*>(values), static_cast<std::size_t>(last - first)});
+                 });
   }
 }
 

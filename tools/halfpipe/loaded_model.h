@@ -10,6 +10,7 @@
 #include "engine/checkpoint/trainer_state.h"
 #include "engine/data/vocabulary.h"
 #include "engine/model/parameter.h"
+#include "kernels/device/backend.h"
 
 namespace halfpipe::tools {
 
@@ -20,9 +21,8 @@ struct LoadedModel {
   std::optional<checkpoint::TrainerState> state;  // absent: written by somebody else
   std::optional<data::Vocabulary> vocabulary;     // absent: written by somebody else
 
-  /// Copies every parameter from the files; FileError naming one that is not finite. For a host
-  /// backend: values are written where they lie.
-  void load_into(model::ParameterSet& parameters) const;
+  /// Copies every parameter from the files to the device; FileError naming one that is not finite.
+  void load_into(model::ParameterSet& parameters, device::Backend& backend) const;
   /// Throws FileError naming the directory when text cannot be read or written with it.
   [[nodiscard]] const data::Vocabulary& text_vocabulary() const;
 };
