@@ -35,15 +35,23 @@ TEST_F(CheckpointUse, EvaluateAgreesWithTheValidationLossOfTheRun) {
       succeeded(run({"tokenize", "text.txt", "--out", "all", "--validation-fraction", "0"})));
   ASSERT_TRUE(
       succeeded(run({"tokenize", "held.txt", "--out", "held", "--validation-fraction", "0"})));
-  train_model({"data.text=null", "data.shards.train=all/train_*.bin",
-               "data.shards.validation=held/train_*.bin", "train.evaluate_batches=0"});
-  const CommandResult result = run({"evaluate", "out", "--text", "held.txt", "--json"});
-  ASSERT_TRUE(succeeded(result));
-  const nlohmann::json json = nlohmann::json::parse(result.out);
-  EXPECT_EQ(json.at("tokens"), 320);
-  // The two sum float32 losses in different batches.
-  EXPECT_NEAR(json.at("loss").get<double>(), read_metrics(path("out")).validation_losses.at(20),
-              1e-6);
+  const Arguments data = {"data.text=null", "data.shards.train=all/train_*.bin",
+                          "data.shards.validation=held/train_*.bin", "train.evaluate_batches=0"};
+  train_model(data);
+  // A table of 8.5 MiB is read in more than one piece.
+  train_model(data + Arguments{"output.dir=large", "model.vocab_size=70000", "train.steps=2",
+                               "train.evaluate_every=1"});
+  for (const std::string run_dir : {"out", "large"}) {
+    SCOPED_TRACE(run_dir);
+    const CommandResult result = run({"evaluate", run_dir, "--text", "held.txt", "--json"});
+    ASSERT_TRUE(succeeded(result));
+    const nlohmann::json json = nlohmann::json::parse(result.out);
+    EXPECT_EQ(json.at("tokens"), 320);
+    // The two sum float32 losses in different batches.
+    const Metrics metrics = read_metrics(path(run_dir));
+    EXPECT_NEAR(json.at("loss").get<double>(), metrics.validation_losses.at(metrics.end_step),
+                1e-6);
+  }
 }
 
 TEST_F(CheckpointUse, EvaluatePredictsEveryTokenButTheFirst) {

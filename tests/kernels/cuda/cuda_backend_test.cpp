@@ -45,6 +45,19 @@ TEST(CudaBackend, AllocatesAlignedMemory) {
   }
 }
 
+TEST(CudaBackend, SaysWhatIsFreeOnWhichDevice) {
+  constexpr std::int64_t kBytes = 64 * kMebibyte;
+  const auto before = cuda_backend().own_memory();
+  ASSERT_TRUE(before);
+  EXPECT_FALSE(before->device.empty());
+  const Buffer taken(cuda_backend(), kBytes);
+  const auto after = cuda_backend().own_memory();
+  ASSERT_TRUE(after);
+  EXPECT_EQ(after->device, before->device);
+  EXPECT_LE(after->free_bytes, before->free_bytes - kBytes);
+  EXPECT_GT(after->free_bytes, 0);
+}
+
 TEST(CudaBackend, CopiesThroughTheDevice) {
   constexpr std::size_t kBytes = 3 * kMebibyte + 17;
   const std::vector<std::byte> host = pattern(kBytes);
