@@ -21,7 +21,7 @@ class EmulatedInference : public CommandTest {
   [[nodiscard]] CommandResult on_gpu(const Arguments& arguments) {
     const std::string host_program = program;
     program = HALFPIPE_TEST_EMULATED_COMMAND;
-    const CommandResult result = run(arguments + Arguments{"--device", "cuda"});
+    CommandResult result = run(arguments + Arguments{"--device", "cuda"});
     program = host_program;
     return result;
   }

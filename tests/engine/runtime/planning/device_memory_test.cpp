@@ -18,10 +18,11 @@ TEST(DeviceMemory, IsThatOfEachRanksOwnDevice) {
   EXPECT_EQ(least_shares({{"one", 30}, {"two", 10}, {"three", 20}}, mesh), (Bytes{30, 10, 20}));
 }
 
-// Of two looks at a device the later one may find less.
+// Each looks by itself, and another program may come and go meanwhile.
 TEST(DeviceMemory, IsSharedByTheRanksOfADevice) {
-  const parallel::Mesh mesh{{.data = 1, .pipeline = 3, .tensor = 1}};
-  EXPECT_EQ(least_shares({{"one", 90}, {"one", 80}, {"two", 50}}, mesh), (Bytes{40, 40, 50}));
+  const parallel::Mesh mesh{{.data = 1, .pipeline = 4, .tensor = 1}};
+  EXPECT_EQ(least_shares({{"one", 90}, {"one", 60}, {"two", 50}, {"one", 75}}, mesh),
+            (Bytes{20, 20, 50, 20}));
 }
 
 // All of them have its stages.
