@@ -60,9 +60,13 @@ TEST_F(EmulatedInference, GeneratesTheTextOfTheCpu) {
     const CommandResult host = run(generate + sampling);
     ASSERT_TRUE(succeeded(host));
     EXPECT_EQ(host.out.size(), 6U + 40U + 1U);
-    const CommandResult gpu = on_gpu(generate + sampling);
-    ASSERT_TRUE(succeeded(gpu));
-    EXPECT_EQ(gpu.out, host.out);
+    for (const std::string order : {"forward", "reverse", "shuffled:3"}) {
+      SCOPED_TRACE(order);
+      options.environment["HALFPIPE_EMULATION_SCHEDULE"] = order;
+      const CommandResult gpu = on_gpu(generate + sampling);
+      ASSERT_TRUE(succeeded(gpu));
+      EXPECT_EQ(gpu.out, host.out);
+    }
   }
 }
 
