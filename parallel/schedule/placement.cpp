@@ -7,6 +7,20 @@
 
 namespace halfpipe::schedule {
 
+const char* name_of(PlacementKind kind) {
+  switch (kind) {
+    case PlacementKind::kLinear:
+      return "linear";
+    case PlacementKind::kInterleaved:
+      return "interleaved";
+    case PlacementKind::kV:
+      return "V";
+    case PlacementKind::kZigzag:
+      return "zigzag";
+  }
+  return "";
+}
+
 Placement::Placement(PlacementKind kind, int num_pipeline_ranks, int num_chunks)
     : kind_(kind), num_pipeline_ranks_(num_pipeline_ranks), num_chunks_(num_chunks) {
   if (num_pipeline_ranks < 1 || num_chunks < 1) {

@@ -15,6 +15,9 @@ enum class PlacementKind : std::uint8_t {
                  // stage per rank this is kLinear, with two kV
 };
 
+/// For people: "linear", "interleaved", "V", "zigzag".
+[[nodiscard]] const char* name_of(PlacementKind kind);
+
 /// p pipeline ranks, num_chunks stages on each; num_stages = p * num_chunks.
 class Placement {
  public:

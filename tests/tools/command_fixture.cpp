@@ -47,13 +47,6 @@ std::string describe(const CommandResult& result) {
          "\nstderr:\n" + result.err;
 }
 
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
-  return lines;
-}
-
 }  // namespace
 
 CommandTest::CommandTest() : program(HALFPIPE_TEST_COMMAND) {
@@ -168,6 +161,24 @@ void expect_same_run(const Metrics& one, const Metrics& other) {
   EXPECT_EQ(one.end_step, other.end_step);
   EXPECT_EQ(one.parameter_hash, other.parameter_hash);
   EXPECT_EQ(one.parameter_hash.size(), 32U);
+}
+
+void expect_near_run(const Metrics& one, const Metrics& other, double tolerance) {
+  ASSERT_EQ(one.losses.size(), other.losses.size());
+  for (const auto& [step, loss] : one.losses) {
+    EXPECT_NEAR(other.losses.at(step), loss, tolerance * loss) << "step " << step;
+  }
+  ASSERT_EQ(one.validation_losses.size(), other.validation_losses.size());
+  for (const auto& [step, loss] : one.validation_losses) {
+    EXPECT_NEAR(other.validation_losses.at(step), loss, tolerance * loss) << "step " << step;
+  }
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
 }
 
 bool wait_for_step(const fs::path& output_dir, std::int64_t step, double seconds) {

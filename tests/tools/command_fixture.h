@@ -73,6 +73,10 @@ struct Metrics {
 
 /// The same losses and parameters to the bit.
 void expect_same_run(const Metrics& one, const Metrics& other);
+/// The same steps, each with the same losses but for `tolerance` of them.
+void expect_near_run(const Metrics& one, const Metrics& other, double tolerance);
+
+[[nodiscard]] std::vector<std::string> lines_of(const std::string& text);
 
 /// Every match of a pattern in a text, with blanks between them; of its first group if it has one.
 [[nodiscard]] std::string matches(const std::string& text, const std::string& pattern);

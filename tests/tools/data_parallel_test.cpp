@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/tools/command_fixture.h"
+#include "tests/tools/mesh_command_fixture.h"
 
 namespace halfpipe::tools {
 namespace {
@@ -17,48 +17,16 @@ namespace fs = std::filesystem;
 // float32 gradients summed in another order, and 20 steps of AdamW.
 constexpr double kTolerance = 1e-5;
 
-class DataParallel : public CommandTest {
- protected:
-  [[nodiscard]] Arguments job(int replicas, int pipeline, const Arguments& settings) const {
-    return train(settings + Arguments{"parallel.data=" + std::to_string(replicas),
-                                      "parallel.pipeline=" + std::to_string(pipeline)});
-  }
-  /// With threads as ranks.
-  [[nodiscard]] CommandResult run_local(int replicas,
-                                        int pipeline,
-                                        const Arguments& settings,
-                                        const Arguments& more = {}) const {
-    return run(job(replicas, pipeline, settings) +
-               Arguments{"--local-ranks", std::to_string(replicas * pipeline)} + more);
-  }
-  [[nodiscard]] Metrics metrics(int replicas,
-                                int pipeline,
-                                const std::string& dir,
-                                const Arguments& settings = {}) const {
-    EXPECT_TRUE(
-        succeeded(run_local(replicas, pipeline, settings + Arguments{"output.dir=" + dir})));
-    return read_metrics(path(dir));
-  }
-  static void expect_near(const Metrics& one, const Metrics& other, double tolerance) {
-    ASSERT_EQ(one.losses.size(), other.losses.size());
-    for (const auto& [step, loss] : one.losses) {
-      EXPECT_NEAR(other.losses.at(step), loss, tolerance * loss) << "step " << step;
-    }
-    ASSERT_EQ(one.validation_losses.size(), other.validation_losses.size());
-    for (const auto& [step, loss] : one.validation_losses) {
-      EXPECT_NEAR(other.validation_losses.at(step), loss, tolerance * loss) << "step " << step;
-    }
-  }
-};
+using DataParallel = MeshCommand;
 
 TEST_F(DataParallel, HasTheLossesOfOneReplica) {
-  const Metrics one = metrics(1, 1, "one");
+  const Metrics one = metrics({1, 1, 1}, "one");
   ASSERT_EQ(one.losses.size(), 20U);
   ASSERT_FALSE(one.validation_losses.empty());
   for (const int replicas : {2, 4}) {
     SCOPED_TRACE(replicas);
-    const Metrics several = metrics(replicas, 1, "replicas-" + std::to_string(replicas));
-    expect_near(one, several, kTolerance);
+    const Metrics several = metrics({replicas, 1, 1}, "replicas-" + std::to_string(replicas));
+    expect_near_run(one, several, kTolerance);
     EXPECT_NE(one.parameter_hash, several.parameter_hash);  // they do add in another order
   }
 }
@@ -68,14 +36,14 @@ TEST_F(DataParallel, HasTheSameBitsOnEveryPipelineAndUnderEverySchedule) {
     const Arguments settings = {"train.precision=" + precision, "train.steps=6",
                                 "schedule.name=1f1b"};
     const std::string reference = "two-" + precision;
-    const Metrics two = metrics(2, 1, reference, settings);
-    expect_same_run(two, metrics(2, 1, "again-" + precision, settings));
+    const Metrics two = metrics({2, 1, 1}, reference, settings);
+    expect_same_run(two, metrics({2, 1, 1}, "again-" + precision, settings));
     for (const std::string schedule : {"1f1b", "v-half", "v-zb", "interleaved"}) {
       for (const int pipeline : {2, 4}) {
         const std::string name = precision + "-" + schedule + "-" + std::to_string(pipeline);
         SCOPED_TRACE(name);
-        expect_same_run(
-            two, metrics(2, pipeline, name, settings + Arguments{"schedule.name=" + schedule}));
+        expect_same_run(two, metrics({2, 1, pipeline}, name,
+                                     settings + Arguments{"schedule.name=" + schedule}));
       }
     }
   }
@@ -83,24 +51,24 @@ TEST_F(DataParallel, HasTheSameBitsOnEveryPipelineAndUnderEverySchedule) {
 
 TEST_F(DataParallel, HasTheSameBitsWithAnUntiedModelAndRecompute) {
   const Arguments settings = {"train.steps=4", "model.tie_embeddings=false", "model.bias=false"};
-  const Metrics four = metrics(4, 1, "four", settings);
-  expect_same_run(four, metrics(4, 2, "eight", settings + Arguments{"train.recompute=full"}));
+  const Metrics four = metrics({4, 1, 1}, "four", settings);
+  expect_same_run(four, metrics({4, 1, 2}, "eight", settings + Arguments{"train.recompute=full"}));
 }
 
 TEST_F(DataParallel, HasTheSameBitsInProcesses) {
-  const Metrics threads = metrics(2, 2, "threads");
-  ASSERT_TRUE(succeeded(run_mpi(4, job(2, 2, {"output.dir=processes"}))));
+  const Metrics threads = metrics({2, 1, 2}, "threads");
+  ASSERT_TRUE(succeeded(run_mpi(4, job({2, 1, 2}, {"output.dir=processes"}))));
   expect_same_run(threads, read_metrics(path("processes")));
 }
 
 TEST_F(DataParallel, GoesOnOnOtherPipelinesAndWithOtherNumbersOfReplicas) {
-  const Metrics whole = metrics(2, 2, "whole", {"output.checkpoint_every=10"});
+  const Metrics whole = metrics({2, 1, 2}, "whole", {"output.checkpoint_every=10"});
   const Arguments from = {"--resume", path("whole/checkpoints/step-00000010")};
 
-  ASSERT_TRUE(succeeded(run_local(2, 1, {"output.dir=flat"}, from)));
+  ASSERT_TRUE(succeeded(run_local({2, 1, 1}, {"output.dir=flat"}, from)));
   EXPECT_EQ(read_metrics(path("flat")).parameter_hash, whole.parameter_hash);
 
-  const CommandResult one = run_local(1, 2, {"output.dir=one"}, from);
+  const CommandResult one = run_local({1, 1, 2}, {"output.dir=one"}, from);
   ASSERT_TRUE(succeeded(one));
   EXPECT_NE(one.out.find("parallel.data is 1 now and was 2"), std::string::npos) << one.out;
   const Metrics single = read_metrics(path("one"));
@@ -119,8 +87,8 @@ TEST_F(DataParallel, WritesTheCheckpointsOfAWholeOptimizerWithAShardedOne) {
     const Arguments settings = kWide + Arguments{"optimizer.moments=" + moments};
     const std::string whole = "whole-" + moments;
     const std::string sharded = "sharded-" + moments;
-    const Metrics expected = metrics(2, 2, whole, settings);
-    expect_same_run(expected, metrics(2, 2, sharded, settings + kSharded));
+    const Metrics expected = metrics({2, 1, 2}, whole, settings);
+    expect_same_run(expected, metrics({2, 1, 2}, sharded, settings + kSharded));
     int num_files = 0;
     for (const auto& file : fs::recursive_directory_iterator(path(whole) / "checkpoints")) {
       if (file.path().extension() != ".safetensors") continue;
@@ -133,8 +101,8 @@ TEST_F(DataParallel, WritesTheCheckpointsOfAWholeOptimizerWithAShardedOne) {
 }
 
 TEST_F(DataParallel, GoesOnWithAShardedOptimizerAndWithoutOne) {
-  const Metrics whole = metrics(2, 2, "whole", kWide);
-  expect_same_run(whole, metrics(2, 2, "sharded", kWide + kSharded));
+  const Metrics whole = metrics({2, 1, 2}, "whole", kWide);
+  expect_same_run(whole, metrics({2, 1, 2}, "sharded", kWide + kSharded));
   const auto from = [&](const std::string& dir) {
     return Arguments{"--resume", path(dir + "/checkpoints/step-00000003")};
   };
@@ -142,69 +110,64 @@ TEST_F(DataParallel, GoesOnWithAShardedOptimizerAndWithoutOne) {
     return read_metrics(path(dir)).parameter_hash;
   };
   ASSERT_TRUE(succeeded(
-      run_local(2, 1, kWide + kSharded + Arguments{"output.dir=to-sharded"}, from("whole"))));
+      run_local({2, 1, 1}, kWide + kSharded + Arguments{"output.dir=to-sharded"}, from("whole"))));
   EXPECT_EQ(hash_of("to-sharded"), whole.parameter_hash);
   ASSERT_TRUE(
-      succeeded(run_local(2, 1, kWide + Arguments{"output.dir=to-whole"}, from("sharded"))));
+      succeeded(run_local({2, 1, 1}, kWide + Arguments{"output.dir=to-whole"}, from("sharded"))));
   EXPECT_EQ(hash_of("to-whole"), whole.parameter_hash);
 
   // One replica, and four: from either checkpoint alike.
-  ASSERT_TRUE(succeeded(run_local(1, 2, kWide + Arguments{"output.dir=one-a"}, from("whole"))));
-  ASSERT_TRUE(succeeded(run_local(1, 2, kWide + Arguments{"output.dir=one-b"}, from("sharded"))));
-  EXPECT_EQ(hash_of("one-a"), hash_of("one-b"));
-  ASSERT_TRUE(succeeded(run_local(4, 1, kWide + Arguments{"output.dir=four-a"}, from("sharded"))));
   ASSERT_TRUE(
-      succeeded(run_local(4, 1, kWide + kSharded + Arguments{"output.dir=four-b"}, from("whole"))));
+      succeeded(run_local({1, 1, 2}, kWide + Arguments{"output.dir=one-a"}, from("whole"))));
+  ASSERT_TRUE(
+      succeeded(run_local({1, 1, 2}, kWide + Arguments{"output.dir=one-b"}, from("sharded"))));
+  EXPECT_EQ(hash_of("one-a"), hash_of("one-b"));
+  ASSERT_TRUE(
+      succeeded(run_local({4, 1, 1}, kWide + Arguments{"output.dir=four-a"}, from("sharded"))));
+  ASSERT_TRUE(succeeded(
+      run_local({4, 1, 1}, kWide + kSharded + Arguments{"output.dir=four-b"}, from("whole"))));
   EXPECT_EQ(hash_of("four-a"), hash_of("four-b"));
 }
 
 TEST_F(DataParallel, HasTheSameBitsInProcessesWithAShardedOptimizer) {
   const Arguments settings = kWide + Arguments{"schedule.name=v-half"};
-  const Metrics threads = metrics(2, 2, "threads", settings);
-  ASSERT_TRUE(
-      succeeded(run_mpi(4, job(2, 2, settings + kSharded + Arguments{"output.dir=processes"}))));
+  const Metrics threads = metrics({2, 1, 2}, "threads", settings);
+  ASSERT_TRUE(succeeded(
+      run_mpi(4, job({2, 1, 2}, settings + kSharded + Arguments{"output.dir=processes"}))));
   expect_same_run(threads, read_metrics(path("processes")));
 }
 
 TEST_F(DataParallel, SaysHowLongReplicasWaitForOneAnother) {
-  const CommandResult whole = run_local(2, 1, {"train.steps=2"});
+  const CommandResult whole = run_local({2, 1, 1}, {"train.steps=2"});
   EXPECT_NE(whole.out.find("replicas        gradients exposed for "), std::string::npos);
   EXPECT_EQ(whole.out.find(", parameters for "), std::string::npos);
   fs::remove_all(path("out"));
-  const CommandResult sharded = run_local(2, 1, kSharded + Arguments{"train.steps=2"});
+  const CommandResult sharded = run_local({2, 1, 1}, kSharded + Arguments{"train.steps=2"});
   EXPECT_NE(sharded.out.find(", parameters for "), std::string::npos) << sharded.out;
 }
 
 TEST_F(DataParallel, SaysHowRanksAreNumberedAndHowManyItNeeds) {
-  const CommandResult result = run_local(2, 2, {"train.steps=1", "train.evaluate_every=0"});
+  const CommandResult result = run_local({2, 1, 2}, {"train.steps=1", "train.evaluate_every=0"});
   ASSERT_TRUE(succeeded(result));
   EXPECT_NE(
       result.out.find("replicas    2 of this pipeline, each with 16 of 32 sequences a step\n"
                       "order       data-pipeline-tensor: rank = replica x 2 + pipeline rank\n"),
       std::string::npos)
       << result.out;
-  EXPECT_TRUE(refused(run(job(2, 2, {}) + Arguments{"--local-ranks", "2"}), 2,
+  EXPECT_TRUE(refused(run(job({2, 1, 2}, {}) + Arguments{"--local-ranks", "2"}), 2,
                       {"parallel.pipeline (2) x parallel.data (2)", "4 ranks", "has 2"}));
 }
 
 TEST_F(DataParallel, IsPlannedWithTheBytesThatItTakes) {
   const Arguments automatic = {"device.threads_per_rank=auto", "train.steps=1",
                                "train.evaluate_every=0"};
-  const auto memory_line = [](const std::string& text) {
-    const std::size_t begin = text.find("  rank 0   ", text.find("memory, MiB"));
-    return text.substr(begin, text.find('\n', begin) - begin);
-  };
-  const CommandResult trained = run_local(2, 1, automatic);
+  const CommandResult trained = run_local({2, 1, 1}, automatic);
   ASSERT_TRUE(succeeded(trained));
-  Arguments plan = job(2, 1, automatic);
-  plan.front() = "plan";
-  const CommandResult planned = run(plan);
+  const CommandResult planned = plan({2, 1, 1}, automatic);
   ASSERT_TRUE(succeeded(planned));
   EXPECT_EQ(memory_line(planned.out), memory_line(trained.out));
   EXPECT_GT(memory_line(planned.out).size(), 60U);
-  Arguments sharded_plan = job(2, 1, automatic + kSharded);
-  sharded_plan.front() = "plan";
-  const CommandResult sharded = run(sharded_plan);
+  const CommandResult sharded = plan({2, 1, 1}, automatic + kSharded);
   ASSERT_TRUE(succeeded(sharded));
   EXPECT_NE(memory_line(sharded.out), memory_line(planned.out));
 }

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/tools/command_fixture.h"
+#include "tests/tools/mesh_command_fixture.h"
 
 namespace halfpipe::tools {
 namespace {
@@ -16,19 +16,7 @@ namespace {
 /// float32 sums in another order, and 20 steps of AdamW.
 constexpr double kTolerance = 1e-5;
 
-struct Mesh {
-  int data;
-  int tensor;
-  int pipeline;
-
-  [[nodiscard]] int num_ranks() const { return data * tensor * pipeline; }
-  [[nodiscard]] std::string name() const {
-    return "dp" + std::to_string(data) + "-tp" + std::to_string(tensor) + "-pp" +
-           std::to_string(pipeline);
-  }
-};
-
-class MeshTest : public CommandTest {
+class MeshTest : public MeshCommand {
  protected:
   MeshTest() {
     write("run.yaml", R"(model: {num_layers: 4, num_heads: 4, hidden_size: 32, seq_len: 16}
@@ -38,35 +26,6 @@ optimizer: {learning_rate: 1.0e-3, schedule: constant}
 schedule: {name: v-half}
 device: {threads_per_rank: 1}
 )");
-  }
-  [[nodiscard]] Arguments job(const Mesh& mesh, const Arguments& settings) const {
-    return train(Arguments{"parallel.data=" + std::to_string(mesh.data),
-                           "parallel.tensor=" + std::to_string(mesh.tensor),
-                           "parallel.pipeline=" + std::to_string(mesh.pipeline)} +
-                 settings);
-  }
-  [[nodiscard]] CommandResult run_local(const Mesh& mesh,
-                                        const Arguments& settings,
-                                        const Arguments& more = {}) const {
-    return run(job(mesh, settings) + Arguments{"--local-ranks", std::to_string(mesh.num_ranks())} +
-               more);
-  }
-  /// Of threads as ranks.
-  [[nodiscard]] Metrics metrics(const Mesh& mesh,
-                                const std::string& dir,
-                                const Arguments& settings = {}) const {
-    EXPECT_TRUE(succeeded(run_local(mesh, settings + Arguments{"output.dir=" + dir})));
-    return read_metrics(path(dir));
-  }
-  static void expect_near(const Metrics& one, const Metrics& other, double tolerance) {
-    ASSERT_EQ(one.losses.size(), other.losses.size());
-    for (const auto& [step, loss] : one.losses) {
-      EXPECT_NEAR(other.losses.at(step), loss, tolerance * loss) << "step " << step;
-    }
-    ASSERT_EQ(one.validation_losses.size(), other.validation_losses.size());
-    for (const auto& [step, loss] : one.validation_losses) {
-      EXPECT_NEAR(other.validation_losses.at(step), loss, tolerance * loss) << "step " << step;
-    }
   }
 };
 
@@ -82,7 +41,7 @@ TEST_F(MeshTest, HasTheLossesOfOneRank) {
         if (mesh.num_ranks() > 8) continue;
         SCOPED_TRACE(mesh.name());
         const Metrics record = metrics(mesh, mesh.name());
-        expect_near(one, record, kTolerance);
+        expect_near_run(one, record, kTolerance);
         EXPECT_EQ(record.parameter_hash == one.parameter_hash, data * tensor == 1);
       }
     }
@@ -142,10 +101,6 @@ TEST_F(MeshTest, SaysWhichRankIsWhereAndHowManyItNeeds) {
 TEST_F(MeshTest, IsPlannedWithTheBytesThatItTakes) {
   const Arguments automatic = {"device.threads_per_rank=auto", "train.steps=1",
                                "train.evaluate_every=0"};
-  const auto memory_line = [](const std::string& text) {
-    const std::size_t begin = text.find("  rank 0   ", text.find("memory, MiB"));
-    return text.substr(begin, text.find('\n', begin) - begin);
-  };
   std::vector<std::string> lines;
   for (const std::string gather_again : {"true", "false"}) {
     const Arguments settings =
@@ -153,9 +108,7 @@ TEST_F(MeshTest, IsPlannedWithTheBytesThatItTakes) {
                               "output.dir=gathers-again-" + gather_again};
     const CommandResult trained = run_local({1, 2, 2}, settings);
     ASSERT_TRUE(succeeded(trained));
-    Arguments plan = job({1, 2, 2}, settings);
-    plan.front() = "plan";
-    const CommandResult planned = run(plan);
+    const CommandResult planned = plan({1, 2, 2}, settings);
     ASSERT_TRUE(succeeded(planned));
     lines.push_back(memory_line(planned.out));
     EXPECT_EQ(lines.back(), memory_line(trained.out));
@@ -224,7 +177,7 @@ TEST_F(EmulatedMesh, HasTheLossesOfOneCpuRank) {
   ASSERT_EQ(one.losses.size(), 20U);
   for (const Mesh& mesh : {Mesh{2, 2, 2}, Mesh{2, 1, 2}, Mesh{1, 2, 2}}) {
     SCOPED_TRACE(mesh.name());
-    expect_near(one, on_gpus(mesh, "nccl", mesh.name(), {}), kTolerance);
+    expect_near_run(one, on_gpus(mesh, "nccl", mesh.name(), {}), kTolerance);
   }
 }
 

@@ -43,16 +43,6 @@ class PlanSearch : public CommandTest {
   }
 };
 
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::size_t begin = 0;
-  for (std::size_t end = text.find('\n'); end != std::string::npos; end = text.find('\n', begin)) {
-    lines.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return lines;
-}
-
 TEST_F(PlanSearch, PrintsTheBestAndTheBestOfEverySchedule) {
   const CommandResult result = search({"--top", "2", "--json", "found.json"});
   ASSERT_TRUE(succeeded(result));

@@ -124,20 +124,6 @@ std::string ratio(const Peer& peer, double seconds, std::int64_t limit) {
   return text;
 }
 
-std::string placement_name(const Split& split) {
-  switch (split.placement.kind()) {
-    case PlacementKind::kLinear:
-      return "linear";
-    case PlacementKind::kInterleaved:
-      return "interleaved";
-    case PlacementKind::kV:
-      return "V";
-    case PlacementKind::kZigzag:
-      return "zigzag";
-  }
-  return "";
-}
-
 /// Orders searched with the same budget, on every placement with its ranks balanced.
 double search_balanced_alone(const JointProblem& problem, const SearchBudget& budget) {
   std::vector<SearchProblem> choices;
@@ -169,7 +155,7 @@ double run(const std::string& family,
   const double balanced = search_balanced_alone(problem, budget);
   std::printf("| %s | %d | %lld | %s | %.1f | %.1f%% | %s | %s | %s | %.3f | %.2f |\n",
               family.c_str(), p, static_cast<long long>(limit / kMebibyte),
-              placement_name(found.split).c_str(), found.cost,
+              name_of(found.split.placement.kind()), found.cost,
               100.0 * (found.cost / found.bound - 1.0),
               ratio(interleaved, found.cost, limit).c_str(), ratio(half, found.cost, limit).c_str(),
               ratio(one, found.cost, limit).c_str(), balanced / found.cost, found.search_seconds);

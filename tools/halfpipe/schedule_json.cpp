@@ -9,8 +9,6 @@
 
 namespace halfpipe::tools {
 
-namespace {
-
 const char* layout_of(schedule::PlacementKind kind) {
   switch (kind) {
     case schedule::PlacementKind::kLinear:
@@ -24,6 +22,8 @@ const char* layout_of(schedule::PlacementKind kind) {
   }
   return "";
 }
+
+namespace {
 
 const char* letter_of(schedule::Pass pass) {
   switch (pass) {

@@ -8,7 +8,10 @@
 
 namespace halfpipe::tools {
 
-/// {"name", "p", "m", "layout": "linear" | "loop" | "v" | "zigzag", "comm", "span", "makespan",
+/// "linear", "loop", "v" or "zigzag": what JSON calls a placement.
+[[nodiscard]] const char* layout_of(schedule::PlacementKind kind);
+
+/// {"name", "p", "m", "layout" (layout_of), "comm", "span", "makespan",
 /// "bubble_fraction", "bubble_fraction_makespan", "peak_memory": [units by rank], "rows":
 /// [{"device", "op": "F" | "B" | "W", "stage", "chunk", "microbatch", "start", "end"}]}; rows rank
 /// by rank in execution order, times as in the timeline. With made.bounds also "lower_bound_span",

@@ -75,20 +75,6 @@ std::string table(const std::vector<MadeSchedule>& results) {
   return aligned(lines);
 }
 
-const char* name_of(schedule::PlacementKind kind) {
-  switch (kind) {
-    case schedule::PlacementKind::kLinear:
-      return "linear";
-    case schedule::PlacementKind::kInterleaved:
-      return "interleaved";
-    case schedule::PlacementKind::kV:
-      return "V";
-    case schedule::PlacementKind::kZigzag:
-      return "zigzag";
-  }
-  return "";
-}
-
 /// What a search found, beside its figures.
 std::string search_text(const MadeSchedule& result) {
   if (!result.search) return "";
@@ -97,8 +83,8 @@ std::string search_text(const MadeSchedule& result) {
   std::string text;
   if (!limit.empty()) {
     text += fmt::format(
-        "{}: {} placement, {} chunks per rank, {}\n", name, name_of(result.orders.placement.kind()),
-        result.orders.placement.num_chunks(),
+        "{}: {} placement, {} chunks per rank, {}\n", name,
+        schedule::name_of(result.orders.placement.kind()), result.orders.placement.num_chunks(),
         limit.size() == 1 ? fmt::format("limit {:.2f} units per rank", limit.front())
                           : fmt::format("limits by rank {:.2f} units", fmt::join(limit, " ")));
   }

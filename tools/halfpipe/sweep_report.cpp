@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engine/runtime/planning/stage_costs.h"
+#include "tools/halfpipe/schedule_json.h"
 
 namespace halfpipe::tools {
 
@@ -16,20 +17,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr double kMebibyte = 1024.0 * 1024.0;
-
-const char* layout_of(const schedule::Placement& placement) {
-  switch (placement.kind()) {
-    case schedule::PlacementKind::kLinear:
-      return "linear";
-    case schedule::PlacementKind::kInterleaved:
-      return "loop";
-    case schedule::PlacementKind::kV:
-      return "v";
-    case schedule::PlacementKind::kZigzag:
-      return "zigzag";
-  }
-  return "";
-}
 
 double mebibytes(std::int64_t bytes) {
   return static_cast<double>(bytes) / kMebibyte;
@@ -48,12 +35,12 @@ std::string schedule_columns(const MemorySweep& sweep, const SweptSchedule& sche
 }
 
 std::string stages_text(const schedule::Placement& placement) {
-  return fmt::format("{}, {} per rank", layout_of(placement), placement.num_chunks());
+  return fmt::format("{}, {} per rank", layout_of(placement.kind()), placement.num_chunks());
 }
 
 Json schedule_json_of(const MemorySweep& sweep, const SweptSchedule& schedule) {
   return {{"name", schedule.name},
-          {"layout", layout_of(schedule.placement)},
+          {"layout", layout_of(schedule.placement.kind())},
           {"num_chunks", schedule.placement.num_chunks()},
           {"peak_bytes", schedule.peak_bytes},
           {"cost", schedule.cost},

@@ -12,7 +12,7 @@ namespace halfpipe::tools {
 
 /// {"p", "m", "objective", "time_unit": "block_forwards", "unit_bytes", "work_per_rank",
 /// "search_seconds", "points": [{"memory_limit", "units", "lower_bound", "lower_bound_idle_share",
-/// SCHEDULE}], "named": [{SCHEDULE}]}, with "name", "layout": "linear" | "loop" | "v" | "zigzag",
+/// SCHEDULE}], "named": [{SCHEDULE}]}, with "name", "layout" (layout_of in schedule_json.h),
 /// "num_chunks", "peak_bytes", "cost", "idle_share", "bubble_fraction", "bubble_fraction_makespan"
 /// as SCHEDULE.
 [[nodiscard]] std::string sweep_json(const MemorySweep& sweep);

@@ -3,6 +3,7 @@
 #include "engine/data/dataset.h"
 
 #include "kernels/core/error.h"
+#include "tests/engine/data/all_tokens.h"
 #include "tests/engine/data/shard_bytes.h"
 #include "tests/engine/files/temporary_folder.h"
 
@@ -17,14 +18,6 @@ namespace {
 
 using files::expect_error;
 using files::TemporaryFolder;
-
-using Tokens = std::vector<std::int32_t>;
-
-Tokens all_tokens(const TokenSource& source) {
-  Tokens tokens(static_cast<std::size_t>(source.size()));
-  source.read(0, tokens);
-  return tokens;
-}
 
 DataConfig text_config(std::vector<std::string> text, double validation_fraction = 0.1) {
   DataConfig config;

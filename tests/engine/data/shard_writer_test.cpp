@@ -4,6 +4,7 @@
 
 #include "engine/data/dataset.h"
 #include "kernels/core/error.h"
+#include "tests/engine/data/all_tokens.h"
 #include "tests/engine/data/shard_bytes.h"
 #include "tests/engine/files/temporary_folder.h"
 
@@ -17,14 +18,6 @@ namespace {
 using files::expect_error;
 using files::read_file;
 using files::TemporaryFolder;
-
-using Tokens = std::vector<std::int32_t>;
-
-Tokens all_tokens(const TokenSource& source) {
-  Tokens tokens(static_cast<std::size_t>(source.size()));
-  source.read(0, tokens);
-  return tokens;
-}
 
 std::vector<std::string> names_in(const std::string& folder) {
   std::vector<std::string> names;

@@ -4,6 +4,7 @@
 
 #include "kernels/core/error.h"
 #include "kernels/core/philox.h"
+#include "tests/engine/data/all_tokens.h"
 #include "tests/engine/data/shard_bytes.h"
 #include "tests/engine/files/temporary_folder.h"
 
@@ -16,14 +17,6 @@ namespace {
 
 using files::expect_error;
 using files::TemporaryFolder;
-
-using Tokens = std::vector<std::int32_t>;
-
-Tokens all_tokens(const TokenShard& shard) {
-  Tokens tokens(static_cast<std::size_t>(shard.size()));
-  shard.read(0, tokens);
-  return tokens;
-}
 
 TEST(TokenShard, ReadsSixteenBitTokens) {
   const TemporaryFolder folder;

@@ -14,6 +14,7 @@
 #include "tests/kernels/element_tolerance.h"
 #include "tests/kernels/element_values.h"
 #include "tests/kernels/guarded_buffer.h"
+#include "tests/kernels/parts_of_sum.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
 
@@ -22,56 +23,28 @@ namespace {
 
 using testing::GuardedBuffer;
 using testing::near_reference;
+using testing::PartsOfSum;
 using testing::random_values;
+using testing::sum_in_order;
+using testing::SumOut;
 using testing::to_float64;
 using Results = std::vector<std::vector<float>>;
 
-// The operands of a sum, in the values of its type; bias and residual may be empty.
-struct Parts {
-  std::vector<std::vector<float>> parts;  // [N, C] each
-  std::vector<float> bias;                // [C]
-  std::vector<float> residual;            // [N, C]
-};
-
-// The sum in float32, in the contract's order, rounded once.
-std::vector<float> sum_in_order(const Parts& p, DType dtype) {
-  std::vector<float> sum = p.parts.front();
-  for (std::size_t i = 0; i < sum.size(); ++i) {
-    for (std::size_t k = 1; k < p.parts.size(); ++k) sum[i] += p.parts[k][i];
-    if (!p.bias.empty()) sum[i] += p.bias[i % p.bias.size()];
-    if (!p.residual.empty()) sum[i] += p.residual[i];
-  }
-  return testing::representable(sum, dtype);
-}
-
-// Every part but that of own_index, which is NaN here: what reads it shows.
-std::vector<float> received(const Parts& p, std::size_t own_index) {
-  std::vector<float> values;
-  for (std::size_t k = 0; k < p.parts.size(); ++k) {
-    const std::vector<float> nothing(p.parts[k].size(), std::nanf(""));
-    const auto& part = k == own_index ? nothing : p.parts[k];
-    values.insert(values.end(), part.begin(), part.end());
-  }
-  return values;
-}
-
-enum class Out : std::uint8_t { kApart, kIsOwn, kIsResidual };
-
 std::vector<float> run_sum_parts(
-    const Parts& p, std::size_t own_index, Out where, ThreadPool& pool, DType dtype) {
+    const PartsOfSum& p, std::size_t own_index, SumOut where, ThreadPool& pool, DType dtype) {
   std::vector<float> result;
   testing::with_elements(dtype, [&](auto element) {
     using T = decltype(element);
     const auto count = static_cast<std::int64_t>(p.parts.front().size());
     const auto C = p.bias.empty() ? count : static_cast<std::int64_t>(p.bias.size());
     const GuardedBuffer<T> apart(count);
-    const GuardedBuffer<T> parts(testing::to_elements<T>(received(p, own_index)));
+    const GuardedBuffer<T> parts(testing::to_elements<T>(testing::received(p, own_index)));
     const GuardedBuffer<T> own(testing::to_elements<T>(p.parts[own_index]));
     const GuardedBuffer<T> bias(testing::to_elements<T>(p.bias));
     const GuardedBuffer<T> residual(testing::to_elements<T>(p.residual));
-    const GuardedBuffer<T>& out = where == Out::kIsOwn        ? own
-                                  : where == Out::kIsResidual ? residual
-                                                              : apart;
+    const GuardedBuffer<T>& out = where == SumOut::kIsOwn        ? own
+                                  : where == SumOut::kIsResidual ? residual
+                                                                 : apart;
     sum_parts({out.get(), parts.get(), own.get(), static_cast<std::int64_t>(p.parts.size()),
                static_cast<std::int64_t>(own_index), p.bias.empty() ? nullptr : bias.get(),
                p.residual.empty() ? nullptr : residual.get(), count / C, C, dtype},
@@ -100,14 +73,15 @@ class SumParts
   }
 
   DType dtype = DType::kFloat32;
-  Parts p;
+  PartsOfSum p;
 };
 
 TEST_P(SumParts, AddsInOrderWhicheverPartIsOwn) {
   const auto expected = sum_in_order(p, dtype);
   for (std::size_t own = 0; own < p.parts.size(); ++own) {
-    const Results actual = testing::run_with_any_threads(
-        [&](ThreadPool& pool) { return Results{run_sum_parts(p, own, Out::kApart, pool, dtype)}; });
+    const Results actual = testing::run_with_any_threads([&](ThreadPool& pool) {
+      return Results{run_sum_parts(p, own, SumOut::kApart, pool, dtype)};
+    });
     EXPECT_TRUE(testing::same_bits(actual[0], expected));
   }
   std::vector<reference::Values> parts;
@@ -121,19 +95,19 @@ TEST_P(SumParts, AddsInOrderWhicheverPartIsOwn) {
 TEST_P(SumParts, OutMayBeOwnOrResidual) {
   ThreadPool pool(2);
   const auto expected = sum_in_order(p, dtype);
-  EXPECT_TRUE(testing::same_bits(run_sum_parts(p, 0, Out::kIsOwn, pool, dtype), expected));
-  EXPECT_TRUE(testing::same_bits(run_sum_parts(p, 0, Out::kIsResidual, pool, dtype), expected));
+  EXPECT_TRUE(testing::same_bits(run_sum_parts(p, 0, SumOut::kIsOwn, pool, dtype), expected));
+  EXPECT_TRUE(testing::same_bits(run_sum_parts(p, 0, SumOut::kIsResidual, pool, dtype), expected));
 }
 
 TEST_P(SumParts, NeedsNeitherBiasNorResidual) {
   ThreadPool pool(2);
-  Parts without_residual = p;
+  PartsOfSum without_residual = p;
   without_residual.residual.clear();
-  EXPECT_TRUE(testing::same_bits(run_sum_parts(without_residual, 0, Out::kApart, pool, dtype),
+  EXPECT_TRUE(testing::same_bits(run_sum_parts(without_residual, 0, SumOut::kApart, pool, dtype),
                                  sum_in_order(without_residual, dtype)));
-  Parts alone = without_residual;
+  PartsOfSum alone = without_residual;
   alone.bias.clear();
-  EXPECT_TRUE(testing::same_bits(run_sum_parts(alone, 0, Out::kApart, pool, dtype),
+  EXPECT_TRUE(testing::same_bits(run_sum_parts(alone, 0, SumOut::kApart, pool, dtype),
                                  sum_in_order(alone, dtype)));
 }
 
@@ -148,8 +122,8 @@ INSTANTIATE_TEST_SUITE_P(TypesRowsWidthsAndParts,
 TEST(SumPartsOrder, PartsThenBiasThenResidual) {
   constexpr float kLarge = 16777216.0F;
   ThreadPool pool(1);
-  const auto sum = [&](const Parts& p, std::size_t own_index) {
-    return run_sum_parts(p, own_index, Out::kApart, pool, DType::kFloat32)[0];
+  const auto sum = [&](const PartsOfSum& p, std::size_t own_index) {
+    return run_sum_parts(p, own_index, SumOut::kApart, pool, DType::kFloat32)[0];
   };
   for (const std::size_t own_index : {0U, 1U, 2U}) {
     EXPECT_EQ(sum({{{kLarge}, {1.0F}, {1.0F}}, {}, {}}, own_index), kLarge);

@@ -11,6 +11,8 @@
 #include "kernels/cuda/reduction.h"
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cuda/device_array.h"
+#include "tests/kernels/element_tolerance.h"
+#include "tests/kernels/element_values.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
 
@@ -20,7 +22,7 @@ namespace {
 using testing::DeviceArray;
 using testing::near_reference;
 using testing::random_values;
-using testing::rounded;
+using testing::representable;
 using testing::to_float64;
 using Values = std::vector<float>;
 
@@ -33,8 +35,8 @@ class Gelu : public ::testing::TestWithParam<std::tuple<DType, std::int64_t, std
   DType dtype = std::get<0>(GetParam());
   std::int64_t count = std::get<1>(GetParam());
   std::size_t offset = std::get<2>(GetParam());
-  Values x = rounded(dtype, random_values("x", count, /*deviation=*/2.0));
-  Values dout = rounded(dtype, random_values("dout", count));
+  Values x = representable(random_values("x", count, /*deviation=*/2.0), dtype);
+  Values dout = representable(random_values("dout", count), dtype);
 
   [[nodiscard]] Values forward(bool in_place) const {
     const DeviceArray x_array(dtype, x, offset);
@@ -56,13 +58,13 @@ class Gelu : public ::testing::TestWithParam<std::tuple<DType, std::int64_t, std
 
 TEST_P(Gelu, ForwardMatchesReference) {
   EXPECT_TRUE(near_reference(forward(false), reference::gelu(to_float64(x)),
-                             testing::with_rounding(dtype, kTolerance)));
+                             testing::element_tolerance(dtype, kTolerance)));
 }
 
 TEST_P(Gelu, BackwardMatchesReference) {
   EXPECT_TRUE(near_reference(backward(false, false),
                              reference::gelu_backward(to_float64(dout), to_float64(x)),
-                             testing::with_rounding(dtype, kTolerance)));
+                             testing::element_tolerance(dtype, kTolerance)));
 }
 
 TEST_P(Gelu, MayOverwriteItsOperandsAndRepeatsItsBits) {
@@ -137,7 +139,7 @@ class GeluExtremes : public ::testing::TestWithParam<DType> {
 TEST_P(GeluExtremes, FarOutIsTheIdentityOrZero) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const Values x =
-      rounded(GetParam(), {-1e30F, -1e4F, -20.0F, 0.0F, 20.0F, 1e4F, 1e30F, kInfinity});
+      representable({-1e30F, -1e4F, -20.0F, 0.0F, 20.0F, 1e4F, 1e30F, kInfinity}, GetParam());
   Values expected = x;
   for (float& value : expected) value = std::max(value, 0.0F);
   EXPECT_EQ(forward(x), expected);

@@ -11,6 +11,8 @@
 
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cuda/device_array.h"
+#include "tests/kernels/element_tolerance.h"
+#include "tests/kernels/element_values.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
 
@@ -20,7 +22,7 @@ namespace {
 using testing::DeviceArray;
 using testing::near_reference;
 using testing::random_values;
-using testing::rounded;
+using testing::representable;
 using testing::to_float64;
 using Values = std::vector<float>;
 
@@ -60,7 +62,7 @@ class CrossEntropy
   std::int64_t N = std::get<1>(GetParam());
   std::int64_t V = std::get<2>(GetParam());
   std::size_t offset = std::get<3>(GetParam());
-  Values logits = rounded(dtype, random_values("logits", N* V, /*deviation=*/2.0));
+  Values logits = representable(random_values("logits", N* V, /*deviation=*/2.0), dtype);
   std::vector<std::int32_t> targets = testing::random_indices("targets", N, V);
 };
 
@@ -70,7 +72,7 @@ TEST_P(CrossEntropy, MatchesReference) {
                              kTolerance));
   EXPECT_TRUE(near_reference(
       actual[1], reference::cross_entropy_backward(to_float64(logits), targets, V, kScale),
-      testing::with_rounding(dtype, kTolerance)));
+      testing::element_tolerance(dtype, kTolerance)));
 }
 
 TEST_P(CrossEntropy, RepeatsItsBitsAndLeavesLogitsUntouchedAtScaleZero) {
@@ -113,7 +115,7 @@ TEST_P(CrossEntropyExtremes, HugeLogitsStayFinite) {
   EXPECT_EQ(actual[1][0], 0.0F);
   EXPECT_EQ(actual[1][kV], -1.0F);
   EXPECT_EQ(actual[1][kV + kV - 1], 1.0F);
-  EXPECT_NEAR(actual[1][2 * kV], 1.0 / 65.0, testing::with_rounding(GetParam(), 1e-6) / 65.0);
+  EXPECT_NEAR(actual[1][2 * kV], 1.0 / 65.0, testing::element_tolerance(GetParam(), 1e-6) / 65.0);
 }
 
 TEST_P(CrossEntropyExtremes, ExcludedClassesHaveNoGradient) {
@@ -149,7 +151,7 @@ TEST_P(CrossEntropyExtremes, InfiniteLogitGivesNan) {
 // A model that is sure and right: loss and gradient are tiny and keep their digits.
 TEST_P(CrossEntropyExtremes, SmallLossesAreAccurate) {
   for (const float lead : {5.0F, 10.0F, 15.0F, 20.0F}) {
-    Values logits = rounded(GetParam(), random_values("sure", 1000, 0.5));
+    Values logits = representable(random_values("sure", 1000, 0.5), GetParam());
     logits[500] = lead;
     const auto exact_logits = to_float64(logits);
     const auto actual = run(GetParam(), logits, {500}, 1.0F);
@@ -158,7 +160,7 @@ TEST_P(CrossEntropyExtremes, SmallLossesAreAccurate) {
     // exp: a few ulp; lead - logit rounds to 1 ulp of the difference.
     const double tolerance = (8.0 + lead) * std::numeric_limits<float>::epsilon();
     EXPECT_NEAR(actual[0][0] / loss, 1.0, tolerance);
-    EXPECT_NEAR(actual[1][500] / gradient, 1.0, testing::with_rounding(GetParam(), tolerance));
+    EXPECT_NEAR(actual[1][500] / gradient, 1.0, testing::element_tolerance(GetParam(), tolerance));
   }
 }
 

@@ -11,6 +11,8 @@
 
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cuda/device_array.h"
+#include "tests/kernels/element_tolerance.h"
+#include "tests/kernels/element_values.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
 
@@ -20,7 +22,7 @@ namespace {
 using testing::DeviceArray;
 using testing::near_reference;
 using testing::random_values;
-using testing::rounded;
+using testing::representable;
 using testing::to_float64;
 using Values = std::vector<float>;
 
@@ -43,9 +45,9 @@ class Embedding : public ::testing::TestWithParam<
   std::size_t offset = std::get<4>(GetParam());
   std::int64_t T_max = T + kFirstPosition;
   std::vector<std::int32_t> tokens = testing::random_indices("tokens", kB* T, V);
-  Values token_table = rounded(dtype, random_values("token_table", V* C));
-  Values position_table = rounded(dtype, random_values("position_table", T_max* C));
-  Values dout = rounded(dtype, random_values("dout", kB* T* C));
+  Values token_table = representable(random_values("token_table", V* C), dtype);
+  Values position_table = representable(random_values("position_table", T_max* C), dtype);
+  Values dout = representable(random_values("dout", kB* T* C), dtype);
 
   // The rows of a table that are of these ids.
   [[nodiscard]] Values rows_of(const Values& table, const ops::TokenIds& ids) const {
@@ -95,7 +97,7 @@ TEST_P(Embedding, ForwardMatchesReference) {
     const auto expected = reference::embedding(
         tokens, to_float64(token_table), to_float64(position_table), {kB, T, C, first_position});
     const Values actual = forward(first_position);
-    EXPECT_TRUE(near_reference(actual, expected, testing::with_rounding(dtype, 1e-7)));
+    EXPECT_TRUE(near_reference(actual, expected, testing::element_tolerance(dtype, 1e-7)));
     EXPECT_TRUE(testing::same_bits(forward(first_position), actual));
   }
 }
@@ -130,7 +132,7 @@ TEST_P(Embedding, ForwardOfSomeIdsMatchesReference) {
           nullptr);
       const auto expected = reference::embedding(tokens, to_float64(rows), to_float64(positions),
                                                  {kB, T, C, kFirstPosition, ids.begin});
-      EXPECT_TRUE(near_reference(out.values(), expected, testing::with_rounding(dtype, 1e-7)));
+      EXPECT_TRUE(near_reference(out.values(), expected, testing::element_tolerance(dtype, 1e-7)));
     }
   }
 }
@@ -218,8 +220,8 @@ TEST(EmbeddingForward, WritesEverySequence) {
   constexpr std::int64_t kV = 20;
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     for (const std::int64_t C : {5, 24}) {
-      const Values token_table = rounded(dtype, random_values("token_table", kV * C));
-      const Values position_table = rounded(dtype, random_values("position_table", kT * C));
+      const Values token_table = representable(random_values("token_table", kV * C), dtype);
+      const Values position_table = representable(random_values("position_table", kT * C), dtype);
       const DeviceArray tokens_of(dtype, token_table);
       const DeviceArray positions_of(dtype, position_table);
       for (const std::int64_t B : {1, 2, 4, 5, 9}) {
@@ -231,7 +233,8 @@ TEST(EmbeddingForward, WritesEverySequence) {
                           nullptr);
         const auto expected = reference::embedding(tokens, to_float64(token_table),
                                                    to_float64(position_table), {B, kT, C, 0});
-        EXPECT_TRUE(near_reference(out.values(), expected, testing::with_rounding(dtype, 1e-7)));
+        EXPECT_TRUE(
+            near_reference(out.values(), expected, testing::element_tolerance(dtype, 1e-7)));
       }
     }
   }

@@ -50,8 +50,6 @@ using testing::same_bits;
 // they add.
 constexpr double kFloat32Tolerance = 3e-6;
 constexpr double kTensorCoreTolerance = 2e-5;
-// Half the distance of two bfloat16 neighbours, relative to the value.
-constexpr double kBFloat16Rounding = 1.0 / 256;
 
 enum class Epilogue { kNone, kBias, kResidual, kResidualInPlace, kBiasAndResidual, kAccumulate };
 constexpr std::array kEpilogues{Epilogue::kNone,
@@ -163,7 +161,7 @@ struct Product {
       5 * kTensorCoreTolerance * std::sqrt(squares / static_cast<double>(expected.size()));
   for (std::size_t i = 0; i < expected.size(); ++i) {
     const double allowed =
-        kBFloat16Rounding * (std::abs(expected[i]) + rounded_before[i]) + sum_error;
+        testing::kBFloat16Rounding * (std::abs(expected[i]) + rounded_before[i]) + sum_error;
     if (std::abs(actual[i] - expected[i]) <= allowed) continue;
     return ::testing::AssertionFailure() << "[" << i << "]: " << actual[i] << " is more than "
                                          << allowed << " from " << expected[i];

@@ -10,6 +10,8 @@
 
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cuda/device_array.h"
+#include "tests/kernels/element_tolerance.h"
+#include "tests/kernels/element_values.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
 
@@ -19,7 +21,7 @@ namespace {
 using testing::DeviceArray;
 using testing::near_reference;
 using testing::random_values;
-using testing::rounded;
+using testing::representable;
 using testing::to_float64;
 using Values = std::vector<float>;
 
@@ -37,13 +39,13 @@ class LayerNorm
   std::int64_t N = std::get<1>(GetParam());
   std::int64_t C = std::get<2>(GetParam());
   std::size_t offset = std::get<3>(GetParam());
-  Values x = rounded(dtype, random_values("x", N* C, /*deviation=*/1.5, /*mean=*/0.5));
-  Values dout = rounded(dtype, random_values("dout", N* C, 1.0, /*mean=*/0.5));
-  Values residual = rounded(dtype, random_values("residual", N* C));
-  Values weight = rounded(dtype, random_values("weight", C, 0.5, 1.0));
-  Values bias = rounded(dtype, random_values("bias", C));
+  Values x = representable(random_values("x", N* C, /*deviation=*/1.5, /*mean=*/0.5), dtype);
+  Values dout = representable(random_values("dout", N* C, 1.0, /*mean=*/0.5), dtype);
+  Values residual = representable(random_values("residual", N* C), dtype);
+  Values weight = representable(random_values("weight", C, 0.5, 1.0), dtype);
+  Values bias = representable(random_values("bias", C), dtype);
 
-  [[nodiscard]] double tolerance() const { return testing::with_rounding(dtype, kTolerance); }
+  [[nodiscard]] double tolerance() const { return testing::element_tolerance(dtype, kTolerance); }
   [[nodiscard]] reference::LayerNormResult expected_forward(bool with_bias) const {
     return reference::layer_norm(to_float64(x), to_float64(weight),
                                  with_bias ? to_float64(bias) : reference::Values{}, N, C,

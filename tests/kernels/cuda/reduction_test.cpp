@@ -16,6 +16,7 @@
 #include "kernels/cuda/row_split.h"
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cuda/device_array.h"
+#include "tests/kernels/element_values.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
 
@@ -25,7 +26,7 @@ namespace {
 using testing::DeviceArray;
 using testing::near_reference;
 using testing::random_values;
-using testing::rounded;
+using testing::representable;
 using testing::to_float64;
 using Values = std::vector<float>;
 
@@ -106,7 +107,7 @@ TEST_P(ElementWise, RoundToBFloat16RoundsAsTheHost) {
   const DeviceArray dst_array(DType::kBFloat16, count, offset);
   const DeviceArray src_array(DType::kFloat32, src, offset);
   round_to_bfloat16({dst_array.as<BFloat16>(), src_array.as<float>(), count}, nullptr);
-  EXPECT_TRUE(testing::same_bits(dst_array.values(), rounded(DType::kBFloat16, src)));
+  EXPECT_TRUE(testing::same_bits(dst_array.values(), representable(src, DType::kBFloat16)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Counts,
@@ -128,7 +129,7 @@ TEST(RoundToBFloat16, KeepsInfinitiesNanAndTiesToEven) {
   const DeviceArray src_array(DType::kFloat32, src);
   const DeviceArray dst(DType::kBFloat16, count);
   round_to_bfloat16({dst.as<BFloat16>(), src_array.as<float>(), count}, nullptr);
-  EXPECT_TRUE(testing::same_bits(dst.values(), rounded(DType::kBFloat16, src)));
+  EXPECT_TRUE(testing::same_bits(dst.values(), representable(src, DType::kBFloat16)));
 
   const DeviceArray nans(DType::kFloat32, count);
   round_to_bfloat16({dst.as<BFloat16>(), nans.as<float>(), count}, nullptr);
@@ -160,7 +161,7 @@ class ColumnSum
 
 TEST_P(ColumnSum, Accumulates) {
   const auto [dtype, N, C, offset] = GetParam();
-  const Values x = rounded(dtype, random_values("x", N * C, 1.0, /*mean=*/0.5));
+  const Values x = representable(random_values("x", N * C, 1.0, /*mean=*/0.5), dtype);
   const Values dst = random_values("dst", C);
   const Values actual = run(dst, x);
   std::vector<double> expected = reference::column_sum(to_float64(x), C);

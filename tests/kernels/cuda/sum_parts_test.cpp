@@ -11,6 +11,9 @@
 #include "kernels/cuda/reduction.h"
 #include "tests/kernels/compare.h"
 #include "tests/kernels/cuda/device_array.h"
+#include "tests/kernels/element_tolerance.h"
+#include "tests/kernels/element_values.h"
+#include "tests/kernels/parts_of_sum.h"
 #include "tests/kernels/random_values.h"
 #include "tests/kernels/reference.h"
 
@@ -19,54 +22,26 @@ namespace {
 
 using testing::DeviceArray;
 using testing::near_reference;
+using testing::PartsOfSum;
 using testing::random_values;
-using testing::rounded;
+using testing::representable;
+using testing::sum_in_order;
+using testing::SumOut;
 using testing::to_float64;
 using Values = std::vector<float>;
 
-// The operands of a sum, in the values of its type; bias and residual may be empty.
-struct Parts {
-  std::vector<Values> parts;  // [N, C] each
-  Values bias;                // [C]
-  Values residual;            // [N, C]
-};
-
-// The sum in float32, in the contract's order, rounded once.
-Values sum_in_order(const Parts& p, DType dtype) {
-  Values sum = p.parts.front();
-  for (std::size_t i = 0; i < sum.size(); ++i) {
-    for (std::size_t k = 1; k < p.parts.size(); ++k) sum[i] += p.parts[k][i];
-    if (!p.bias.empty()) sum[i] += p.bias[i % p.bias.size()];
-    if (!p.residual.empty()) sum[i] += p.residual[i];
-  }
-  return rounded(dtype, sum);
-}
-
-// Every part but that of own_index, which is NaN here: what reads it shows.
-Values received(const Parts& p, std::size_t own_index) {
-  Values values;
-  for (std::size_t k = 0; k < p.parts.size(); ++k) {
-    const Values nothing(p.parts[k].size(), std::nanf(""));
-    const auto& part = k == own_index ? nothing : p.parts[k];
-    values.insert(values.end(), part.begin(), part.end());
-  }
-  return values;
-}
-
-enum class Out : std::uint8_t { kApart, kIsOwn, kIsResidual };
-
 Values run_sum_parts(
-    const Parts& p, std::size_t own_index, Out where, DType dtype, std::size_t offset = 0) {
+    const PartsOfSum& p, std::size_t own_index, SumOut where, DType dtype, std::size_t offset = 0) {
   const auto count = static_cast<std::int64_t>(p.parts.front().size());
   const auto C = p.bias.empty() ? count : static_cast<std::int64_t>(p.bias.size());
   const DeviceArray apart(dtype, count, offset);
-  const DeviceArray parts(dtype, received(p, own_index), offset);
+  const DeviceArray parts(dtype, testing::received(p, own_index), offset);
   const DeviceArray own(dtype, p.parts[own_index], offset);
   const DeviceArray bias(dtype, p.bias, offset);
   const DeviceArray residual(dtype, p.residual, offset);
-  const DeviceArray& out = where == Out::kIsOwn        ? own
-                           : where == Out::kIsResidual ? residual
-                                                       : apart;
+  const DeviceArray& out = where == SumOut::kIsOwn        ? own
+                           : where == SumOut::kIsResidual ? residual
+                                                          : apart;
   sum_parts({out.get(), parts.get(), own.get(), static_cast<std::int64_t>(p.parts.size()),
              static_cast<std::int64_t>(own_index), p.bias.empty() ? nullptr : bias.get(),
              p.residual.empty() ? nullptr : residual.get(), count / C, C, dtype},
@@ -90,41 +65,42 @@ class SumParts : public ::testing::TestWithParam<
   }
 
   [[nodiscard]] Values values(const std::string& name, std::int64_t count) const {
-    return rounded(dtype, random_values(name, count));
+    return representable(random_values(name, count), dtype);
   }
 
   DType dtype = DType::kFloat32;
   std::size_t offset = 0;
-  Parts p;
+  PartsOfSum p;
 };
 
 TEST_P(SumParts, AddsInOrderWhicheverPartIsOwn) {
   const Values expected = sum_in_order(p, dtype);
   for (std::size_t own = 0; own < p.parts.size(); ++own) {
-    EXPECT_TRUE(testing::same_bits(run_sum_parts(p, own, Out::kApart, dtype, offset), expected));
+    EXPECT_TRUE(testing::same_bits(run_sum_parts(p, own, SumOut::kApart, dtype, offset), expected));
   }
   std::vector<reference::Values> parts;
   for (const Values& part : p.parts) parts.push_back(to_float64(part));
   // Up to nine additions in float32 (6e-8 each, random signs).
   EXPECT_TRUE(near_reference(
       expected, reference::sum_parts(parts, to_float64(p.bias), to_float64(p.residual)),
-      testing::with_rounding(dtype, 3e-7)));
+      testing::element_tolerance(dtype, 3e-7)));
 }
 
 TEST_P(SumParts, OutMayBeOwnOrResidual) {
   const Values expected = sum_in_order(p, dtype);
-  EXPECT_TRUE(testing::same_bits(run_sum_parts(p, 0, Out::kIsOwn, dtype, offset), expected));
-  EXPECT_TRUE(testing::same_bits(run_sum_parts(p, 0, Out::kIsResidual, dtype, offset), expected));
+  EXPECT_TRUE(testing::same_bits(run_sum_parts(p, 0, SumOut::kIsOwn, dtype, offset), expected));
+  EXPECT_TRUE(
+      testing::same_bits(run_sum_parts(p, 0, SumOut::kIsResidual, dtype, offset), expected));
 }
 
 TEST_P(SumParts, NeedsNeitherBiasNorResidual) {
-  Parts without_residual = p;
+  PartsOfSum without_residual = p;
   without_residual.residual.clear();
-  EXPECT_TRUE(testing::same_bits(run_sum_parts(without_residual, 0, Out::kApart, dtype, offset),
+  EXPECT_TRUE(testing::same_bits(run_sum_parts(without_residual, 0, SumOut::kApart, dtype, offset),
                                  sum_in_order(without_residual, dtype)));
-  Parts alone = without_residual;
+  PartsOfSum alone = without_residual;
   alone.bias.clear();
-  EXPECT_TRUE(testing::same_bits(run_sum_parts(alone, 0, Out::kApart, dtype, offset),
+  EXPECT_TRUE(testing::same_bits(run_sum_parts(alone, 0, SumOut::kApart, dtype, offset),
                                  sum_in_order(alone, dtype)));
 }
 
@@ -140,8 +116,8 @@ INSTANTIATE_TEST_SUITE_P(RowsWidthsAndParts,
 // 2^24 + 1 is 2^24 in float32 and 1 + 1 + 2^24 is not: the result tells the order of the sum.
 TEST(SumPartsOrder, PartsThenBiasThenResidual) {
   constexpr float kLarge = 16777216.0F;
-  const auto sum = [&](const Parts& p, std::size_t own_index) {
-    return run_sum_parts(p, own_index, Out::kApart, DType::kFloat32)[0];
+  const auto sum = [&](const PartsOfSum& p, std::size_t own_index) {
+    return run_sum_parts(p, own_index, SumOut::kApart, DType::kFloat32)[0];
   };
   for (const std::size_t own_index : {0U, 1U, 2U}) {
     EXPECT_EQ(sum({{{kLarge}, {1.0F}, {1.0F}}, {}, {}}, own_index), kLarge);

@@ -28,6 +28,13 @@ TEST(Placement, SaysWhereEveryStageIs) {
   EXPECT_EQ(ranks_of_stages({PlacementKind::kZigzag, 2, 4}), (std::vector{0, 1, 1, 0, 0, 1, 1, 0}));
 }
 
+TEST(Placement, HasANameForPeople) {
+  EXPECT_STREQ(name_of(PlacementKind::kLinear), "linear");
+  EXPECT_STREQ(name_of(PlacementKind::kInterleaved), "interleaved");
+  EXPECT_STREQ(name_of(PlacementKind::kV), "V");
+  EXPECT_STREQ(name_of(PlacementKind::kZigzag), "zigzag");
+}
+
 TEST(Placement, StageOfIsTheInverse) {
   for (int num_chunks = 1; num_chunks <= 6; ++num_chunks) {
     for (const int p : {1, 2, 5}) {

@@ -19,6 +19,7 @@
 #include "engine/runtime/step/parameter_gather.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "parallel/transport/local_group.h"
+#include "tests/engine/runtime/step/one_block_parameters.h"
 #include "tests/kernels/random_values.h"
 
 namespace halfpipe::runtime {
@@ -30,17 +31,7 @@ constexpr std::size_t kTableFloats = 304;  // 37 x 8, padded
 
 /// The second gradient of the first one's use in the head belongs to no bucket.
 model::ParameterSet make_parameters(device::Backend& backend) {
-  model::TransformerConfig config;
-  config.num_layers = 1;
-  config.num_heads = 1;
-  config.hidden_size = 8;
-  config.seq_len = 4;
-  config.vocab_size = 37;
-  model::ParameterSet parameters;
-  const std::vector<model::ParameterSpec> specs = model::all_parameters(config);
-  for (const model::ParameterSpec& spec : specs) {
-    static_cast<void>(parameters.add(specs, spec.name));
-  }
+  model::ParameterSet parameters = one_block_parameters(8, 37);
   parameters.find(model::kTokenEmbeddingName)->has_head_gradient = true;
   parameters.allocate(backend, DType::kFloat32);
   return parameters;

@@ -13,6 +13,7 @@
 #include "engine/runtime/step/gradient_buckets.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "parallel/transport/local_group.h"
+#include "tests/engine/runtime/step/one_block_parameters.h"
 #include "tests/kernels/random_values.h"
 
 namespace halfpipe::runtime {
@@ -22,17 +23,7 @@ using testing::random_values;
 
 /// Matrices of up to eight units; the last parameter belongs to another rank.
 model::ParameterSet make_parameters(device::Backend& backend) {
-  model::TransformerConfig config;
-  config.num_layers = 1;
-  config.num_heads = 1;
-  config.hidden_size = 200;
-  config.seq_len = 4;
-  config.vocab_size = 300;
-  model::ParameterSet parameters;
-  const std::vector<model::ParameterSpec> specs = model::all_parameters(config);
-  for (const model::ParameterSpec& spec : specs) {
-    static_cast<void>(parameters.add(specs, spec.name));
-  }
+  model::ParameterSet parameters = one_block_parameters(200, 300);
   parameters.all().back().owned = false;
   parameters.allocate(backend, DType::kFloat32);
   for (model::Parameter& parameter : parameters.all()) {
