@@ -114,6 +114,10 @@ struct RunConfig {
   [[nodiscard]] int num_micro_batches() const {
     return train.global_batch_size / (train.micro_batch_size * parallel.data);
   }
+  /// Of one optimizer step, all replicas together.
+  [[nodiscard]] std::int64_t tokens_per_step() const {
+    return static_cast<std::int64_t>(train.global_batch_size) * model.seq_len;
+  }
   /// Whether ranks go on with the next step before the norm of this one is known. What `auto` comes
   /// to a job's plan decides; until then it is off.
   [[nodiscard]] bool steps_early() const { return optimizer.post_validation == "on"; }

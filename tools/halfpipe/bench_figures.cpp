@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "engine/model/model_cost.h"
 #include "engine/runtime/planning/hardware.h"
 #include "engine/runtime/ranks/rank_groups.h"
 
@@ -27,17 +26,8 @@ std::int64_t total(const runtime::RankMemory& memory) {
 
 }  // namespace
 
-double tokens_per_step(const config::RunConfig& config) {
-  return static_cast<double>(config.train.global_batch_size) * config.model.seq_len;
-}
-
 int num_devices(const config::RunConfig& config) {
   return runtime::mesh_of(config.parallel).num_ranks();
-}
-
-std::optional<double> peak_flops_per_second(const config::RunConfig& config) {
-  if (!is_modelled(config.device)) return std::nullopt;
-  return runtime::peak_flops_per_second_of(config);
 }
 
 double planned_exchange_seconds(const BenchedSchedule& benched) {
@@ -56,13 +46,8 @@ BenchFigures figures_of(const BenchedSchedule& benched) {
   figures.step_seconds = measured.median().seconds;
   figures.fastest_seconds = fastest->seconds;
   figures.slowest_seconds = slowest->seconds;
-  figures.tokens_per_second = tokens_per_step(job.config) / figures.step_seconds;
-  figures.tokens_per_second_per_device = figures.tokens_per_second / num_devices(job.config);
-  figures.flops_per_second_per_device =
-      figures.tokens_per_second_per_device * model::model_flops_per_token(job.config.model);
-  if (const auto peak = peak_flops_per_second(job.config)) {
-    figures.mfu = figures.flops_per_second_per_device / *peak;
-  }
+  figures.throughput =
+      runtime::throughput_of(job.config, num_devices(job.config), figures.step_seconds);
   figures.planned_peak_bytes = most(benched.planned_memory, activations);
   figures.measured_peak_bytes = most(measured.memory, activations);
   figures.planned_total_bytes = most(benched.planned_memory, total);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "engine/runtime/planning/throughput.h"
 #include "tools/halfpipe/benched_schedule.h"
 
 namespace halfpipe::tools {
@@ -30,11 +31,8 @@ struct BenchFigures {
   double step_seconds;  // median
   double fastest_seconds;
   double slowest_seconds;
-  double tokens_per_second;  // of the median step
-  double tokens_per_second_per_device;
-  double flops_per_second_per_device;  // model FLOPs, 6 N + 6 L C T per token
-  std::optional<double> mfu;           // of the data sheet's peak
-  std::int64_t planned_peak_bytes;     // of activations, most of any rank
+  runtime::Throughput throughput;   // of the median step
+  std::int64_t planned_peak_bytes;  // of activations, most of any rank
   std::int64_t measured_peak_bytes;
   std::int64_t planned_total_bytes;  // of everything, most of any rank
   std::int64_t measured_total_bytes;
@@ -48,11 +46,7 @@ struct BenchFigures {
 
 [[nodiscard]] BenchFigures figures_of(const BenchedSchedule& benched);
 
-/// Tokens of one optimizer step.
-[[nodiscard]] double tokens_per_step(const config::RunConfig& config);
 /// Of the whole job: on modelled devices those of replicas that did not run, too.
 [[nodiscard]] int num_devices(const config::RunConfig& config);
-/// Of a device, as its data sheet has it; nothing for the CPU.
-[[nodiscard]] std::optional<double> peak_flops_per_second(const config::RunConfig& config);
 
 }  // namespace halfpipe::tools

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engine/model/model_cost.h"
+#include "engine/runtime/planning/hardware.h"
 #include "tools/halfpipe/aligned_table.h"
 #include "tools/halfpipe/bench_figures.h"
 
@@ -45,15 +46,18 @@ const std::vector<Column>& columns() {
   using Benched = BenchedSchedule;
   static const std::vector<Column> all = {
       {"tok/s",
-       [](const Benched&, const Figures& f) { return fmt::format("{:.0f}", f.tokens_per_second); }},
+       [](const Benched&, const Figures& f) {
+         return fmt::format("{:.0f}", f.throughput.tokens_per_second);
+       }},
       {"per device",
        [](const Benched&, const Figures& f) {
-         return fmt::format("{:.1f}", f.tokens_per_second_per_device);
+         return fmt::format("{:.1f}", f.throughput.tokens_per_second_per_device);
        }},
       {"MFU",
        [](const Benched&, const Figures& f) {
-         return f.mfu ? fmt::format("{:.1f}%", 100.0 * *f.mfu)
-                      : fmt::format("{:.3g} GF/s", 1e-9 * f.flops_per_second_per_device);
+         return f.throughput.mfu
+                    ? fmt::format("{:.1f}%", 100.0 * *f.throughput.mfu)
+                    : fmt::format("{:.3g} GF/s", 1e-9 * f.throughput.flops_per_second_per_device);
        }},
       {"step ms", [](const Benched&,
                      const Figures& f) { return fmt::format("{:.1f}", 1e3 * f.step_seconds); }},
@@ -254,10 +258,10 @@ Json schedule_json(const BenchedSchedule& benched, double reference_tokens_per_s
   for (const runtime::MeasuredStep& step : benched.measured->steps) seconds.push_back(step.seconds);
   return {{"schedule", benched.title},
           {"problem", nullptr},
-          {"tokens_per_second", figures.tokens_per_second},
-          {"tokens_per_second_per_device", figures.tokens_per_second_per_device},
-          {"mfu", figures.mfu ? Json(*figures.mfu) : Json(nullptr)},
-          {"ratio", figures.tokens_per_second / reference_tokens_per_second},
+          {"tokens_per_second", figures.throughput.tokens_per_second},
+          {"tokens_per_second_per_device", figures.throughput.tokens_per_second_per_device},
+          {"mfu", figures.throughput.mfu ? Json(*figures.throughput.mfu) : Json(nullptr)},
+          {"ratio", figures.throughput.tokens_per_second / reference_tokens_per_second},
           {"step_seconds", std::move(seconds)},
           {"step_seconds_median", figures.step_seconds},
           {"planned", benched.planned ? timeline_figures(*benched.planned) : Json(nullptr)},
@@ -291,8 +295,8 @@ page::PageTable bench_table(const BenchReport& report) {
     std::vector<std::string>& row = table.rows.emplace_back();
     row.push_back(benched.title);
     for (const Column& column : shown) row.push_back(column.text(benched, figures));
-    row.push_back(fmt::format(
-        "{:.3f}", figures.tokens_per_second / figures_of(*reference).tokens_per_second));
+    row.push_back(fmt::format("{:.3f}", figures.throughput.tokens_per_second /
+                                            figures_of(*reference).throughput.tokens_per_second));
   }
   table.notes = notes_of(report);
   return table;
@@ -309,8 +313,8 @@ std::string bench_json(const BenchReport& report) {
   const config::RunConfig& config = report.config;
   const BenchedSchedule* const reference = reference_of(report);
   const double reference_rate =
-      reference == nullptr ? 1.0 : figures_of(*reference).tokens_per_second;
-  const std::optional<double> peak = peak_flops_per_second(config);
+      reference == nullptr ? 1.0 : figures_of(*reference).throughput.tokens_per_second;
+  const std::optional<double> peak = runtime::peak_flops_per_second_of(config);
   Json schedules = Json::array();
   for (const BenchedSchedule& benched : report.schedules) {
     schedules.push_back(schedule_json(benched, reference_rate));
@@ -321,7 +325,7 @@ std::string bench_json(const BenchReport& report) {
       {"devices", num_devices(config)},
       {"replicas", {{"all", config.parallel.data}, {"run", report.num_running_replicas}}},
       {"micro_batches", config.num_micro_batches()},
-      {"tokens_per_step", tokens_per_step(config)},
+      {"tokens_per_step", static_cast<double>(config.tokens_per_step())},
       {"model",
        {{"num_parameters", model::num_parameters(config.model)},
         {"flops_per_token", model::model_flops_per_token(config.model)}}},

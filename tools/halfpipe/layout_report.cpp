@@ -10,9 +10,8 @@
 
 #include "engine/model/model_cost.h"
 #include "engine/model/recompute.h"
-#include "engine/runtime/planning/hardware.h"
+#include "engine/runtime/planning/throughput.h"
 #include "tools/halfpipe/aligned_table.h"
-#include "tools/halfpipe/bench_figures.h"
 
 namespace halfpipe::tools {
 
@@ -23,13 +22,8 @@ using runtime::PlannedLayout;
 
 constexpr double kGibibyte = 1 << 30;
 
-double tokens_per_second(const LayoutReport& report, const PlannedLayout& planned) {
-  return tokens_per_step(report.config) / planned.step_seconds();
-}
-
-double mfu(const LayoutReport& report, const PlannedLayout& planned) {
-  return tokens_per_second(report, planned) * model::model_flops_per_token(report.config.model) /
-         (report.num_ranks * runtime::peak_flops_per_second_of(report.config));
+runtime::Throughput throughput_of(const LayoutReport& report, const PlannedLayout& planned) {
+  return runtime::throughput_of(report.config, report.num_ranks, planned.step_seconds());
 }
 
 std::string gibibytes(std::int64_t bytes) {
@@ -47,6 +41,7 @@ std::vector<std::string> row_of(const LayoutReport& report,
                                 std::string place) {
   const runtime::Layout& layout = planned.layout;
   const runtime::RankMemory& memory = planned.memory;
+  const runtime::Throughput throughput = throughput_of(report, planned);
   return {std::move(place),
           fmt::to_string(layout.data),
           fmt::to_string(layout.tensor),
@@ -56,8 +51,8 @@ std::vector<std::string> row_of(const LayoutReport& report,
           std::string(model::name_of(layout.recompute)),
           layout.data > 1 ? fmt::to_string(layout.zero_stage) : "",
           layout.tensor > 1 ? layout.gather_again ? "again" : "once" : "",
-          fmt::format("{:.0f}", tokens_per_second(report, planned)),
-          fmt::format("{:.1f}%", 100.0 * mfu(report, planned)),
+          fmt::format("{:.0f}", throughput.tokens_per_second),
+          fmt::format("{:.1f}%", 100.0 * throughput.known_mfu()),
           fmt::format("{:.4f}", planned.step_seconds()),
           fmt::format("{:.2f}%", 100.0 * planned.bubble_fraction),
           fmt::format("{:.4f}", planned.outside.exchange),
@@ -78,6 +73,7 @@ bool is_among(const std::vector<PlannedLayout>& best, const PlannedLayout& one) 
 Json layout_object(const LayoutReport& report, const PlannedLayout& planned) {
   const runtime::Layout& layout = planned.layout;
   const runtime::RankMemory& memory = planned.memory;
+  const runtime::Throughput throughput = throughput_of(report, planned);
   return {{"data", layout.data},
           {"tensor", layout.tensor},
           {"pipeline", layout.pipeline},
@@ -87,8 +83,8 @@ Json layout_object(const LayoutReport& report, const PlannedLayout& planned) {
           {"recompute", std::string(model::name_of(layout.recompute))},
           {"zero_stage", layout.zero_stage},
           {"gather_again", layout.gather_again},
-          {"tokens_per_second", tokens_per_second(report, planned)},
-          {"mfu", mfu(report, planned)},
+          {"tokens_per_second", throughput.tokens_per_second},
+          {"mfu", throughput.known_mfu()},
           {"step_seconds", planned.step_seconds()},
           {"makespan", planned.makespan},
           {"bubble", planned.bubble_fraction},

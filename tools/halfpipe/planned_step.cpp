@@ -10,6 +10,7 @@
 #include "engine/model/model_cost.h"
 #include "engine/runtime/planning/hardware.h"
 #include "engine/runtime/planning/stage_costs.h"
+#include "engine/runtime/planning/throughput.h"
 #include "engine/runtime/ranks/rank_groups.h"
 #include "engine/runtime/training/start_report.h"
 #include "parallel/schedule/render_ascii.h"
@@ -65,23 +66,17 @@ std::string message_lines(const PlannedStep& step) {
                     mebibytes(tied));
 }
 
-double tokens_per_step(const PlannedStep& step) {
-  const config::RunConfig& config = step.job.config;
-  return static_cast<double>(config.train.global_batch_size) * config.model.seq_len;
-}
-
 std::string modelled_time_line(const PlannedStep& step) {
   const config::RunConfig& config = step.job.config;
-  const double tokens_per_second = tokens_per_step(step) / step.step_time();
-  const double devices = runtime::mesh_of(config.parallel).num_ranks();
+  const runtime::Throughput throughput = runtime::throughput_of(
+      config, runtime::mesh_of(config.parallel).num_ranks(), step.step_time());
   return fmt::format(
       "step time   {:.4g} s from the first pass to the last; {:.4g} s gradients and optimizer "
       "step; "
       "{:.4g} tok/s, {:.4g} per device, MFU {:.1f}%\n"
       "  modelled: {}{}\n",
-      step.timeline.makespan, step.outside.total(), tokens_per_second, tokens_per_second / devices,
-      100.0 * tokens_per_second * model::model_flops_per_token(config.model) /
-          (devices * runtime::peak_flops_per_second_of(config)),
+      step.timeline.makespan, step.outside.total(), throughput.tokens_per_second,
+      throughput.tokens_per_second_per_device, 100.0 * throughput.known_mfu(),
       config.device.profile->name,
       config.parallel.data == 1
           ? ""
@@ -96,9 +91,10 @@ std::string time_line(const PlannedStep& step) {
       "last",
       step.timeline.makespan / step.scale(), 1e-9 * step.flops_per_unit);
   if (step.flops_per_second) {
-    text += fmt::format("; at {:.4g} GFLOP/s per rank {:.4g} s, {:.4g} tok/s",
-                        1e-9 * *step.flops_per_second, step.timeline.makespan,
-                        tokens_per_step(step) / step.timeline.makespan);
+    text += fmt::format(
+        "; at {:.4g} GFLOP/s per rank {:.4g} s, {:.4g} tok/s", 1e-9 * *step.flops_per_second,
+        step.timeline.makespan,
+        static_cast<double>(step.job.config.tokens_per_step()) / step.timeline.makespan);
   }
   return text +
          "\n  modelled: matrix products only; messages, embedding, normalisations and the "

@@ -114,11 +114,10 @@ Json step_time(const PlannedStep& step) {
   }
   if (!step.in_seconds()) return time;
   const config::RunConfig& config = step.job.config;
-  const double tokens = static_cast<double>(config.train.global_batch_size) * config.model.seq_len;
   if (step.flops_per_second) time["flops_per_second"] = *step.flops_per_second;
   time["seconds"] = step.timeline.makespan;
   if (runtime::costs_are_seconds(config)) time["outside_passes"] = step.outside.total();
-  time["tokens_per_second"] = tokens / step.step_time();
+  time["tokens_per_second"] = static_cast<double>(config.tokens_per_step()) / step.step_time();
   return time;
 }
 

@@ -51,7 +51,8 @@ modelled::DeviceModel device_model_of(const config::RunConfig& config) {
           .memory_bytes = profile.memory_bytes};
 }
 
-double peak_flops_per_second_of(const config::RunConfig& config) {
+std::optional<double> peak_flops_per_second_of(const config::RunConfig& config) {
+  if (!config.device.profile) return std::nullopt;
   return flops_of(config).peak;
 }
 

@@ -2,6 +2,7 @@
 // The hardware profile of a job with modelled devices, as devices and links.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,8 @@ namespace halfpipe::runtime {
 [[nodiscard]] modelled::DeviceModel device_model_of(const config::RunConfig& config);
 
 /// Floating-point operations per second of the data sheet, at train.precision: what an MFU counts
-/// against.
-[[nodiscard]] double peak_flops_per_second_of(const config::RunConfig& config);
+/// against. Nothing without a hardware profile.
+[[nodiscard]] std::optional<double> peak_flops_per_second_of(const config::RunConfig& config);
 
 /// Says which rank needs more memory than a modelled device has: "does not fit: rank 3 needs ...".
 /// Empty when all fit, and for other devices, which say so themselves.

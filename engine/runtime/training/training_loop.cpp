@@ -12,8 +12,8 @@
 #include <span>
 #include <utility>
 
-#include "engine/model/model_cost.h"
 #include "engine/optimizer/learning_rate.h"
+#include "engine/runtime/planning/throughput.h"
 #include "engine/runtime/ranks/activity.h"
 #include "engine/runtime/ranks/agreement.h"
 #include "engine/runtime/step_trace.h"
@@ -57,9 +57,7 @@ TrainingLoop::TrainingLoop(const TrainingInputs& inputs,
                job.config.train.global_batch_size),
       sequences_(sequences_of(job.config, groups.place().data)),
       steps_done_(inputs.steps_done) {
-  const auto tokens = static_cast<std::size_t>(job.config.train.global_batch_size) *
-                      static_cast<std::size_t>(job.config.model.seq_len);
-  model_flops_ = model::model_flops_per_token(job.config.model) * static_cast<double>(tokens);
+  model_flops_ = model_flops_per_step(job.config);
   const auto own_tokens = static_cast<std::size_t>(sequences_.count * job.config.model.seq_len);
   if (trainer.has_first_stage()) batch_.inputs.resize(own_tokens);
   if (trainer.has_last_stage()) batch_.targets.resize(own_tokens);
@@ -222,15 +220,13 @@ trace::StepRecord TrainingLoop::record_of(const StepResult& result,
                                           double learning_rate,
                                           double seconds) const {
   const config::RunConfig& config = job_.config;
-  const std::int64_t tokens =
-      static_cast<std::int64_t>(config.train.global_batch_size) * config.model.seq_len;
   return {.step = steps_done_,
           .total_steps = config.train.steps,
           .loss = result.loss,
           .grad_norm = result.grad_norm,
           .learning_rate = learning_rate,
           .seconds = seconds,
-          .tokens = tokens,
+          .tokens = config.tokens_per_step(),
           .model_flops = model_flops_,
           .bubble_fraction = result.bubble_fraction(),
           .peak_bytes = peak_bytes_};
