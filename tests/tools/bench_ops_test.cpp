@@ -65,7 +65,13 @@ const std::vector<std::pair<std::string, std::string>> kStep = {
     {"accumulate", "accumulate"},
     {"sum_of_squares", "sum_of_squares"},
     {"adamw", "adamw"},
-    {"attention decode", "attention_decode"}};
+    {"attention decode", "attention_decode"},
+    {"embedding forward, slice", "embedding_forward"},
+    {"sum_parts forward", "sum_parts"},
+    {"cross_entropy_statistics", "cross_entropy_statistics"},
+    {"cross_entropy_of_slice", "cross_entropy_of_slice"},
+    {"sum_parts backward_input", "sum_parts"},
+    {"embedding backward_weight, slice", "embedding_backward_weight"}};
 
 /// Rates, times and shares say the same.
 void expect_consistent(const json& report) {
@@ -92,6 +98,20 @@ void expect_consistent(const json& report) {
   }
 }
 
+/// Operands and results of `elements` elements of four bytes.
+void expect_operation(const std::map<std::string, json>& found,
+                      const std::string& name,
+                      const std::string& shape,
+                      double flops,
+                      double elements) {
+  SCOPED_TRACE(name);
+  constexpr double kElementBytes = 4.0;
+  ASSERT_TRUE(found.contains(name));
+  EXPECT_EQ(found.at(name).at("shape"), shape);
+  EXPECT_EQ(found.at(name).at("flops"), flops);
+  EXPECT_EQ(found.at(name).at("bytes"), kElementBytes * elements);
+}
+
 TEST_F(BenchOps, MeasuresEveryOperationOfAStepOnce) {
   const CommandResult result = run(ops({"--json", "-"}));
   ASSERT_TRUE(succeeded(result));
@@ -99,6 +119,7 @@ TEST_F(BenchOps, MeasuresEveryOperationOfAStepOnce) {
   EXPECT_EQ(report.at("device").at("threads"), 1);
   EXPECT_EQ(report.at("model").at("V"), 256);
   EXPECT_EQ(report.at("model").at("dtype"), "float32");
+  EXPECT_EQ(report.at("model").at("tensor_ranks"), 2);
   std::vector<std::pair<std::string, std::string>> found;
   for (const json& op : report.at("operations")) {
     found.emplace_back(op.at("operation"), op.at("family"));
@@ -117,11 +138,7 @@ TEST_F(BenchOps, FlopsAndBytesAreThoseOfTheShapes) {
   const std::map<std::string, json> found = by_name(json::parse(result.out));
   const auto expect = [&](const std::string& name, const std::string& shape, double flops,
                           double elements) {
-    SCOPED_TRACE(name);
-    constexpr double kFloatBytes = 4.0;
-    EXPECT_EQ(found.at(name).at("shape"), shape);
-    EXPECT_EQ(found.at(name).at("flops"), flops);
-    EXPECT_EQ(found.at(name).at("bytes"), kFloatBytes * elements);
+    expect_operation(found, name, shape, flops, elements);
   };
   // x, W, y, bias; a residual where the model has one; what is accumulated is read and written.
   expect("c_attn forward", "64 x 96 x 32", 393216, 64 * 32 + 32 * 96 + 64 * 96 + 96);
@@ -145,6 +162,28 @@ TEST_F(BenchOps, FlopsAndBytesAreThoseOfTheShapes) {
   static_assert(kParameters == 59584);
   expect("adamw", "[59584]", 0, 7.0 * kParameters);
   expect("sum_of_squares", "[59584]", 0, kParameters);
+}
+
+TEST_F(BenchOps, OperationsOfTensorRanksHaveTheirShareOfTokensAndVocabulary) {
+  const CommandResult result = run(ops({"--set", "parallel.tensor=4", "--set", "model.num_heads=4",
+                                        "--set", "model.vocab_size=300", "--json", "-"}));
+  ASSERT_TRUE(succeeded(result));
+  const json report = json::parse(result.out);
+  EXPECT_EQ(report.at("model").at("tensor_ranks"), 4);
+  const std::map<std::string, json> found = by_name(report);
+  // 16 of 64 tokens, and 80 of 300 rows of the vocabulary: a quarter, in multiples of 8.
+  expect_operation(found, "embedding forward, slice", "[4, 16, 32]", 0, 2 * 64 * 32 + 16 * 32 + 64);
+  expect_operation(found, "embedding backward_weight, slice", "[4, 16, 32]", 0,
+                   3 * 64 * 32 + 2 * 16 * 32 + 64);
+  // The parts and the sum; forward with bias and residual.
+  expect_operation(found, "sum_parts forward", "[4, 16, 32]", 0, 6 * 16 * 32 + 32);
+  expect_operation(found, "sum_parts backward_input", "[4, 16, 32]", 0, 5 * 16 * 32);
+  expect_operation(found, "cross_entropy_statistics", "[64, 80]", 0, 64 * 80 + 64 + 3 * 64);
+  expect_operation(found, "cross_entropy_of_slice", "[64, 80]", 0,
+                   2 * 64 * 80 + 2 * 64 + 4 * 3 * 64);
+  // The others are those of a rank that shares nothing.
+  expect_operation(found, "head forward", "64 x 300 x 32", 2.0 * 64 * 300 * 32,
+                   64 * 32 + 300 * 32 + 64 * 300);
 }
 
 TEST_F(BenchOps, MeasuresAdamwWithTheMomentsOfTheConfiguration) {

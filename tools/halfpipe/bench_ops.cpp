@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 
 #include "engine/config/load_config.h"
 #include "engine/model/model_cost.h"
+#include "engine/model/tensor_shard.h"
 #include "engine/runtime/ranks/host_cores.h"
 #include "engine/runtime/training/start_report.h"
 #include "engine/runtime/training/training_inputs.h"
@@ -62,6 +64,7 @@ config::RunConfig read_config(const Options& options) {
 
 ops_bench::ModelShape shape_of(const config::RunConfig& config) {
   const model::TransformerConfig& model = config.model;
+  const model::TensorShard shard{.ranks = std::max(2, config.parallel.tensor), .rank = 0};
   return {.B = config.train.micro_batch_size,
           .T = model.seq_len,
           .C = model.hidden_size,
@@ -74,7 +77,9 @@ ops_bench::ModelShape shape_of(const config::RunConfig& config) {
           .dtype = model.dtype,
           .moment_dtype = config.optimizer.moments,
           .fused_gelu = model.fused_gelu,
-          .fused_bias_gradient = model.fused_bias_gradient};
+          .fused_bias_gradient = model.fused_bias_gradient,
+          .num_tensor_ranks = shard.ranks,
+          .slice_rows = model::vocabulary_rows(model.vocab_size, shard)};
 }
 
 OpsReport measure(const Options& options, config::RunConfig config) {
@@ -133,9 +138,9 @@ CLI::App* add_bench_ops(CLI::App& bench) {
   const auto options = std::make_shared<Options>();
   CLI::Option* const config = command->add_option(
       "config", options->config,
-      "YAML file: model, train.micro_batch_size, train.precision, optimizer.moments and device of "
-      "it count (default: "
-      "6 blocks, width 384, 6 heads, 256 tokens, 8 sequences, vocabulary of 256)");
+      "YAML file: model, train.micro_batch_size, train.precision, optimizer.moments, device, and "
+      "parallel.tensor for what tensor ranks run, count of it (default: 6 blocks, width 384, 6 "
+      "heads, 256 tokens, 8 sequences, vocabulary of 256)");
   config->check(not_empty());
   command->add_option("--set", options->settings, "section.key=value; may be repeated")
       ->allow_extra_args(false)

@@ -55,6 +55,10 @@ std::vector<std::string> notes_of(const OpsReport& report) {
       "products, two per multiply-add, causal attention at half");
   notes.push_back(
       "shape: M x N x K of products; rows and columns, or B, T, heads and head size, of others");
+  notes.push_back(fmt::format(
+      "slice, sum_parts, cross_entropy_statistics and _of_slice: of one of {} tensor ranks; all "
+      "others of a rank that shares nothing",
+      report.model.num_tensor_ranks));
   notes.push_back(
       fmt::format("copy: {:.1f} GB/s, read and written, of a copy of {:.0f} MiB ({:.3f} ms)",
                   1e-9 * ceilings.bytes_per_second(), static_cast<double>(kCopiedBytes) / kMebibyte,
@@ -134,6 +138,7 @@ std::string ops_json(const OpsReport& report) {
                        {"num_parameters", m.num_parameters},
                        {"bias", m.bias},
                        {"tie_embeddings", m.tied},
+                       {"tensor_ranks", m.num_tensor_ranks},
                        {"dtype", name_of(m.dtype)}}},
                      {"seconds_per_operation", report.seconds_per_op},
                      {"ceilings", ceilings_json(report.ceilings)},

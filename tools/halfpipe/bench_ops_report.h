@@ -27,9 +27,10 @@ struct OpsReport {
 [[nodiscard]] std::string ops_text(const OpsReport& report);
 
 /// {"device": {"kind", "threads"}, "model": {"B", "T", "C", "NH", "F", "V", "num_parameters",
-/// "bias", "tie_embeddings", "dtype"}, "seconds_per_operation", "ceilings": {"copy": {"bytes": read
-/// and written, "repetitions", "seconds", "bytes_per_second"}, "product": {"M", "N", "K",
-/// "repetitions", "seconds", "flops_per_second"}}, "ceilings_after": the same, "operations":
+/// "bias", "tie_embeddings", "tensor_ranks", "dtype"}, "seconds_per_operation", "ceilings":
+/// {"copy": {"bytes": read and written, "repetitions", "seconds", "bytes_per_second"}, "product":
+/// {"M", "N", "K", "repetitions", "seconds", "flops_per_second"}}, "ceilings_after": the same,
+/// "operations":
 /// [{"operation", "family": member of ops::Ops, "shape", "repetitions", "seconds": median, "bytes",
 /// "flops", "bytes_per_second", "flops_per_second", "share", "of": "copy" or "product"}]}.
 [[nodiscard]] std::string ops_json(const OpsReport& report);

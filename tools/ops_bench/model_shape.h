@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/core/align.h"
 #include "kernels/core/dtype.h"
 
 namespace halfpipe::ops_bench {
@@ -23,9 +24,14 @@ struct ModelShape {
   DType moment_dtype = DType::kFloat32;  // of AdamW
   bool fused_gelu = false;               // GELU within the product before it
   bool fused_bias_gradient = false;      // that of c_fc's bias within GELU's
+  // Of operations that only tensor ranks run; all others are those of a rank that shares nothing.
+  std::int64_t num_tensor_ranks;
+  std::int64_t slice_rows;  // of the vocabulary, that each of them holds; with padding
 
   [[nodiscard]] std::int64_t N() const { return B * T; }
   [[nodiscard]] std::int64_t HS() const { return C / NH; }
+  /// Tokens of a tensor rank between the products that ranks share.
+  [[nodiscard]] std::int64_t rows() const { return ceil_div(N(), num_tensor_ranks); }
 };
 
 }  // namespace halfpipe::ops_bench

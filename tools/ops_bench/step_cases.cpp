@@ -7,6 +7,7 @@
 #include "tools/ops_bench/attention_cases.h"
 #include "tools/ops_bench/layer_cases.h"
 #include "tools/ops_bench/linear_cases.h"
+#include "tools/ops_bench/tensor_cases.h"
 #include "tools/ops_bench/update_cases.h"
 
 namespace halfpipe::ops_bench {
@@ -62,6 +63,11 @@ std::vector<OpCase> step_cases(const ModelShape& model) {
   cases.push_back(sum_of_squares(model));
   cases.push_back(adamw(model));
   cases.push_back(attention_decode(model));
+  for (OpCase (*of_tensor_rank)(const ModelShape&) :
+       {embedding_forward_of_slice, sum_parts_forward, cross_entropy_statistics,
+        cross_entropy_of_slice, sum_parts_backward_input, embedding_backward_weight_of_slice}) {
+    cases.push_back(of_tensor_rank(model));
+  }
   return cases;
 }
 

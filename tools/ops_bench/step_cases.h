@@ -10,9 +10,10 @@
 namespace halfpipe::ops_bench {
 
 /// Embedding, one block and the head: forward, backward_input, backward_weight; the end of the
-/// optimizer step; last, attention of one new token in generation. Operations of equal shape
-/// are there once (the norms), and what the model does not run is not there: column sums without
-/// biases, the sum of the two gradients of an embedding that is not tied.
+/// optimizer step; attention of one new token in generation; last, what only tensor ranks run.
+/// Operations of equal shape are there once (the norms), and what the model does not run is not
+/// there: column sums without biases, the sum of the two gradients of an embedding that is not
+/// tied.
 [[nodiscard]] std::vector<OpCase> step_cases(const ModelShape& model);
 
 }  // namespace halfpipe::ops_bench
