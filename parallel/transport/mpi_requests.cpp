@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <string>
 
 #include "parallel/transport/mpi_error.h"
@@ -25,63 +27,88 @@ std::string mismatch(std::size_t own_bytes, int peer, std::size_t peer_bytes) {
 
 }  // namespace
 
-Request MpiRequests::add(bool is_send, int peer, std::size_t num_bytes) {
+Request MpiRequests::add(const Entry& entry, MPI_Request handle) {
   if (free_.empty()) {
     free_.push_back(static_cast<int>(entries_.size()));
     entries_.emplace_back();
-    handles_.push_back(MPI_REQUEST_NULL);
-    tested_.resize(entries_.size());
-    statuses_.resize(entries_.size());
   }
   const int index = free_.back();
   free_.pop_back();
-  entries_[static_cast<std::size_t>(index)] = {
-      .state = State::kOutstanding, .is_send = is_send, .peer = peer, .num_bytes = num_bytes};
-  ++num_outstanding_;
+  Entry& added = entries_[static_cast<std::size_t>(index)];
+  added = entry;
+  added.state = State::kOutstanding;
+  added.position = handles_.size();
+  handles_.push_back(handle);
+  owners_.push_back(index);
   return {index};
 }
 
 Request MpiRequests::start_send(std::span<const std::byte> src, int dst_rank) {
-  const Request request = add(/*is_send=*/true, dst_rank, src.size());
   const MpiByteTypes::Elements elements = types_.elements_of(src.size());
-  MPI_Request& handle = handles_[static_cast<std::size_t>(request.index)];
+  MPI_Request handle = MPI_REQUEST_NULL;
   HALFPIPE_MPI_CHECK(MPI_Isend(src.data(), elements.count, elements.type, dst_rank,
                                tag_of(src.size()), comm_, &handle));
-  return request;
+  return add({.is_send = true, .peer = dst_rank, .num_bytes = src.size()}, handle);
 }
 
 Request MpiRequests::start_recv(std::span<std::byte> dst, int src_rank) {
-  const Request request = add(/*is_send=*/false, src_rank, dst.size());
   const MpiByteTypes::Elements elements = types_.elements_of(dst.size());
-  MPI_Request& handle = handles_[static_cast<std::size_t>(request.index)];
+  MPI_Request handle = MPI_REQUEST_NULL;
   HALFPIPE_MPI_CHECK(MPI_Irecv(dst.data(), elements.count, elements.type, src_rank,
                                tag_of(dst.size()), comm_, &handle));
-  return request;
+  return add({.is_send = false, .peer = src_rank, .num_bytes = dst.size()}, handle);
 }
 
-int MpiRequests::test_all() {
-  if (num_outstanding_ == 0) return 0;
+bool MpiRequests::test(Request request) {
+  if (entry(request).state == State::kOutstanding) test(entry(request).position, 1);
+  return completed(request);
+}
+
+void MpiRequests::test_some() {
+  if (handles_.empty()) return;
+  if (next_tested_ >= handles_.size()) next_tested_ = 0;
+  const std::size_t count = std::min(kMostTested, handles_.size() - next_tested_);
+  test(next_tested_, count);
+  next_tested_ += count;
+}
+
+void MpiRequests::test(std::size_t first, std::size_t count) {
+  std::array<int, kMostTested> tested;
+  std::array<MPI_Status, kMostTested> statuses;
   int num_completed = 0;
   const auto test = [&] {
-    return MPI_Testsome(static_cast<int>(handles_.size()), handles_.data(), &num_completed,
-                        tested_.data(), statuses_.data());
+    return MPI_Testsome(static_cast<int>(count), handles_.data() + first, &num_completed,
+                        tested.data(), statuses.data());
   };
   int code = test();
   // Open MPI looks for news only when it knows of none, and tells them with the next call.
   if (code == MPI_SUCCESS && num_completed == 0) code = test();
   if (code != MPI_ERR_IN_STATUS) HALFPIPE_MPI_CHECK(code);
   for (int i = 0; i < num_completed; ++i) {
-    const MPI_Status& status = statuses_[static_cast<std::size_t>(i)];
-    const auto index = static_cast<std::size_t>(tested_[static_cast<std::size_t>(i)]);
-    Entry& done = entries_[index];
+    const MPI_Status& status = statuses[static_cast<std::size_t>(i)];
+    const std::size_t position =
+        first + static_cast<std::size_t>(tested[static_cast<std::size_t>(i)]);
+    Entry& done = entries_[static_cast<std::size_t>(owners_[position])];
     done.state = State::kCompleted;
     // MPI fills in the error of each message only when it reports that there is one.
     if (code == MPI_ERR_IN_STATUS) done.error = status.MPI_ERROR;
     if (!done.is_send) done.arrived_bytes = arrived_bytes(status);
-    handles_[index] = MPI_REQUEST_NULL;
-    --num_outstanding_;
+    handles_[position] = MPI_REQUEST_NULL;
   }
-  return num_completed;
+  if (num_completed <= 0) return;
+  // From behind: what takes a place has been looked at, or was not tested.
+  for (std::size_t position = first + count; position-- > first;) {
+    if (handles_[position] == MPI_REQUEST_NULL) drop_handle(position);
+  }
+}
+
+/// The last one takes its place.
+void MpiRequests::drop_handle(std::size_t position) {
+  handles_[position] = handles_.back();
+  owners_[position] = owners_.back();
+  entries_[static_cast<std::size_t>(owners_[position])].position = position;
+  handles_.pop_back();
+  owners_.pop_back();
 }
 
 bool MpiRequests::completed(Request request) const {
@@ -117,21 +144,21 @@ void MpiRequests::check_size(Request request) {
   if (found == 0) return;
   const std::size_t sent_bytes = arrived_bytes(status);
   if (sent_bytes == expected.num_bytes) return;
-  MPI_Request& handle = handles_[static_cast<std::size_t>(request.index)];
+  MPI_Request& handle = handles_[expected.position];
   MPI_Cancel(&handle);
   MPI_Request_free(&handle);
-  --num_outstanding_;
+  drop_handle(expected.position);
   forget(request);
   throw InternalError(mismatch(expected.num_bytes, expected.peer, sent_bytes));
 }
 
 void MpiRequests::abandon() {
-  for (std::size_t index = 0; index < handles_.size(); ++index) {
-    if (handles_[index] == MPI_REQUEST_NULL) continue;
-    if (!entries_[index].is_send) MPI_Cancel(&handles_[index]);
-    MPI_Request_free(&handles_[index]);
+  for (std::size_t i = 0; i < handles_.size(); ++i) {
+    if (!entries_[static_cast<std::size_t>(owners_[i])].is_send) MPI_Cancel(&handles_[i]);
+    MPI_Request_free(&handles_[i]);
   }
-  num_outstanding_ = 0;
+  handles_.clear();
+  owners_.clear();
 }
 
 const MpiRequests::Entry& MpiRequests::entry(Request request) const {

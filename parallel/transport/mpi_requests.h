@@ -14,7 +14,9 @@
 
 namespace halfpipe::transport {
 
-/// A table of MPI requests, tested all at once. Not thread-safe: the transport locks it.
+/// A table of MPI requests. However many are under way, a look at them costs the same: any test
+/// moves all of them on inside MPI, so the one that is waited for is all that needs testing; the
+/// others are tested some at a time. Not thread-safe: the transport locks it.
 class MpiRequests {
  public:
   /// `comm` returns errors and carries these messages alone.
@@ -23,8 +25,10 @@ class MpiRequests {
 
   [[nodiscard]] Request start_send(std::span<const std::byte> src, int dst_rank);
   [[nodiscard]] Request start_recv(std::span<std::byte> dst, int src_rank);
-  /// Lets MPI progress; returns how many messages have completed since the last time.
-  int test_all();
+  /// Lets MPI progress; returns whether this message has completed.
+  bool test(Request request);
+  /// Lets MPI progress; looks at kMostTested messages, at the others the next times.
+  void test_some();
   [[nodiscard]] bool completed(Request request) const;
   /// Gives the place in the table back. Throws what went wrong with the message.
   void finish(Request request);
@@ -34,10 +38,14 @@ class MpiRequests {
   /// Lets go of everything outstanding, when nobody will wait for it any more.
   void abandon();
 
-  [[nodiscard]] int num_outstanding() const { return num_outstanding_; }
+  /// Messages that no test has found completed.
+  [[nodiscard]] int num_outstanding() const { return static_cast<int>(handles_.size()); }
   [[nodiscard]] int peer(Request request) const { return entry(request).peer; }
   [[nodiscard]] std::size_t num_bytes(Request request) const { return entry(request).num_bytes; }
   [[nodiscard]] bool is_send(Request request) const { return entry(request).is_send; }
+
+  /// Testing 1 takes 0.04 us, 16 take 0.06, 256 0.64 and 4000 10 (Open MPI 4.1, an AMD EPYC).
+  static constexpr std::size_t kMostTested = 64;
 
  private:
   enum class State : std::uint8_t { kFree, kOutstanding, kCompleted };
@@ -48,19 +56,21 @@ class MpiRequests {
     std::size_t num_bytes = 0;
     std::size_t arrived_bytes = 0;
     int error = MPI_SUCCESS;
+    std::size_t position = 0;  // in handles_, while outstanding
   };
+  [[nodiscard]] Request add(const Entry& entry, MPI_Request handle);
   void forget(Request request);
-  [[nodiscard]] Request add(bool is_send, int peer, std::size_t num_bytes);
+  void test(std::size_t first, std::size_t count);  // of handles_, kMostTested at most
+  void drop_handle(std::size_t position);
   [[nodiscard]] const Entry& entry(Request request) const;
 
   MPI_Comm comm_;
   MpiByteTypes types_;
-  int num_outstanding_ = 0;
   std::vector<Entry> entries_;
-  std::vector<MPI_Request> handles_;  // beside entries_; MPI_REQUEST_NULL when not outstanding
-  std::vector<int> free_;
-  std::vector<int> tested_;  // scratch of test_all
-  std::vector<MPI_Status> statuses_;
+  std::vector<int> free_;             // places in entries_
+  std::vector<MPI_Request> handles_;  // of outstanding messages, in no order
+  std::vector<int> owners_;           // beside handles_: places in entries_
+  std::size_t next_tested_ = 0;       // of handles_, by test_some
 };
 
 }  // namespace halfpipe::transport

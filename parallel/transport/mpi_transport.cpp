@@ -160,8 +160,7 @@ bool MpiTransport::wait_until(Request request,
       subject, announcement_of(request),
       [&] {
         const std::lock_guard lock(mutex_);
-        if (!requests_.completed(request)) requests_.test_all();
-        return requests_.completed(request);
+        return requests_.test(request);
       },
       request, deadline);
   if (!done) return false;
@@ -178,7 +177,7 @@ bool MpiTransport::watch_until(std::string_view what,
   const auto looks = [&] {
     if (done()) return true;
     const std::lock_guard lock(mutex_);
-    requests_.test_all();
+    requests_.test_some();
     return false;
   };
   return block({.rank = rank_, .world_size = world_size_, .peer = peer, .what = what},
@@ -278,7 +277,7 @@ Progress MpiTransport::progress_while_computing() {
   if (waiting_ || lost_) return Progress::kIdle;
   const std::lock_guard lock(mutex_);
   if (requests_.num_outstanding() == 0) return Progress::kIdle;
-  requests_.test_all();
+  requests_.test_some();
   // Where a process may not read another one's memory, a long message moves only with its sender's
   // help. A message that finds no receive for so long has time.
   const bool sending = Clock::now() - last_send_ < kSendIsPressing;
