@@ -2,6 +2,7 @@
 #include "parallel/transport/staged_transport.h"
 
 #include <algorithm>
+#include <new>
 
 #include "kernels/core/error.h"
 
@@ -16,7 +17,7 @@ StagedTransport::StagedTransport(Transport& carrier, device::Backend& backend)
 StagedTransport::~StagedTransport() {
   const bool any = std::ranges::any_of(passages_, [](const Passage& p) { return p.under_way; });
   // Only a rank that fails leaves messages behind.
-  if (any) new std::vector<Passage>(std::move(passages_));
+  if (any) new (std::nothrow) std::vector<Passage>(std::move(passages_));
 }
 
 std::int32_t StagedTransport::take_passage(std::size_t bytes) {
