@@ -87,8 +87,8 @@ class GeluWithBiasGradient
 // What GELU's gradient and ColumnSum, held against float64 elsewhere, give one after the other.
 TEST_P(GeluWithBiasGradient, HasTheBitsOfTheTwoApart) {
   const auto& [dtype, N, C, offset] = GetParam();
-  const Values x = rounded(dtype, random_values("x", N * C, /*deviation=*/2.0));
-  const Values dout = rounded(dtype, random_values("dout", N * C));
+  const Values x = representable(random_values("x", N * C, /*deviation=*/2.0), dtype);
+  const Values dout = representable(random_values("dout", N * C), dtype);
   const Values before = random_values("dbias", C);
   const DeviceArray x_array(dtype, x, offset);
   const DeviceArray dout_array(dtype, dout, offset);
