@@ -18,7 +18,9 @@
 # cores (1f1b, one micro-batch) and, to show what a pipeline costs, two ranks on one core each (v-zb, 8 micro-batches of
 # one sequence). bf16 of PyTorch is its autocast. All run whole training steps: forward, backward, clipping, AdamW.
 # Before each run the multiply-adds that all cores do from registers are measured (ninja -C build cpu_peak_bench): no
-# float32 program can be faster than that rate / the model's FLOPs per token.
+# float32 program can be faster than that rate / the model's FLOPs per token. And how far apart the cores are (ninja -C
+# build core_distance_bench): threads of one rank share data, and virtual CPUs may share a cache in one minute and none in
+# the next.
 # Were two threads twice as fast as one, two ranks could reach all work / (2 x work of the busier rank) of one rank, by
 # the plan's FLOPs: that bound is printed, too.
 set -euo pipefail
@@ -43,7 +45,7 @@ fail() {
 while [ $# -gt 0 ]; do
   case "$1" in
     -h | --help)
-      sed -n '3,25s/^# \{0,1\}//p' "$0"
+      sed -n '3,27s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     --install) install=yes ;;
@@ -83,6 +85,8 @@ if [ "$install" = yes ] && [ ! -x build/torch/bin/python ]; then
 fi
 peak=build/tools/bench/cpu_peak_bench
 [ -x "$peak" ] || fail "$peak does not exist; build it with ninja -C build cpu_peak_bench"
+distance=build/tools/bench/core_distance_bench
+[ -x "$distance" ] || fail "$distance does not exist; build it with ninja -C build core_distance_bench"
 [ -x "$halfpipe" ] || fail "$halfpipe does not exist; build it with tools/build.sh halfpipe"
 torch_version=$("$python" -c 'import torch; print(torch.__version__)' 2>/dev/null) ||
   fail "$python has no PyTorch; --install makes build/torch"
@@ -175,11 +179,12 @@ for vocab_size in $vocab_sizes; do
     for repetition in $(seq "$repetitions"); do
       for program in halfpipe halfpipe-2-ranks $modes; do
         [ -z "$flops_per_token" ] || run_ceiling >>"$work/ceiling.steps"
+        apart=$("$distance")
         "run_$program" "$vocab_size" "$precision" >"$work/this"
         [ -n "$flops_per_token" ] || flops_per_token=$(flops_per_token)
         cat "$work/this" >>"$work/$program.steps"
         [ "$program" != halfpipe-2-ranks ] || bound=$(bound_of_plan)
-        echo "vocabulary $vocab_size, $precision, repetition $repetition, $program: $(median "$work/this") tokens/s"
+        echo "vocabulary $vocab_size, $precision, repetition $repetition, $program: $(median "$work/this") tokens/s, cores $apart ns apart"
       done
     done
     ours=$(median "$work/halfpipe.steps")
