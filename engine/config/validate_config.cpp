@@ -250,9 +250,9 @@ Finding fused_gelu(const RunConfig& config) {
   return Violation{
       {"device.fused_gelu", "model.hidden_size", "parallel.tensor"},
       fmt::format(
-          "device.fused_gelu is true, and 4 x model.hidden_size ({}) / parallel.tensor ({}) "
+          "device.fused_gelu is true, and 4 x model.hidden_size ({}) / parallel.tensor ({}), {}, "
           "must be a multiple of {}, as cuBLASLt has it",
-          config.model.hidden_size, config.parallel.tensor, ops::kGeluColumns)};
+          config.model.hidden_size, config.parallel.tensor, columns, ops::kGeluColumns)};
 }
 
 Finding replanning(const RunConfig& config) {

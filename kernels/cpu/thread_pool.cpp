@@ -126,7 +126,8 @@ void ThreadPool::State::open_job(std::int64_t count, const TaskRef* task_body) {
   body.store(task_body, std::memory_order_release);
   num_tasks.store(count, std::memory_order_release);
   num_unfinished.store(count, std::memory_order_relaxed);
-  for (int share = 0; share < num_threads; ++share) {
+  // The first share last, which is what workers wait for: then all others are open.
+  for (int share = num_threads - 1; share >= 0; --share) {
     const auto begin = static_cast<std::uint64_t>(end_of(share - 1, count));
     // seq_cst, as num_sleeping: one side sees the other
     claim_of(share).store(((job + 1) << kTaskBits) | begin);
@@ -163,7 +164,7 @@ void ThreadPool::State::run_worker(int index) {
   current_thread_index = index;
   std::uint64_t last_job = 0;
   const auto job_is_new = [&] {
-    return (claim_of(index).load() >> kTaskBits) != last_job || stop.load();
+    return (claim_of(0).load() >> kTaskBits) != last_job || stop.load();
   };
   while (true) {
     if (!spin_until(job_is_new)) {
@@ -173,7 +174,7 @@ void ThreadPool::State::run_worker(int index) {
       --num_sleeping;
     }
     if (stop) return;
-    last_job = claim_of(index).load() >> kTaskBits;
+    last_job = claim_of(0).load() >> kTaskBits;
     run_tasks(index);
   }
 }

@@ -35,6 +35,15 @@ struct Allocation {
 struct Memory {
   std::mutex mutex;
   std::map<std::uintptr_t, Allocation> by_begin;
+
+  /// Under the lock.
+  [[nodiscard]] std::size_t bytes_in(Place place) const {
+    std::size_t bytes = 0;
+    for (const auto& [begin, allocation] : by_begin) {
+      if (allocation.place == place) bytes += allocation.bytes;
+    }
+    return bytes;
+  }
 };
 
 // Never destroyed: other static objects may free memory at the process's end.
@@ -76,7 +85,9 @@ std::size_t device_bytes() {
 }
 
 void* allocate(std::size_t bytes, Place place) {
-  if (place == Place::kDevice && allocated_bytes(place) + bytes > device_bytes()) return nullptr;
+  Memory& all = memory();
+  const std::lock_guard lock(all.mutex);
+  if (place == Place::kDevice && all.bytes_in(place) + bytes > device_bytes()) return nullptr;
   Allocation a{};
   const std::size_t aligned = round_up(bytes, kAlignment);
   a.page_bytes = round_up(aligned + kAlignment, kPageBytes);
@@ -89,8 +100,6 @@ void* allocate(std::size_t bytes, Place place) {
   a.bytes = bytes;
   a.place = place;
   std::memset(a.pages, kPoison, a.page_bytes);
-  Memory& all = memory();
-  const std::lock_guard lock(all.mutex);
   all.by_begin.emplace(reinterpret_cast<std::uintptr_t>(a.begin), a);
   return a.begin;
 }
@@ -129,11 +138,7 @@ std::optional<Place> check_range(const void* pointer, std::size_t bytes, std::st
 std::size_t allocated_bytes(Place place) {
   Memory& all = memory();
   const std::lock_guard lock(all.mutex);
-  std::size_t bytes = 0;
-  for (const auto& [begin, allocation] : all.by_begin) {
-    if (allocation.place == place) bytes += allocation.bytes;
-  }
-  return bytes;
+  return all.bytes_in(place);
 }
 
 }  // namespace halfpipe::cuda_emulation

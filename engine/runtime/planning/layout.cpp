@@ -84,7 +84,6 @@ void add_layouts(const config::RunConfig& config,
       const std::int64_t num_stages = std::int64_t{mesh.pipeline} * pattern.num_chunks;
       if (!config::is_plannable(num_stages, sequences / size)) continue;
       for (const auto& [name, recompute] : model::kRecomputeNames) {
-        if (config.model.fused_gelu && recompute != model::Recompute::kNone) continue;
         Layout layout = mesh;
         layout.micro_batch_size = size;
         layout.schedule = pattern.schedule;

@@ -134,7 +134,8 @@ std::string too_little(const config::RunConfig& config, const schedule::JointPro
         "schedule: it covers parameters, gradients, optimizer states and the batch besides "
         "activations, and the smallest limit that has one is {} of all these per rank",
         in_mebibytes(least), least == most ? "" : " to " + in_mebibytes(most),
-        config.device.free_bytes.empty() ? "this machine's memory" : "what its GPU has free",
+        config.device.free_bytes.empty() ? "this machine's memory"
+                                         : "what its GPU has free beside scratch",
         smallest);
   }
   const config::ScheduleConfig& given = config.schedule;

@@ -19,6 +19,16 @@
 namespace halfpipe::cpu {
 namespace {
 
+/// Waits for what other threads do; a test that would wait for ever fails instead.
+template <typename Done>
+void wait_for(const Done& done) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!done()) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "waited for 30 s";
+    std::this_thread::yield();
+  }
+}
+
 class ThreadPoolOf : public ::testing::TestWithParam<int> {};
 
 TEST_P(ThreadPoolOf, RunsEveryTaskOnce) {
@@ -136,7 +146,7 @@ TEST(ThreadPool, ThreadsBeginWithTheirOwnShare) {
     pool.parallel_for(kThreads, [&](std::int64_t task) {
       thread_of[static_cast<std::size_t>(task)] = ThreadPool::thread_index();
       ++arrived;
-      while (arrived < kThreads) std::this_thread::yield();
+      wait_for([&] { return arrived == kThreads; });
     });
     EXPECT_EQ(thread_of, (std::vector<int>{0, 1, 2, 3}));
   }
@@ -148,7 +158,7 @@ TEST(ThreadPool, ThreadsHelpWhenTheirShareIsDone) {
   std::atomic<std::int64_t> done{0};
   pool.parallel_for(kTasks, [&](std::int64_t task) {
     // The caller's first task ends when all others have: the worker takes the rest of its share.
-    while (task == 0 && done < kTasks - 1) std::this_thread::yield();
+    if (task == 0) wait_for([&] { return done == kTasks - 1; });
     ++done;
   });
   EXPECT_EQ(done, kTasks);

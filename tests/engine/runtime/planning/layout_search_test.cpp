@@ -112,19 +112,6 @@ TEST(Layouts, HoldEveryWayToShareLayers) {
   for (const Layout& layout : enumerate_layouts(config, 8)) EXPECT_LE(layout.tensor, 2);
 }
 
-TEST(Layouts, ComputeNothingAgainThatIsFused) {
-  config::RunConfig config = job();
-  config.device.kind = "cuda";
-  config.data.text = {"text.txt"};
-  config.model.vocab_size = 256;
-  const std::size_t num_layouts = enumerate_layouts(config, 4).size();
-  EXPECT_GT(num_layouts, 0U);
-  config.model.fused_gelu = true;
-  const std::vector<Layout> layouts = enumerate_layouts(config, 4);
-  EXPECT_EQ(layouts.size() * model::kRecomputeNames.size(), num_layouts);
-  for (const Layout& layout : layouts) EXPECT_EQ(layout.recompute, model::Recompute::kNone);
-}
-
 TEST(Layouts, LeaveOutMeshesThatTheJobRefuses) {
   config::RunConfig config = job();
   config.device.kind = "cuda";
