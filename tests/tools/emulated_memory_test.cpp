@@ -39,7 +39,7 @@ device: {kind: cuda}
     EXPECT_TRUE(refused(result, 2,
                         {"schedule.memory_limit (null: ",
                          "per rank, its share of what its GPU has "
-                         "free) is too little for any schedule",
+                         "free beside scratch) is too little for any schedule",
                          "the smallest limit that has one is"}));
     return {std::stoll(matches(result.err, R"(null: \S+ MiB \((\d+) B\))")),
             std::stoll(matches(result.err, R"(has one is \S+ MiB \((\d+) B\))"))};
